@@ -1,0 +1,69 @@
+"""Everything that surgeon refuses, as one tree: what, where, and what to type next."""
+
+from difflib import get_close_matches
+
+
+class SurgeonError(Exception):
+    """Any refusal of surgeon's. `exit_code` is what the command ends with."""
+
+    exit_code = 2
+
+
+class UnknownName(SurgeonError):
+    """An attention, place, option, word or model that nobody has heard of."""
+
+
+class BadOption(SurgeonError):
+    """An option that is known, with a value that it can't take."""
+
+
+class BadRule(SurgeonError):
+    """A rule file that can't be read or does not mean anything; names file and line."""
+
+
+class BadModel(SurgeonError):
+    """Not a model that can be operated on: wrapped, compiled, scripted, or no module at all."""
+
+
+class BadInput(SurgeonError):
+    """The model does not run on the example input, or none could be guessed."""
+
+
+class BadPlan(SurgeonError):
+    """A plan that does not belong to this model."""
+
+
+class BadModule(SurgeonError):
+    """An attention module that does not keep shape, dtype or device."""
+
+
+class BadFile(SurgeonError):
+    """A file that is damaged, incomplete, of another format, or not what it says it is."""
+
+
+class Untraceable(SurgeonError):
+    """A forward that can't be rewritten; names the line that stopped the trace."""
+
+
+class NoSite(SurgeonError):
+    """Nothing in this model is described by that rule."""
+
+    exit_code = 1
+
+
+class CheckFailed(SurgeonError):
+    """The operation did not keep what it promises to keep. The model is as it was before."""
+
+    exit_code = 3
+
+
+def suggest(name, known):
+    """A sentence that helps after a wrong name: the nearest one, and all that there are.
+
+    >>> suggest("cbma", ["bam", "cbam"])
+    "Did you mean 'cbam'? Known: bam, cbam."
+    """
+    known = sorted(known)
+    near = get_close_matches(str(name), known, n=1)
+    guess = f"Did you mean {near[0]!r}? " if near else ""
+    return f"{guess}Known: {', '.join(known)}."
