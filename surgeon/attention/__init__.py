@@ -1,0 +1,27 @@
+"""Attention modules: made by name, checked on fake tensors, switched off and on, recorded."""
+
+from surgeon.attention.building import build
+from surgeon.attention.foreign import Foreign
+from surgeon.attention.gate import Gate
+from surgeon.attention.naming import name_of, options_of, register, spec_of
+from surgeon.attention.probing import cost, probe
+from surgeon.attention.recording import record
+from surgeon.attention.switching import attention_modules, attention_parameters, disabled
+from surgeon.attention.table import TABLE
+
+__all__ = [
+    "TABLE",
+    "Foreign",
+    "Gate",
+    "attention_modules",
+    "attention_parameters",
+    "build",
+    "cost",
+    "disabled",
+    "name_of",
+    "options_of",
+    "probe",
+    "record",
+    "register",
+    "spec_of",
+]

@@ -1,0 +1,107 @@
+"""BAM: one scale for every channel at every position, between two stages (Park et al., BMVC 2018)."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from surgeon.attention.cbam import CONV, NORM
+from surgeon.attention.checks import choice, whole
+from surgeon.attention.gate import Gate, gamma
+from surgeon.attention.pools import as_map, average
+from surgeon.attention.precision import conv, linear, norm, scaled, wide
+
+COMBINE = {"sum": torch.add, "product": torch.mul, "max": torch.maximum}
+
+
+class BAM(Gate):
+    """`x * (1 + sigmoid(channel(x) combined with spatial(x)))`.
+
+    `form="released"` multiplies the two branches and ends each without normalisation, as the published
+    weights need it; `form="paper"` adds them and ends each with batch normalisation.
+
+    Args:
+        form: released or paper.
+        reduction: both branches work on max(1, channels // reduction) channels.
+        dilation: of the 3x3 convolutions of the spatial branch.
+        combine: sum, product or max of the branches; None takes the form's own.
+        branches: both, or the channel or spatial branch alone.
+        convs: number of dilated convolutions.
+        layers: number of hidden layers of the channel branch.
+
+    Source: equations 1 to 5, figure 2 and table 1; the released code's pooling, right on square maps only, is
+    a mean over all positions here.
+    """
+
+    def __init__(
+        self, channels, *, init="identity", dims=2, form="released", reduction=16, dilation=4, combine=None,
+        branches="both", convs=2, layers=1,
+    ):  # fmt: skip
+        super().__init__(channels, init=init, dims=dims)
+        is_paper = choice("form", form, ("released", "paper")) == "paper"
+        self.combine = choice("combine", combine or ("sum" if is_paper else "product"), tuple(COMBINE))
+        branches = choice("branches", branches, ("both", "channel", "spatial"))
+        hidden = max(1, channels // whole("reduction", reduction))
+        channel = ChannelBranch(channels, hidden, is_paper, layers=layers)
+        spatial = SpatialBranch(channels, hidden, is_paper, dims, dilation=dilation, convs=convs)
+        self.channel = channel if branches != "spatial" else None
+        self.spatial = spatial if branches != "channel" else None
+        self.gamma = gamma(init)
+
+    def attend(self, x):
+        scores = [branch(x) for branch in (self.channel, self.spatial) if branch is not None]
+        score = COMBINE[self.combine](*scores) if len(scores) == 2 else scores[0]
+        scale = torch.sigmoid(score)
+        scale = 1 + (scale if self.gamma is None else self.gamma.to(scale.dtype) * scale)
+        if self.maps is not None:
+            self._note(scale.expand_as(x))
+        return scaled(x, scale)
+
+    def _note(self, scale):
+        self.note("channel", scale.mean(tuple(range(2, scale.dim())), keepdim=True))
+        self.note("spatial", scale.mean(1, keepdim=True))
+
+
+class ChannelBranch(nn.Module):
+    """Scores of the channels: (N, C, *spatial) -> (N, C, 1, ..., 1), through an MLP of the mean."""
+
+    def __init__(self, channels, hidden, is_paper, *, layers):
+        super().__init__()
+        widths = [channels, *[hidden] * whole("layers", layers), channels]
+        self.steps = len(widths) - 1
+        for step, (wide_in, wide_out) in enumerate(zip(widths, widths[1:]), 1):
+            self.add_module(f"fc{step}", nn.Linear(wide_in, wide_out))
+            if step < self.steps or is_paper:
+                self.add_module(f"bn{step}", nn.BatchNorm1d(wide_out))
+            nn.init.zeros_(getattr(self, f"fc{step}").bias)
+
+    def forward(self, x):
+        return as_map(_run(self, "fc", linear, average(x)), x)
+
+
+class SpatialBranch(nn.Module):
+    """Scores of the positions: (N, C, *spatial) -> (N, 1, *spatial), through dilated convolutions."""
+
+    def __init__(self, channels, hidden, is_paper, dims, *, dilation, convs):
+        super().__init__()
+        pad = whole("dilation", dilation)
+        dilated = [CONV[dims](hidden, hidden, 3, padding=pad, dilation=dilation) for _ in range(whole("convs", convs, 0))]
+        layers = [CONV[dims](channels, hidden, 1), *dilated, CONV[dims](hidden, 1, 1)]
+        self.steps = len(layers)
+        for step, layer in enumerate(layers, 1):
+            self.add_module(f"conv{step}", layer)
+            if step < self.steps or is_paper:
+                self.add_module(f"bn{step}", NORM[dims](layer.out_channels))
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out")
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x):
+        return _run(self, "conv", conv, x.to(wide(x.dtype)))
+
+
+def _run(branch, kind, call, x):
+    """`x` through a branch's numbered layers; normalisation where there is one, ReLU but after the last."""
+    for step in range(1, branch.steps + 1):
+        x = call(getattr(branch, f"{kind}{step}"), x)
+        x = norm(getattr(branch, f"bn{step}"), x) if hasattr(branch, f"bn{step}") else x
+        x = F.relu(x) if step < branch.steps else x
+    return x

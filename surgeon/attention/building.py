@@ -1,0 +1,54 @@
+"""From a name and options to a gate."""
+
+from surgeon.attention.foreign import Foreign
+from surgeon.attention.gate import INITS, Gate
+from surgeon.attention.checks import choice, whole
+from surgeon.attention.naming import factory_of, is_gate, name_of, options_of, spec_of
+from surgeon.errors import BadModule, BadOption, SurgeonError, suggest
+
+
+def build(attention, channels, *, init="identity", dims=2, **options):
+    """A gate for maps of `channels` channels and `dims` spatial axes.
+
+    Args:
+        attention: a name, such as `cbam`, `timm:gc` or a registered one; `package.module:Class`; or a class or
+            callable that makes a module from the number of channels.
+        init: identity, where the gate passes its input on bit for bit until it is trained; paper, the published
+            module and its initialisation.
+        options: what the attention itself takes; `options_of(attention)` lists them.
+
+    Raises:
+        UnknownName: no such attention. BadOption: no such option, or not with this value.
+        BadModule: what the callable made is no module, or it failed.
+
+    >>> build("cbam", 64, reduction=8).made["options"]
+    {'reduction': 8}
+    """
+    factory = factory_of(attention)
+    _known(attention, options)
+    if is_gate(factory):
+        gate = factory(channels, init=init, dims=dims, **options)
+    else:
+        whole("channels", channels)
+        choice("init", init, INITS)
+        inner = _called(factory, attention, channels, options)
+        gate = inner if isinstance(inner, Gate) else Foreign(inner, channels, init=init, dims=dims)
+    gate.made = {"attention": spec_of(attention), "channels": channels, "dims": dims, "init": init, "options": options}
+    return gate
+
+
+def _known(attention, options):
+    known = options_of(attention)
+    for name in options if known is not None else ():
+        if name not in known:
+            raise BadOption(f"{name_of(attention)} has no option {name!r}. {suggest(name, known)}")
+
+
+def _called(factory, attention, channels, options):
+    try:
+        return factory(channels, **options)
+    except SurgeonError:
+        raise
+    except Exception as error:
+        text = attention if isinstance(attention, str) else name_of(attention)
+        raise BadModule(f"{text} could not be made for {channels} channels: {type(error).__name__}: {error}") from error

@@ -1,0 +1,112 @@
+"""CBAM: which channels, then which positions (Woo et al., ECCV 2018)."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from surgeon.attention.checks import choice, flag, odd, subset, whole
+from surgeon.attention.gate import Gate, gamma
+from surgeon.attention.pools import POOLS, as_map
+from surgeon.attention.precision import conv, eased, linear, norm, scaled, wide
+
+CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+class CBAM(Gate):
+    """`y = x * s_c`, then `y * s_s`: a score per channel, then one per position.
+
+    `s_c = sigmoid(sum of mlp(pool(x)))`, `s_s = sigmoid(bn(conv([max_c(y), mean_c(y)])))`.
+
+    Args:
+        reduction: the MLP's hidden layer has max(1, channels // reduction) units.
+        pools: what the channel scores are made from: avg, max, lp, lse.
+        bias: whether the MLP's layers have one (timm's have none).
+        kernel_size: of the convolution over positions, odd; 7 or 3 in the paper.
+        branches: both, or the channel or spatial scores alone.
+        order: channel-first; spatial-first; parallel, where both scores are taken from x.
+        norm: batch normalisation after the convolution.
+        maps: what the convolution sees: max and mean over the channels in this order (timm's: mean, max), or
+            conv, a learned 1x1 convolution.
+
+    Source: figures 1 to 3 and tables 1 to 3; defaults as in the released code.
+    """
+
+    def __init__(
+        self, channels, *, init="identity", dims=2, reduction=16, pools=("avg", "max"), bias=True, kernel_size=7,
+        branches="both", order="channel-first", norm=True, maps=("max", "mean"),
+    ):  # fmt: skip
+        super().__init__(channels, init=init, dims=dims)
+        self.order = choice("order", order, ("channel-first", "spatial-first", "parallel"))
+        branches = choice("branches", branches, ("both", "channel", "spatial"))
+        channel = ChannelScale(channels, init, reduction=reduction, pools=pools, bias=bias)
+        spatial = SpatialScale(channels, init, dims, kernel_size=kernel_size, norm=norm, maps=maps)
+        self.channel = channel if branches != "spatial" else None
+        self.spatial = spatial if branches != "channel" else None
+
+    def attend(self, x):
+        if self.order == "parallel":
+            scales = [self.note(name, branch(x)) for name, branch in self._steps()]
+            for scale in scales:
+                x = scaled(x, scale)
+            return x
+        for name, branch in self._steps():
+            x = scaled(x, self.note(name, branch(x)))
+        return x
+
+    def _steps(self):
+        steps = [("channel", self.channel), ("spatial", self.spatial)]
+        steps = steps[::-1] if self.order == "spatial-first" else steps
+        return [(name, branch) for name, branch in steps if branch is not None]
+
+
+class ChannelScale(nn.Module):
+    """A factor for each channel: (N, C, *spatial) -> (N, C, 1, ..., 1)."""
+
+    def __init__(self, channels, init, *, reduction, pools, bias):
+        super().__init__()
+        self.pools = subset("pools", pools, tuple(POOLS))
+        # The released code's C // r gives no hidden unit at all below 16 channels.
+        hidden = max(1, channels // whole("reduction", reduction))
+        self.fc1 = nn.Linear(channels, hidden, bias=flag("bias", bias))
+        self.fc2 = nn.Linear(hidden, channels, bias=bias)
+        self.gamma = gamma(init)
+        for layer in (self.fc1, self.fc2) if bias else ():
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x):
+        scores = sum(self._mlp(POOLS[pool](x)) for pool in self.pools)
+        return as_map(eased(torch.sigmoid(scores), self.gamma), x)
+
+    def _mlp(self, pooled):
+        return linear(self.fc2, F.relu(linear(self.fc1, pooled)))
+
+
+class SpatialScale(nn.Module):
+    """A factor for each position: (N, C, *spatial) -> (N, 1, *spatial)."""
+
+    def __init__(self, channels, init, dims, *, kernel_size, norm, maps):
+        super().__init__()
+        self.maps = subset("maps", maps, ("max", "mean", "conv"))
+        if "conv" in self.maps:
+            self.squeeze = CONV[dims](channels, 1, 1, bias=False)
+        pad = odd("kernel_size", kernel_size) // 2
+        self.conv = CONV[dims](len(self.maps), 1, kernel_size, padding=pad, bias=False)
+        self.bn = NORM[dims](1, momentum=0.01) if flag("norm", norm) else None
+        self.gamma = gamma(init)
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
+        if self.bn is not None and init == "paper":
+            # As the released networks start; at identity gamma is the zero, and a second would only delay it.
+            nn.init.zeros_(self.bn.weight)
+
+    def forward(self, x):
+        scores = conv(self.conv, torch.cat([self._map(name, x) for name in self.maps], dim=1))
+        scores = scores if self.bn is None else norm(self.bn, scores)
+        return eased(torch.sigmoid(scores), self.gamma)
+
+    def _map(self, name, x):
+        if name == "conv":
+            return conv(self.squeeze, x.to(wide(x.dtype)))
+        if name == "max":
+            return x.amax(1, keepdim=True).to(wide(x.dtype))
+        return x.mean(1, keepdim=True, dtype=wide(x.dtype))

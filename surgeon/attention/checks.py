@@ -1,0 +1,49 @@
+"""What an option may be. Each function returns the value it was given, or raises BadOption in one line."""
+
+from surgeon.errors import BadOption, suggest
+
+
+def whole(name, value, least=1):
+    """A whole number of at least `least`.
+
+    >>> whole("reduction", 16)
+    16
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise BadOption(f"{name} must be a whole number of at least {least}, not {value!r}.")
+    return value
+
+
+def odd(name, value):
+    """An odd whole number, so that a convolution has a centre and keeps the size of its map."""
+    if whole(name, value) % 2 == 0:
+        raise BadOption(f"{name} must be odd, so that the map keeps its size, not {value!r}.")
+    return value
+
+
+def flag(name, value):
+    """True or False."""
+    if not isinstance(value, bool):
+        raise BadOption(f"{name} must be True or False, not {value!r}.")
+    return value
+
+
+def choice(name, value, known):
+    """One of the values `known`."""
+    if value not in known or isinstance(value, bool):
+        raise BadOption(f"{name} can't be {value!r}. {suggest(value, map(str, known))}")
+    return value
+
+
+def subset(name, value, known):
+    """Some of the names `known`, each at most once, in their own order, as a tuple.
+
+    A list of names, or one text with commas, as the command has it.
+
+    >>> subset("pools", "avg,lse", ("avg", "max", "lp", "lse"))
+    ('avg', 'lse')
+    """
+    names = tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+    if not names or len(set(names)) < len(names):
+        raise BadOption(f"{name} must be names from {', '.join(known)}, each at most once, not {value!r}.")
+    return tuple(choice(name, item, known) for item in names)

@@ -1,0 +1,41 @@
+"""ECA: a score for each channel from its neighbours, with a handful of weights (Wang et al., CVPR 2020)."""
+
+from math import log2
+
+import torch
+from torch import nn
+
+from surgeon.attention.checks import odd
+from surgeon.attention.gate import Gate, gamma
+from surgeon.attention.pools import as_map, average
+from surgeon.attention.precision import conv, eased, scaled
+
+
+class ECA(Gate):
+    """`x * sigmoid(conv1d over the channels of mean(x))`.
+
+    Args:
+        kernel_size: how many neighbouring channels make a score, odd; None computes it from the channels.
+
+    Source: figure 2 and equation 12, with gamma 2 and b 1.
+    """
+
+    def __init__(self, channels, *, init="identity", dims=2, kernel_size=None):
+        super().__init__(channels, init=init, dims=dims)
+        size = kernel(channels) if kernel_size is None else odd("kernel_size", kernel_size)
+        self.conv = nn.Conv1d(1, 1, size, padding=size // 2, bias=False)
+        self.gamma = gamma(init)
+
+    def attend(self, x):
+        scale = torch.sigmoid(conv(self.conv, average(x).unsqueeze(1))).squeeze(1)
+        return scaled(x, self.note("channel", as_map(eased(scale, self.gamma), x)))
+
+
+def kernel(channels):
+    """The paper's kernel size for that many channels: odd, and at least 3.
+
+    >>> kernel(64), kernel(256), kernel(2048)
+    (3, 5, 7)
+    """
+    size = int((log2(channels) + 1) / 2)
+    return max(3, size + 1 - size % 2)

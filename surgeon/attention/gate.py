@@ -1,0 +1,57 @@
+"""The contract that every attention module keeps: same shape in and out, and at the start the same bits."""
+
+import torch
+from torch import nn
+from torch.fx import Proxy
+
+from surgeon.attention.checks import choice, whole
+
+INITS = ("identity", "paper")
+
+
+class Gate(nn.Module):
+    """One attention module in a network.
+
+    A subclass says in `attend` what happens to a map of (N, C, *spatial); which axes the network's own
+    values have is the business of `layout`.
+
+    enabled: False lets every value pass untouched, as the same object.
+    layout: the Layout of the values at this site; None for channels first.
+    site: the Site that it was put at; None outside a network.
+    made: what `build` made it from, as JSON values: attention, channels, dims, init, options.
+    gamma: how far the published scale acts, shape (1,), 0 at the start; None with `init="paper"`.
+    maps: where `record` collects the scores; None outside it.
+    """
+
+    def __init__(self, channels, *, init="identity", dims=2):
+        super().__init__()
+        self.channels = whole("channels", channels)
+        self.dims = choice("dims", dims, (1, 2, 3))
+        self.init = choice("init", init, INITS)
+        self.enabled = True
+        self.layout = self.site = self.made = self.maps = None
+
+    def forward(self, x):
+        if isinstance(x, Proxy):
+            # To whoever traces the network with torch.fx, attention is one node, not its operators.
+            return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x,), {})
+        if not self.enabled:
+            return x
+        if self.layout is None:
+            return self.attend(x)
+        return self.layout.restore(self.attend(self.layout.view(x)), x)
+
+    def attend(self, x):
+        """The map `x` of (N, C, *spatial) with attention applied."""
+        raise NotImplementedError
+
+    def note(self, name, scale):
+        """`scale` itself; while a recording runs, a copy of it on the CPU is kept under `name`."""
+        if self.maps is not None:
+            self.maps.setdefault(name, []).append(scale.detach().to("cpu", copy=True))
+        return scale
+
+
+def gamma(init):
+    """A new gate parameter at 0, or None where the published module stands alone."""
+    return nn.Parameter(torch.zeros(1)) if init == "identity" else None

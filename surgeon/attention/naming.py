@@ -1,0 +1,110 @@
+"""From what a user writes to what makes a gate: a name, an import path, a class or any callable."""
+
+import re
+from collections.abc import Callable
+from importlib import import_module
+from inspect import Parameter, isclass, signature
+from keyword import iskeyword
+
+from surgeon.attention import timm_names
+from surgeon.attention.gate import Gate
+from surgeon.attention.table import TABLE
+from surgeon.errors import BadModule, BadOption, UnknownName, suggest
+
+_registered = {}
+
+
+def register(name, factory):
+    """Make `factory`, a callable `channels -> Module`, known as `name` to Python and the command.
+
+    The same name again replaces it; a name of surgeon's own is refused.
+    """
+    if not name.isidentifier() or name in TABLE:
+        taken = "is surgeon's own" if name in TABLE else "can't be the name of a child module"
+        raise BadOption(f"can't register {name!r}: it {taken}.")
+    if not callable(factory):
+        raise BadModule(f"can't register {name!r}: {factory!r} can't be called as `factory(channels)`.")
+    _registered[name] = factory
+
+
+def factory_of(attention):
+    """The class or callable that `attention` stands for.
+
+    >>> factory_of("cbam").__name__
+    'CBAM'
+    """
+    if not isinstance(attention, str):
+        return _called(attention, repr(attention))
+    if attention in TABLE or attention in _registered:
+        return TABLE.get(attention) or _registered[attention]
+    if attention.startswith("timm:"):
+        return timm_names.factory_of(attention)
+    if ":" in attention:
+        return _called(_imported(attention), attention)
+    known = [*TABLE, *_registered, *timm_names.TIMM]
+    raise UnknownName(f"unknown attention {attention!r}. {suggest(attention, known)} Or package.module:Class.")
+
+
+def name_of(attention):
+    """What the child is called in the network: `cbam`; `gc` for `timm:gc`; a class's own name, lower case."""
+    if isinstance(attention, str):
+        name = attention.rpartition(":")[2]
+    else:
+        name = getattr(attention, "__name__", type(attention).__name__)
+    name = re.sub(r"\W", "_", name.rpartition(".")[2].lower()).strip("_")
+    # A rewritten forward calls the child as `self.<name>(x)`, so it can't be a word of Python's.
+    return f"{name}_" if iskeyword(name) else name if name.isidentifier() else "attention"
+
+
+def spec_of(attention):
+    """`attention` as text that `build` reads back in another process, or None where there is none.
+
+    A name stays as it is; a class or function at the top level of a module becomes its import path.
+    """
+    if isinstance(attention, str):
+        return attention
+    for name, factory in (_registered | TABLE).items():
+        if factory is attention:
+            return name
+    module, path = getattr(attention, "__module__", ""), getattr(attention, "__qualname__", "")
+    if not module or not path or "<" in path or module == "__main__":
+        return None
+    return f"{module}:{path}"
+
+
+def options_of(attention):
+    """The options that `attention` takes, with their defaults: `{"reduction": 16, ...}`.
+
+    An option without a default has the value `inspect.Parameter.empty`. None where a factory takes any.
+    """
+    factory = factory_of(attention)
+    try:
+        parameters = list(signature(factory).parameters.values())
+    except (TypeError, ValueError):
+        return None
+    if any(p.kind is Parameter.VAR_KEYWORD for p in parameters):
+        return None
+    own = {"init", "dims"} if is_gate(factory) else {"device", "dtype"}
+    return {p.name: p.default for p in parameters[1:] if p.name not in own}
+
+
+def is_gate(factory):
+    """Whether `factory` is one of surgeon's own gates, or made as they are."""
+    return isclass(factory) and issubclass(factory, Gate)
+
+
+def _called(factory, text):
+    if not isinstance(factory, Callable) or (not isclass(factory) and hasattr(factory, "state_dict")):
+        raise BadModule(f"{text} is not a class or a callable `channels -> Module`: it has to make one at each site.")
+    return factory
+
+
+def _imported(path):
+    module, _, name = path.partition(":")
+    try:
+        found = import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UnknownName(f"can't import {path!r}: {error}. Write package.module:Class.") from None
+    return found

@@ -1,0 +1,73 @@
+"""What a gate does to a map, and what it costs, found on fake tensors: no weights, no arithmetic."""
+
+import logging
+
+import torch
+from torch.func import functional_call
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from surgeon.errors import BadModule
+
+# It prints the traceback of an operator that failed; here that is one line of an error, or nothing.
+log = logging.getLogger("torch._subclasses.fake_tensor")
+
+
+def probe(gate, shape, dtype=torch.float32, *, device="cpu"):
+    """Check that `gate` keeps shape, dtype and device of a map of `shape` (N, C, *spatial).
+
+    Raises:
+        BadModule: it does not, or it does not run.
+    """
+    _faked(gate, tuple(shape), dtype, device)
+
+
+def cost(gate, shape):
+    """What `gate` costs on one image of `shape` (C, *spatial): weights, and multiply-adds.
+
+    Multiply-adds are those of convolutions and linear layers, as the papers count; an MLP that runs twice
+    counts twice.
+
+    >>> cost(build("se", 256, init="paper"), (256, 56, 56))
+    (8464, 8192)
+    """
+    with FlopCounterMode(display=False) as counter:
+        _faked(gate, (1, *shape), torch.float32, "cpu")
+    return sum(weight.numel() for weight in gate.parameters()), counter.get_total_flops() // 2
+
+
+def _faked(gate, shape, dtype, device):
+    # What a user's module does is told as it is, before the gate around it adds x and y of two shapes.
+    module = getattr(gate, "inner", gate)
+    name = type(module).__name__
+    x, y = _run(module, name, shape, dtype, device)
+    if not isinstance(y, torch.Tensor):
+        raise BadModule(f"{name} returns a {type(y).__name__}, not a map.")
+    for what, old, new in (("shape", shape, tuple(y.shape)), ("dtype", dtype, y.dtype), ("device", x.device, y.device)):
+        if old != new:
+            raise BadModule(f"{name} changes the {what}: {_text(old)} in, {_text(new)} out. Attention has to keep it.")
+
+
+def _run(module, name, shape, dtype, device):
+    modes = {each: each.training for each in module.modules()}
+    log.disabled, was_disabled = True, log.disabled
+    try:
+        with FakeTensorMode(), torch.no_grad():
+            x = torch.empty(shape, dtype=dtype, device=device)
+            return x, functional_call(module.eval(), _fake_state(module, dtype, device), (x,))
+    except Exception as error:
+        raise BadModule(f"{name} does not run on a map of {_text(shape)}: {type(error).__name__}: {error}") from error
+    finally:
+        log.disabled = was_disabled
+        for each, training in modes.items():
+            each.training = training
+
+
+def _fake_state(module, dtype, device):
+    state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    of = lambda old: dtype if old.is_floating_point() else old.dtype
+    return {key: torch.empty(old.shape, dtype=of(old), device=device) for key, old in state.items()}
+
+
+def _text(value):
+    return " x ".join(map(str, value)) if isinstance(value, tuple | torch.Size) else str(value)

@@ -1,0 +1,42 @@
+"""SE: squeeze and excitation, a score for each channel (Hu et al., CVPR 2018)."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from surgeon.attention.checks import flag, whole
+from surgeon.attention.gate import Gate, gamma
+from surgeon.attention.pools import as_map, average
+from surgeon.attention.precision import eased, linear, scaled
+
+
+class SE(Gate):
+    """`x * sigmoid(fc2(relu(fc1(mean(x)))))`.
+
+    Args:
+        reduction: the hidden layer has max(1, channels // reduction) units.
+        bias: whether the two layers have one.
+        divisor: the hidden width is rounded to a multiple of it, as timm does with 8.
+
+    Source: figures 2 and 3; layers are named as timm names them.
+    """
+
+    def __init__(self, channels, *, init="identity", dims=2, reduction=16, bias=True, divisor=1):
+        super().__init__(channels, init=init, dims=dims)
+        hidden = rounded(channels // whole("reduction", reduction), whole("divisor", divisor))
+        self.fc1 = nn.Linear(channels, hidden, bias=flag("bias", bias))
+        self.fc2 = nn.Linear(hidden, channels, bias=bias)
+        self.gamma = gamma(init)
+
+    def attend(self, x):
+        scale = torch.sigmoid(linear(self.fc2, F.relu(linear(self.fc1, average(x)))))
+        return scaled(x, self.note("channel", as_map(eased(scale, self.gamma), x)))
+
+
+def rounded(width, divisor):
+    """The multiple of `divisor` nearest to `width`, at least one of it.
+
+    >>> rounded(4, 8), rounded(20, 8), rounded(0, 1)
+    (8, 24, 1)
+    """
+    return max(divisor, (width + divisor // 2) // divisor * divisor)

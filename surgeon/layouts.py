@@ -1,0 +1,73 @@
+"""The order of a feature map's axes, and the way from it to channels first and back.
+
+Attention is written once, for maps of (N, C, *spatial). Networks also hold channels-last maps (Swin,
+ConvNeXt's inside) and tokens (ViT); a Layout turns these into such a map, as a view, and the result back.
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+
+from surgeon.errors import SurgeonError, UnknownName, suggest
+
+NAMES = ("NCL", "NCHW", "NCDHW", "NHWC", "NDHWC", "NLC")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one value of a network is laid out in memory.
+
+    name: the order of its axes; NLC are tokens of a grid.
+    size: the map's spatial size when it was planned, such as (56, 56) or (8, 14, 14).
+    prefix: tokens in front of the grid that belong to no pixel (class, register, distillation).
+
+    >>> Layout("NLC", (2, 3), prefix=1).view(torch.zeros(5, 7, 8)).shape
+    torch.Size([5, 8, 2, 3])
+    """
+
+    name: str
+    size: tuple[int, ...]
+    prefix: int = 0
+
+    def __post_init__(self):
+        if self.name not in NAMES:
+            raise UnknownName(f"unknown layout {self.name!r}. {suggest(self.name, NAMES)}")
+
+    @property
+    def dims(self):
+        """Number of spatial axes: 1 (sequences), 2 (images) or 3 (video)."""
+        return len(self.size) if self.name == "NLC" else len(self.name) - 2
+
+    def view(self, x):
+        """`x` as a map of (N, C, *spatial) that shares its memory."""
+        if self.name == "NLC":
+            tokens = x[:, self.prefix :]
+            return tokens.transpose(1, 2).unflatten(2, self._grid(tokens.shape[1]))
+        return x.movedim(-1, 1) if self.name.endswith("C") else x
+
+    def restore(self, y, x):
+        """The map `y` laid out as `x` is, behind the prefix tokens of `x`, if there are any."""
+        if self.name == "NLC":
+            y = y.flatten(2).transpose(1, 2)
+            if self.prefix:
+                return torch.cat([x[:, : self.prefix], y], dim=1)
+        elif self.name.endswith("C"):
+            y = y.movedim(1, -1)
+        else:
+            return y
+        # A module that returned its map channels first would break a later `.view` of the network's.
+        return y.contiguous() if x.is_contiguous() else y
+
+    def _grid(self, length):
+        """The spatial size of `length` tokens: as planned, or the same shape at another scale."""
+        if length == prod(self.size):
+            return self.size
+        scale = (length / prod(self.size)) ** (1 / self.dims)
+        grid = tuple(round(n * scale) for n in self.size)
+        if prod(grid) != length or any(n * self.size[0] != m * grid[0] for n, m in zip(grid, self.size)):
+            raise SurgeonError(
+                f"{length} tokens make no map of the shape planned, {' x '.join(map(str, self.size))}:"
+                " give the network an image of the same proportions, or plan with example_inputs of this size."
+            )
+        return grid
