@@ -8,7 +8,7 @@ from surgeon.attention.cbam import CONV, NORM
 from surgeon.attention.checks import choice, whole
 from surgeon.attention.gate import Gate, gamma
 from surgeon.attention.pools import as_map, average
-from surgeon.attention.precision import conv, linear, norm, scaled, wide
+from surgeon.attention.precision import acting, conv, linear, norm, scaled, wide
 
 COMBINE = {"sum": torch.add, "product": torch.mul, "max": torch.maximum}
 
@@ -50,8 +50,7 @@ class BAM(Gate):
     def attend(self, x):
         scores = [branch(x) for branch in (self.channel, self.spatial) if branch is not None]
         score = COMBINE[self.combine](*scores) if len(scores) == 2 else scores[0]
-        scale = torch.sigmoid(score)
-        scale = 1 + (scale if self.gamma is None else self.gamma.to(scale.dtype) * scale)
+        scale = 1 + acting(torch.sigmoid(score), self.gamma)
         if self.maps is not None:
             self._note(scale.expand_as(x))
         return scaled(x, scale)

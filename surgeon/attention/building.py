@@ -1,8 +1,8 @@
 """From a name and options to a gate."""
 
+from surgeon.attention.checks import choice, reason, whole
 from surgeon.attention.foreign import Foreign
 from surgeon.attention.gate import INITS, Gate
-from surgeon.attention.checks import choice, whole
 from surgeon.attention.naming import factory_of, is_gate, name_of, options_of, spec_of
 from surgeon.errors import BadModule, BadOption, SurgeonError, suggest
 
@@ -51,4 +51,4 @@ def _called(factory, attention, channels, options):
         raise
     except Exception as error:
         text = attention if isinstance(attention, str) else name_of(attention)
-        raise BadModule(f"{text} could not be made for {channels} channels: {type(error).__name__}: {error}") from error
+        raise BadModule(f"{text} could not be made for {channels} channels: {reason(error)}") from error

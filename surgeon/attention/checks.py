@@ -47,3 +47,13 @@ def subset(name, value, known):
     if not names or len(set(names)) < len(names):
         raise BadOption(f"{name} must be names from {', '.join(known)}, each at most once, not {value!r}.")
     return tuple(choice(name, item, known) for item in names)
+
+
+def reason(error):
+    """An exception of someone else's code as one line.
+
+    >>> reason(AssertionError())
+    'AssertionError'
+    """
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -24,7 +24,10 @@ class Foreign(Gate):
 
     def attend(self, x):
         y = self.inner(x)
-        return y if self.gamma is None else _Mix.apply(x, y, self.gamma)
+        if self.gamma is not None:
+            return _Mix.apply(x, y, self.gamma)
+        # The module may need its own result in the backward pass, and the network goes on in place.
+        return y.clone() if y.requires_grad else y
 
 
 class _Mix(torch.autograd.Function):

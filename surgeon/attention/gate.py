@@ -45,6 +45,9 @@ class Gate(nn.Module):
         """The map `x` of (N, C, *spatial) with attention applied."""
         raise NotImplementedError
 
+    def extra_repr(self):
+        return f"{self.channels}, init={self.init!r}" + ("" if self.enabled else ", disabled")
+
     def note(self, name, scale):
         """`scale` itself; while a recording runs, a copy of it on the CPU is kept under `name`."""
         if self.maps is not None:

@@ -50,11 +50,15 @@ def norm(layer, x):
 
 
 def eased(scale, gamma):
-    """The published `scale` as far as `gamma` lets it act: exactly 1 at gamma 0; None lets all of it.
+    """The published `scale` as far as `gamma` lets it act: exactly 1 at gamma 0; None lets all of it."""
+    return scale if gamma is None else 1 + acting(scale - 1, gamma)
 
-    Source: the identity start of zero-initialised residual branches (Goyal et al. 2017, section 5.1).
+
+def acting(part, gamma):
+    """`gamma * part`, and `part` where gamma is None. A map with an infinity in it has scores that are NaN; at
+    gamma 0 even they leave it alone.
     """
-    return scale if gamma is None else 1 + gamma.to(scale.dtype) * (scale - 1)
+    return part if gamma is None else gamma.to(part.dtype) * torch.nan_to_num(part)
 
 
 def scaled(x, scale):

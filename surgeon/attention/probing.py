@@ -7,6 +7,7 @@ from torch.func import functional_call
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from surgeon.attention.checks import reason
 from surgeon.errors import BadModule
 
 # It prints the traceback of an operator that failed; here that is one line of an error, or nothing.
@@ -41,6 +42,8 @@ def _faked(gate, shape, dtype, device):
     module = getattr(gate, "inner", gate)
     name = type(module).__name__
     x, y = _run(module, name, shape, dtype, device)
+    if x._version:
+        raise BadModule(f"{name} changes its input in place; the network may still need it.")
     if not isinstance(y, torch.Tensor):
         raise BadModule(f"{name} returns a {type(y).__name__}, not a map.")
     for what, old, new in (("shape", shape, tuple(y.shape)), ("dtype", dtype, y.dtype), ("device", x.device, y.device)):
@@ -56,7 +59,7 @@ def _run(module, name, shape, dtype, device):
             x = torch.empty(shape, dtype=dtype, device=device)
             return x, functional_call(module.eval(), _fake_state(module, dtype, device), (x,))
     except Exception as error:
-        raise BadModule(f"{name} does not run on a map of {_text(shape)}: {type(error).__name__}: {error}") from error
+        raise BadModule(f"{name} does not run on a map of {_text(shape)}: {reason(error)}") from error
     finally:
         log.disabled = was_disabled
         for each, training in modes.items():
