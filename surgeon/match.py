@@ -1,0 +1,96 @@
+"""From rules and an observed run to candidates: pure, changes nothing."""
+
+from surgeon.words import WORDS, Candidate, Scene, Ways, branch_and_shortcut
+
+
+def candidates(general, special, scene):
+    """What the rules of one place describe in `scene`, in order of execution.
+
+    A rule for a class wins over the general one inside every module of that class.
+
+    Args:
+        general: the rule for any network, or None.
+        special: the rules that are for single classes.
+    """
+    claimed, found = [], []
+    for rule in special:
+        for graph in scene.graphs:
+            if set(rule.classes) & set(class_names(graph.module)):
+                claimed.append(graph)
+                found += find(rule, scene if graph is scene.graph else Scene(graph))
+    if general is not None:
+        found += [c for c in find(general, scene) if not any(_within(c.graph, graph) for graph in claimed)]
+    return sorted(set(found), key=lambda c: c.value.order)
+
+
+def class_names(module):
+    """Full names of a module's class and of all that it derives from."""
+    return [f"{base.__module__}.{base.__qualname__}" for base in type(module).__mro__]
+
+
+def _within(graph, outer):
+    while graph is not None and graph is not outer:
+        graph = graph.parent
+    return graph is outer
+
+
+def find(rule, scene):
+    """What one rule describes in `scene`, in order of execution."""
+    if rule.find is None:
+        return []
+    if rule.find.inside:
+        scene = scene.inside(rule.find.inside)
+        if scene is None:
+            return []
+    found = [c for c in _all(rule.find, scene) if all(answer for _, answer in answers(rule, c, scene))]
+    return _keep(rule.find.keep, found, scene)
+
+
+def answers(rule, candidate, scene):
+    """(word, answer) for each word of the rule, for one candidate."""
+    given = rule.find.model_dump(by_alias=True, exclude_none=True, exclude={"inside", "keep"})
+    for word in given:
+        argument = rule.find.operands if word == "from" else given[word]
+        yield word, WORDS[word](candidate, argument, scene)
+
+
+def _all(words, scene):
+    """Every value that the words could be about: results of an operator, steps of the trunk, or the image."""
+    if words.op:
+        return [_operation(node) for graph in scene.graphs for node in graph.nodes if node.op == words.op]
+    if words.value:
+        return [Candidate(scene.maps.image, None, scene.graph)]
+    return [Candidate(step.value, step.node, step.graph) for step in scene.steps]
+
+
+def _operation(node):
+    names = dict(zip(("branch", "shortcut"), branch_and_shortcut(node))) if len(node.inputs) == 2 else {}
+    return Candidate(node.outputs[0], node, node.graph, names)
+
+
+def _keep(which, found, scene):
+    found = sorted(found, key=lambda c: c.value.order)
+    if which == "last":
+        return found[-1:]
+    if which == "last of each size":
+        return list({scene.maps[c.value].size: c for c in found}.values())
+    if which == "outermost":
+        beside = set().union(*(_branch_nodes(c) for c in found))
+        return [c for c in found if not beside.intersection(_callers(c))]
+    return found
+
+
+def _branch_nodes(candidate):
+    """The steps on the branch of an add, those that its shortcut does not pass."""
+    ways = Ways.of(candidate.graph)
+    branch, shortcut = candidate.names["branch"], candidate.names["shortcut"]
+    beside = (ways.behind(branch) | {branch}) - ways.behind(shortcut) - {shortcut}
+    return {candidate.graph.makers[value] for value in beside if value in candidate.graph.makers}
+
+
+def _callers(candidate):
+    """The step of a candidate and the calls that lead to it, inside out."""
+    node = candidate.node
+    while node is not None:
+        yield node
+        node = node.graph.caller

@@ -1,0 +1,140 @@
+"""Who owns a site: the module that will hold the attention, so that nothing can pass it by.
+
+A value inside a forward is owned by the module of that forward. A value that modules return is
+owned by one of those, never by the model itself (its `forward_features`, a feature extractor or a
+detector would pass the attention by) and never by a norm (conversions to SyncBatchNorm or frozen
+norms replace these objects, and the attention would vanish without a word).
+"""
+
+from torch import nn
+from torch.utils._pytree import tree_flatten
+
+from surgeon.axes import MOVES, VIEWS
+from surgeon.errors import NoSite, Untraceable
+from surgeon.sites import Site
+from surgeon.trunk import entry
+
+
+def site(candidate, rule, scene, rewrites):
+    """The Site of one candidate.
+
+    Args:
+        rewrites: callable Graph -> Rewritable, raising Untraceable.
+    """
+    if rule.splice == "before first use":
+        return _input_site(candidate.value, rule.place, scene)
+    name = rule.splice.removeprefix("after ")
+    if name == "value":
+        return _output_site(candidate, rule.place, scene)
+    return _inner_site(candidate, candidate.names[name], rule.place, scene, rewrites)
+
+
+def _site(scene, value, place, module, after):
+    found = scene.maps[value]
+    return Site(module, after, place, found.channels, tuple(found.size), found.layout, found.prefix)
+
+
+def _inner_site(candidate, value, place, scene, rewrites):
+    """Inside the forward of the graph that adds; where that can't be rewritten, the child that gives the value."""
+    graph = candidate.graph
+    maker = graph.makers.get(value)
+    try:
+        if maker is None:
+            raise Untraceable(f"{graph.path}: the branch comes in from outside, nothing in its forward makes it.")
+        return _site(scene, value, place, graph.path, rewrites(graph).names[maker])
+    except Untraceable as stop:
+        child = maker.child if maker else None
+        if child is None or not _can_own(child, scene):
+            raise stop
+        return _site(scene, value, place, child.path, returned(child, value))
+
+
+def _output_site(candidate, place, scene):
+    """The module that returns the value: a whole stage in a network of stages, else the block itself.
+
+    A module that holds several ends of stages (`features`, `stages`) is often iterated by its parent,
+    and one child more would be taken for another stage; so the owner holds just one.
+    """
+    value, graph = candidate.value, candidate.graph
+    while True:
+        givers = [g for g in scene.graphs if _gives(g, value, scene) and _can_own(g, scene)]
+        if givers:
+            break
+        value, graph = _before(value, graph, scene)
+    owner = givers[0] if len(_ends(scene) | {value}) > 1 else givers[-1]
+    return _site(scene, value, place, owner.path, returned(owner, value))
+
+
+def _ends(scene):
+    """The last values of all sizes but the smallest."""
+    return {step.value for step in scene.steps if step.kind == "smaller" and step.value is not scene.maps.image}
+
+
+def _gives(graph, value, scene):
+    """True if the module makes `value` and returns it, and no end of a stage before it."""
+    made = any(v is value for v in graph.outputs) and not graph.hands_on(value)
+    return made and _ends(scene) & _made_in(graph) <= {value} and not _only_moves(graph)
+
+
+def _only_moves(graph):
+    """True for a module that just lays the axes of a map in another order."""
+    return all(node.op in MOVES | VIEWS for node in graph.nodes)
+
+
+def _made_in(graph):
+    return {value for inner in graph.walk() for value in inner.makers}
+
+
+def _can_own(graph, scene):
+    calls = sum(other.module is graph.module for other in scene.graphs)
+    return graph.parent is not None and graph.finished and calls == 1 and not is_norm(graph.module)
+
+
+def is_norm(module):
+    """A module that only normalises: it has a norm's name or class and no weight with two axes."""
+    kinds = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+    named = isinstance(module, kinds) or "norm" in type(module).__name__.lower()
+    return named and all(weight.dim() < 2 for weight in module.parameters())
+
+
+def _before(value, graph, scene):
+    """One step back from a value that nobody can own: what its norm, activation or reshape was given."""
+    while value not in graph.makers and graph.parent is not None:
+        graph = graph.parent
+    node = graph.makers.get(value)
+    while node and node.child and value in node.child.makers and not is_norm(node.child.module):
+        graph, node = node.child, node.child.makers[value]
+    earlier = node and entry(node, scene.maps)
+    here = scene.maps[value]
+    if not earlier or scene.maps[earlier].size != here.size or scene.maps[earlier].channels != here.channels:
+        raise NoSite(f"the map of {here.channels} channels that {graph.path or 'the model'} ends with belongs to no module of its own.")
+    return earlier, graph
+
+
+def returned(graph, value):
+    """How a module returns `value`: `output`, or `output.1` for the second of several."""
+    leaves, _ = tree_flatten(graph.result)
+    if len(leaves) == 1 and not isinstance(graph.result, (tuple, list, dict)):
+        return "output"
+    tensors = [index for index, leaf in enumerate(leaves) if hasattr(leaf, "shape")]
+    position = next(i for i, v in enumerate(graph.outputs) if v is value)
+    return f"output.{tensors[position]}"
+
+
+def _input_site(value, place, scene):
+    """The innermost module that takes the image first; the model itself where only operators do."""
+    takers = [g for g in scene.graphs if g is not scene.graph and any(v is value for v in g.inputs)]
+    chain = []
+    for graph in takers:
+        if chain and graph.parent is not chain[-1]:
+            # Two modules that stand beside each other take the image: it must change before both.
+            chain = []
+            break
+        if _can_own(graph, scene):
+            chain.append(graph)
+        else:
+            break
+    direct = [node for node in scene.graph.nodes if value in node.inputs]
+    if not chain or len({id(node.child) for node in direct}) > 1:
+        return _site(scene, value, place, scene.graph.path, "input")
+    return _site(scene, value, place, chain[-1].path, "input")

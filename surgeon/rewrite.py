@@ -1,0 +1,238 @@
+"""A module's forward as a torch.fx graph that may be edited, held against what the module really did.
+
+Only modules whose forward must change are traced, each alone, with its children as leaves. A
+symbolic trace can go wrong in silence (it takes the wrong branch of `if mask is not None`, it
+freezes `self.training`), so none is believed: the graph is run on the observed arguments, and its
+steps must be the steps on record, one by one.
+"""
+
+import inspect
+import operator
+from dataclasses import dataclass
+
+import torch
+from torch import fx, nn
+
+from surgeon.errors import Untraceable
+from surgeon.expect import expect, expect_items
+from surgeon.trace import Recorder, in_mode, observe, watched
+
+
+@dataclass(frozen=True)
+class Rewritable:
+    """The forward of one module in both modes; `evaluate is train` where they are the same.
+
+    names: for each step on record, in eval mode, the name of the fx node that makes it.
+    """
+
+    evaluate: fx.Graph
+    train: fx.Graph
+    names: dict
+
+
+def rewritable(record, *, wrap=()):
+    """The forward of `record`'s module as verified fx graphs.
+
+    Args:
+        record: the Graph of one call of it, on meta, in eval mode.
+        wrap: functions that must not be looked into.
+
+    Raises:
+        Untraceable: with the line of the forward that stopped the trace, or the first step at
+            which the trace and the record differ.
+    """
+    module = record.module
+    evaluate = _trace(module, record, wrap, training=False)
+    train = _trace(module, record, wrap, training=True)
+    names = _align(evaluate, record)
+    if _code(train) == _code(evaluate):
+        return Rewritable(evaluate, evaluate, names)
+    with in_mode(module, True):
+        lesson, error = observe(module, record.args, record.kwargs, paths={})
+        if error is not None:
+            raise Untraceable(f"{record.path}: does not run in train mode: {error}") from error
+        _align(train, lesson)
+    return Rewritable(evaluate, train, names)
+
+
+class Shallow(fx.Tracer):
+    """A tracer for one forward: every child is a leaf, in-place operators stay in place."""
+
+    def __init__(self, record, wrap):
+        super().__init__(autowrap_functions=tuple(wrap), param_shapes_constant=True)
+        self.record = record
+
+    def is_leaf_module(self, module, path):
+        return True
+
+    def proxy(self, node):
+        return InPlace(node, self)
+
+    def create_args_for_root(self, function, is_module, concrete_args=None):
+        args, kwargs = _arguments(self, function, self.record)
+        return (lambda: function(self.root, *args, **kwargs)), []
+
+
+class InPlace(fx.Proxy):
+    """A proxy that keeps `out += shortcut` what it is; fx would make it `out + shortcut`, a map more."""
+
+
+def _in_place(name):
+    function = getattr(operator, name)
+
+    def method(self, other):
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+    return method
+
+
+for _name in ("iadd", "isub", "imul", "itruediv"):
+    setattr(InPlace, f"__{_name}__", _in_place(_name))
+
+
+def _trace(module, record, wrap, *, training):
+    if "forward" in vars(module):
+        raise Untraceable(f"{record.path}: its forward is set on the object, not on its class {type(module).__name__}.")
+    with in_mode(module, training):
+        try:
+            return Shallow(record, wrap).trace(module)
+        except Untraceable:
+            raise
+        except Exception as stop:  # fx and the model's own code raise anything at all
+            raise Untraceable(f"{record.path}: {_line(module, stop)}: {_first_line(stop)}") from stop
+
+
+def _line(module, stop):
+    """File, number and text of the last line of the model's own code on the traceback."""
+    files = {inspect.getsourcefile(base) for base in type(module).__mro__ if base.__module__.split(".")[0] not in ("torch", "builtins")}
+    frames = [frame for frame in inspect.getinnerframes(stop.__traceback__) if frame.filename in files]
+    if not frames:
+        return f"the forward of {type(module).__name__} can't be traced"
+    frame = frames[-1]
+    text = frame.code_context[0].strip() if frame.code_context else ""
+    return f"{frame.filename}:{frame.lineno} stops the trace at `{text}`"
+
+
+def _first_line(stop):
+    return (str(stop).strip() or type(stop).__name__).splitlines()[0]
+
+
+def _arguments(tracer, function, record):
+    """Proxies for what was a tensor in the observed call, the very value for all else.
+
+    A value that was frozen so (None, a flag) is asserted by the rewritten forward at each call.
+    """
+    signature = inspect.signature(function)
+    bound = signature.bind(record.module, *record.args, **record.kwargs)
+    parameters = list(signature.parameters.values())[1:]
+    args, kwargs, guards = [], {}, []
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            if bound.arguments.get(parameter.name):
+                raise Untraceable(f"{record.path}: called with free arguments *{parameter.name}, which can't be rewritten.")
+            continue
+        proxy = tracer.create_proxy("placeholder", parameter.name, _default(parameter), {})
+        value = bound.arguments.get(parameter.name, parameter.default)
+        guards.append((parameter, proxy, value))
+    for parameter, proxy, value in guards:
+        stand_in = _stand_in(tracer, record, parameter.name, proxy, value)
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            kwargs[parameter.name] = stand_in
+        else:
+            args.append(stand_in)
+    return args, kwargs
+
+
+def _default(parameter):
+    return () if parameter.default is parameter.empty else (parameter.default,)
+
+
+def _stand_in(tracer, record, name, proxy, value):
+    if isinstance(value, torch.Tensor):
+        return proxy
+    if isinstance(value, (list, tuple)) and any(isinstance(item, torch.Tensor) for item in value):
+        tracer.create_proxy("call_function", expect_items, (proxy, len(value), record.path, name), {})
+        return type(value)(_stand_in(tracer, record, f"{name}[{i}]", proxy[i], item) for i, item in enumerate(value))
+    if isinstance(value, (tuple, list)) and value and all(type(item) is int for item in value):
+        return type(value)(proxy[i] for i in range(len(value)))
+    if type(value) is int:
+        return proxy
+    if value is None or type(value) in (bool, float, str):
+        tracer.create_proxy("call_function", expect, (proxy, value, record.path, name), {})
+        return value
+    raise Untraceable(f"{record.path}: its argument {name!r} is a {type(value).__name__}, which can't be rewritten.")
+
+
+def _code(graph):
+    return graph.python_code("self").src
+
+
+class _Steps(fx.Interpreter):
+    """Runs an fx graph under a recorder and notes which node made which step."""
+
+    def __init__(self, graph, module, recorder):
+        super().__init__(module, graph=graph, garbage_collect_values=False)
+        self.recorder = recorder
+        self.names = {}
+
+    def run_node(self, node):
+        before = len(self.recorder.graph.nodes)
+        result = super().run_node(node)
+        for index in range(before, len(self.recorder.graph.nodes)):
+            self.names[index] = node.name
+        return result
+
+
+def _align(graph, record):
+    """The fx node of each recorded step, found by running `graph` on the recorded arguments.
+
+    Returns:
+        {recorded Node: name of the fx node}
+
+    Raises:
+        Untraceable: the two do not do the same, with the first difference.
+    """
+    recorder = Recorder({})
+    steps = _Steps(graph, record.module, recorder)
+    again = recorder.start(record.module, record.args, record.kwargs)
+    with watched(recorder), torch.no_grad(), recorder:
+        try:
+            result = steps.run(*_flat(record))
+        except Exception as stop:  # the graph of any forward; the refusal names the module
+            raise Untraceable(f"{record.path}: the traced forward does not run: {_first_line(stop)}") from stop
+    recorder.finish(again, result)
+    ours, theirs = _spelled(again), _spelled(record)
+    for step, (our, their) in enumerate(zip(ours, theirs)):
+        if our != their:
+            raise Untraceable(f"{record.path}: the traced forward differs from the real one at step {step}: {our[0]} for {their[0]}.")
+    if len(ours) != len(theirs):
+        raise Untraceable(f"{record.path}: the traced forward has {len(ours)} steps, the real one {len(theirs)}.")
+    return {node: steps.names[index] for index, node in enumerate(record.nodes)}
+
+
+def _flat(record):
+    """The observed arguments in the order of the forward's parameters, defaults filled in."""
+    signature = inspect.signature(type(record.module).forward)
+    bound = signature.bind(record.module, *record.args, **record.kwargs)
+    bound.apply_defaults()
+    free = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [value for name, value in bound.arguments.items() if signature.parameters[name].kind not in free][1:]
+
+
+def _spelled(graph):
+    """The steps of a graph as comparable data, values numbered in order of first appearance."""
+    numbers = {}
+
+    def number(values):
+        return [(numbers.setdefault(value, len(numbers)), value.shape) for value in values]
+
+    number(graph.inputs)
+    steps = []
+    for node in graph.nodes:
+        what = id(node.child.module) if node.child else node.constants
+        steps.append((_title(node), what, number(node.inputs), number(node.outputs), node.in_place))
+    return [*steps, ("its output", None, number(graph.outputs), None, None)]
+
+
+def _title(node):
+    return f"the call of {type(node.child.module).__name__}" if node.child else node.op

@@ -1,0 +1,314 @@
+"""What a model does with one example, written down: a Graph for every call of a module.
+
+The model runs once on meta tensors (shapes without numbers), in eval mode and without gradients.
+Watching a run rather than tracing symbolically means that every `if` took its real branch, that
+every optional argument is the one that the caller really passes, and that shapes come for free;
+it also takes milliseconds where a symbolic trace of each module takes seconds. torch.fx comes in
+where a forward must be rewritten (`rewrite`), and its graph is then held against this record.
+"""
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from surgeon.axes import channel_axis
+
+
+@dataclass(eq=False)
+class Value:
+    """A tensor that the run made or was given.
+
+    axis: which of its axes counts channels, None where nobody can tell.
+    order: its place in the order of execution.
+    fixed: does not depend on the model's input (a weight, a position table).
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    axis: int | None
+    order: int
+    fixed: bool
+    users: list = field(default_factory=list, repr=False)
+
+
+@dataclass(eq=False)
+class Node:
+    """One step of a module's forward: an operator, or the call of a child (`child` is its graph)."""
+
+    op: str
+    graph: object = field(repr=False)
+    inputs: list[Value]
+    outputs: list[Value]
+    child: object = field(default=None, repr=False)
+    constants: tuple = ()
+    weights: tuple[int, ...] = ()
+    in_place: bool = False
+
+    @property
+    def cost(self):
+        """(layers with a matrix or kernel, layers with any weight) of this step, children included."""
+        if self.child:
+            return self.child.cost
+        kernels = self.op.startswith(("conv", "linear")) or any(rank > 1 for rank in self.weights)
+        return int(kernels), int(kernels or bool(self.weights))
+
+
+@dataclass(eq=False)
+class Graph:
+    """One call of one module: its steps, and what went in and out.
+
+    path: the module's name in the model, "" for the model itself. caller: the step that called it.
+    args, kwargs, result: the arguments as passed and what came back, tensors on meta.
+    inputs, outputs: the Values among them.
+    """
+
+    path: str
+    module: nn.Module = field(repr=False)
+    caller: Node | None = field(default=None, repr=False)
+    args: tuple = field(default=(), repr=False)
+    kwargs: dict = field(default_factory=dict, repr=False)
+    result: object = field(default=None, repr=False)
+    inputs: list = field(default_factory=list, repr=False)
+    outputs: list = field(default_factory=list, repr=False)
+    nodes: list = field(default_factory=list, repr=False)
+    finished: bool = False
+
+    @property
+    def parent(self):
+        """The graph of the module that called this one; None for the model itself."""
+        return self.caller and self.caller.graph
+
+    @property
+    def children(self):
+        """The graphs of the modules that this one called, in order."""
+        return [node.child for node in self.nodes if node.child]
+
+    def walk(self):
+        """This graph and all those inside it, a parent before its children."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    @cached_property
+    def makers(self):
+        """{value: the step of this very graph that made it}; what came in from outside is not there.
+
+        A step that hands its input on as it is (dropout in eval mode, Identity) made nothing.
+        """
+        made = {}
+        for node in self.nodes:
+            for value in node.outputs:
+                if value not in node.inputs and value not in self.inputs:
+                    made.setdefault(value, node)
+        return made
+
+    @cached_property
+    def cost(self):
+        """How much is learned on the way through: layers with a matrix or kernel, layers with any weight."""
+        costs = [node.cost for node in self.nodes]
+        return tuple(map(sum, zip(*costs))) if costs else (0, 0)
+
+    def hands_on(self, value):
+        """True if `value` leaves this module as it came in."""
+        return value in self.inputs
+
+
+class Recorder(TorchFunctionMode):
+    """Writes down every tensor operator and every call of a module while it is active."""
+
+    def __init__(self, paths):
+        super().__init__()
+        self.paths = paths
+        self.values = {}
+        self.kept = []
+        self.root = None
+        self.graph = None
+
+    def value(self, tensor, axis=None, fixed=None):
+        """The Value of `tensor` as it is now: an in-place operator makes a new one of the same object."""
+        key = (id(tensor), tensor._version)
+        if key not in self.values:
+            # A tensor whose id is on record must stay alive, or Python gives its id to another.
+            self.kept.append(tensor)
+            is_fixed = self.root is not None and fixed is not False
+            self.values[key] = Value(tuple(tensor.shape), tensor.dtype, axis, len(self.values), is_fixed)
+        return self.values[key]
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if self.graph is None or getattr(function, "__name__", "") == "__get__":
+            # Reading a shape is no step, and outside a graph (while one is opened) nothing is.
+            return function(*args, **kwargs)
+        tensors = [leaf for leaf in _leaves(args, kwargs) if isinstance(leaf, torch.Tensor)]
+        inputs = [self.value(tensor) for tensor in tensors]
+        versions = [tensor._version for tensor in tensors]
+        result = function(*args, **kwargs)
+        made = [leaf for leaf in _leaves(result) if isinstance(leaf, torch.Tensor)]
+        changed = [t for t, version in zip(tensors, versions) if t._version != version and all(t is not m for m in made)]
+        if made or changed:
+            self._note(function, args, kwargs, tensors, inputs, made, changed)
+        return result
+
+    def _note(self, function, args, kwargs, tensors, inputs, made, changed):
+        op = plain_name(function)
+        fixed = all(value.fixed for value in inputs)
+        outputs = []
+        for tensor in [*made, *changed]:
+            axis = channel_axis(op, args, kwargs, inputs, tuple(tensor.shape))
+            outputs.append(self.value(tensor, axis, fixed))
+        constants = tuple(leaf for leaf in _leaves(args, kwargs) if not isinstance(leaf, torch.Tensor))
+        weights = tuple(t.dim() for t in tensors if isinstance(t, nn.Parameter))
+        in_place = any(m is t for m in made for t in tensors) or bool(changed)
+        self._add(Node(op, self.graph, inputs, outputs, constants=constants, weights=weights, in_place=in_place))
+
+    def _add(self, node):
+        self.graph.nodes.append(node)
+        for value in node.inputs:
+            value.users.append(node)
+
+    def call(self, module, args, kwargs):
+        """Run one module as a graph of its own. Its hooks stay out: they belong to the user's runs."""
+        graph = self.start(module, args, kwargs)
+        try:
+            result = module.forward(*args, **kwargs)
+        except BaseException:
+            self.graph = graph.parent
+            raise
+        return self.finish(graph, result)
+
+    def start(self, module, args, kwargs):
+        """Open the graph of one call; it is the current one from now on."""
+        # What the root is given comes from outside; all else that no operator made is fixed.
+        inputs = [self.value(leaf, _image_axis(leaf)) for leaf in _leaves(args, kwargs) if isinstance(leaf, torch.Tensor)]
+        graph = Graph(self.paths.get(module, "?"), module, None, args, kwargs, inputs=inputs)
+        self.root = self.root or graph
+        if self.graph is not None:
+            graph.caller = Node("call", self.graph, inputs, [], child=graph)
+            self._add(graph.caller)
+        self.graph = graph
+        return graph
+
+    def finish(self, graph, result):
+        """Close the graph of one call with what it returned."""
+        graph.result = result
+        graph.outputs = [self.value(leaf) for leaf in _leaves(result) if isinstance(leaf, torch.Tensor)]
+        if graph.caller is not None:
+            graph.caller.outputs = graph.outputs
+        graph.finished = True
+        self.graph = graph.parent
+        return result
+
+
+def plain_name(function):
+    """The operator's name without the marks of its spelling: `__iadd__`, `add_`, `__radd__` are `add`.
+
+    >>> plain_name(torch.Tensor.__radd__), plain_name(torch.relu_)
+    ('add', 'relu')
+    """
+    name = getattr(function, "__name__", str(function))
+    if name.startswith("__") and name.endswith("__"):
+        name = name[2:-2]
+        spelled = name[1:]
+        return spelled if name[0] in "ir" and spelled in _ARITHMETIC else name
+    return name.rstrip("_") or name
+
+
+_ARITHMETIC = {"add", "sub", "mul", "truediv", "floordiv", "matmul", "pow"}
+
+
+def observe(model, args, kwargs=None, *, paths=None):
+    """Run `model` as it stands on tensors as they are, and return the Graph of the whole.
+
+    The graph is returned even when the run stops half-way, with the error: `graph, error`. What had
+    finished by then (a detector's backbone) is complete.
+    """
+    recorder = Recorder(paths or {module: path for path, module in model.named_modules()})
+    with watched(recorder), torch.no_grad(), recorder:
+        try:
+            recorder.call(model, tuple(args), dict(kwargs or {}))
+            error = None
+        except Exception as stop:  # any model's own code may raise anything; the caller tells the user
+            error = stop
+    return recorder.root, error
+
+
+@contextmanager
+def watched(recorder):
+    """Module calls of this thread go through `recorder`, as torch.fx's own tracer does it."""
+    original, thread = nn.Module.__call__, threading.get_ident()
+
+    def call(module, *args, **kwargs):
+        if threading.get_ident() != thread or recorder.graph is None:
+            return original(module, *args, **kwargs)
+        return recorder.call(module, args, kwargs)
+
+    nn.Module.__call__ = call
+    try:
+        yield
+    finally:
+        nn.Module.__call__ = original
+
+
+@contextmanager
+def on_meta(model):
+    """Inside, every weight and buffer of `model` is a meta tensor; afterwards the very same objects are back.
+
+    No copy is made and no memory is used, so a model of any size, on any device, can be run.
+    """
+    twins, undo = {}, []
+    try:
+        for module in model.modules():
+            for store in (module._parameters, module._buffers):
+                for name, tensor in store.items():
+                    if tensor is not None:
+                        undo.append((store, name, tensor))
+                        store[name] = twins.setdefault(id(tensor), _twin(tensor))
+        yield
+    finally:
+        for store, name, tensor in undo:
+            store[name] = tensor
+
+
+def _twin(tensor):
+    twin = torch.empty_like(tensor, device="meta", requires_grad=False)
+    return nn.Parameter(twin, requires_grad=False) if isinstance(tensor, nn.Parameter) else twin
+
+
+@contextmanager
+def in_mode(model, training):
+    """Inside, all modules are in one mode; afterwards each has its own flag back.
+
+    The flags are written one by one, since `train()` and `eval()` may be overridden and, being
+    recursive, forget that part of a network was frozen.
+    """
+    flags = [(module, module.training) for module in model.modules()]
+    try:
+        for module, _ in flags:
+            module.training = training
+        yield
+    finally:
+        for module, flag in flags:
+            module.training = flag
+
+
+def _image_axis(tensor):
+    return 1 if tensor.dim() in (4, 5) else None
+
+
+def _leaves(*trees):
+    """All leaves; the common case, a flat tuple of tensors, without pytree's machinery."""
+    for tree in trees:
+        items = tree.values() if type(tree) is dict else tree if type(tree) in (tuple, list) else (tree,)
+        for item in items:
+            if isinstance(item, torch.Tensor):
+                yield item
+            elif isinstance(item, (tuple, list, dict)):
+                yield from tree_leaves(item)
+            else:
+                yield item

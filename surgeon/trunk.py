@@ -1,0 +1,94 @@
+"""The trunk of a network: the way of the feature map from the image to the pooling, step by step.
+
+Only the steps at which the map changes its size matter: where it is made smaller, and where it
+ends. They are looked for from the outside in. A module that makes the map smaller once is one step
+(a stage that begins with a strided block: what goes into it is the end of the stage before); one
+that does so several times is looked into.
+"""
+
+from dataclasses import dataclass
+from math import prod
+
+from torch.utils._pytree import tree_leaves
+
+
+@dataclass(frozen=True)
+class Step:
+    """A change of size: `value` goes into `node` of `graph`, and comes out `smaller` or not at all (`pool`)."""
+
+    kind: str
+    value: object
+    node: object
+    graph: object
+
+
+def steps(graph, maps):
+    """All steps of the trunk inside one graph, in order of execution; the last one ends the map."""
+    found = []
+    for node in graph.nodes:
+        value = entry(node, maps)
+        if value is None:
+            continue
+        if _is_neck(node, maps) or _grows(node, maps[value], maps):
+            return [*found, Step("pool", value, node, graph)]
+        found += _step(graph, node, value, maps)
+        if found and found[-1].kind == "pool":
+            break
+    return found
+
+
+def entry(node, maps):
+    """The map that a step works on: of several, the one made last, and no vector of 1 x 1 pixels."""
+    spatial = [value for value in node.inputs if maps[value] and maps[value].pixels > 1]
+    return max(spatial, key=lambda value: value.order, default=None)
+
+
+def _step(graph, node, value, maps):
+    kind = _kind(node, maps[value], maps)
+    if kind is None:
+        return []
+    inner = steps(node.child, maps) if node.child else []
+    sizes = {maps[step.value].size for step in inner if step.kind == "smaller"}
+    looks_inside = len(sizes) > 1 if kind == "smaller" else len(sizes) > 0
+    if looks_inside:
+        return inner if kind == "pool" else [step for step in inner if step.kind == "smaller"]
+    return [Step(kind, value, node, graph)]
+
+
+def _kind(node, before, maps):
+    after = [maps[value] for value in node.outputs if maps[value] and maps[value].pixels > 1]
+    if "adaptive" in _operator(node):
+        return "pool"
+    if not after:
+        return "pool" if all(_is_small(value, before) for value in node.outputs) else None
+    smallest = min(after, key=lambda m: m.pixels)
+    # A convolution without padding loses a few pixels; that is no downsampling.
+    return "smaller" if smallest.size[-1] * 3 <= before.size[-1] * 2 else None
+
+
+def _is_small(value, before):
+    """No room for all the pixels: a vector, or a few tokens. A map laid out in another way is not small."""
+    return len(value.shape) <= 2 or prod(value.shape[1:]) < before.channels * before.pixels
+
+
+def _operator(node):
+    """The operator that a step amounts to: its own name, or that of the one inside its module."""
+    if node.child and len(node.child.nodes) == 1:
+        return _operator(node.child.nodes[0])
+    return "" if node.child else node.op
+
+
+def _is_neck(node, maps):
+    """A module that is handed a collection of maps of several sizes combines them (FPN)."""
+    if node.child is None or all(hasattr(arg, "shape") for arg in node.child.args):
+        return False
+    collections = [arg for arg in (*node.child.args, *node.child.kwargs.values()) if isinstance(arg, (list, tuple, dict))]
+    counts = [len({tuple(leaf.shape[-2:]) for leaf in tree_leaves(c) if getattr(leaf, "ndim", 0) >= 4}) for c in collections]
+    return any(count > 1 for count in counts)
+
+
+def _grows(node, before, maps):
+    if node.child is not None:
+        return False
+    after = [maps[value] for value in node.outputs if maps[value]]
+    return bool(after) and all(m.size[-1] * 2 >= before.size[-1] * 3 for m in after)
