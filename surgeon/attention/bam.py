@@ -16,8 +16,9 @@ COMBINE = {"sum": torch.add, "product": torch.mul, "max": torch.maximum}
 class BAM(Gate):
     """`x * (1 + sigmoid(channel(x) combined with spatial(x)))`.
 
-    `form="released"` multiplies the two branches and ends each without normalisation, as the published
-    weights need it; `form="paper"` adds them and ends each with batch normalisation.
+    `channel(x) = fc(relu(bn(fc(mean(x)))))`, `spatial(x)` is a 1x1, two dilated 3x3 and a 1x1 convolution with
+    bn and relu between them. `form="released"` multiplies the two, as the published weights need it;
+    `form="paper"` adds them and has one more bn at the end of each.
 
     Args:
         form: released or paper.
@@ -28,8 +29,10 @@ class BAM(Gate):
         convs: number of dilated convolutions.
         layers: number of hidden layers of the channel branch.
 
-    Source: equations 1 to 5, figure 2 and table 1; the released code's pooling, right on square maps only, is
-    a mean over all positions here.
+    Start: a fresh published module multiplies its map by about 1.5.
+    Cost: one module a stage, not a block; on ResNet-50 3.94 instead of 3.86 billion multiply-adds.
+    Source: Park et al., "BAM: Bottleneck Attention Module", BMVC 2018, arXiv:1807.06514, equations 1 to 5. The
+        released code pools H x H windows, right on square maps only; here it is the mean over the map.
     """
 
     def __init__(

@@ -12,12 +12,16 @@ from surgeon.attention.precision import conv, eased, scaled
 
 
 class ECA(Gate):
-    """`x * sigmoid(conv1d over the channels of mean(x))`.
+    """`x * sigmoid(conv1d(mean(x)))`, a convolution along the channels.
 
     Args:
         kernel_size: how many neighbouring channels make a score, odd; None computes it from the channels.
 
-    Source: figure 2 and equation 12, with gamma 2 and b 1.
+    Start: a fresh published module multiplies its map by about 0.5.
+    Cost: as SE, one pass and one product, with a handful of weights: which channels are neighbours is learned
+        before, so put it into a pretrained network with care.
+    Source: Wang et al., "ECA-Net: Efficient Channel Attention for Deep Convolutional Neural Networks", CVPR 2020,
+        arXiv:1910.03151, figure 2 and equation 12 with gamma 2 and b 1.
     """
 
     def __init__(self, channels, *, init="identity", dims=2, kernel_size=None):

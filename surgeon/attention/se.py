@@ -18,7 +18,11 @@ class SE(Gate):
         bias: whether the two layers have one.
         divisor: the hidden width is rounded to a multiple of it, as timm does with 8.
 
-    Source: figures 2 and 3; layers are named as timm names them.
+    Start: a fresh published module multiplies its map by about 0.5.
+    Cost: one pass over the map and one product. A ResNet-50 on a GPU took 1.15 times as long for inference and
+        1.35 times for training (ECA paper, table 2).
+    Source: Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018, arXiv:1709.01507, figures 2 and 3; layers
+        are named as timm names them.
     """
 
     def __init__(self, channels, *, init="identity", dims=2, reduction=16, bias=True, divisor=1):

@@ -1,0 +1,74 @@
+"""The page on attention modules, made from the modules themselves.
+
+`python -m surgeon.attention.page > docs/attention.md` writes it anew.
+"""
+
+import re
+from inspect import getdoc
+
+from surgeon.attention.building import build
+from surgeon.attention.naming import options_of
+from surgeon.attention.probing import cost
+from surgeon.attention.table import TABLE
+from surgeon.attention.timm_names import TIMM
+
+HEAD = """\
+# Attention modules
+
+Made from the code by `python -m surgeon.attention.page`; edit the docstrings in `surgeon/attention/`, not this page.
+
+Every module takes a feature map `x` of any size and returns one of the same shape. With `init="identity"`, the
+default, each published factor `s` acts as `1 + gamma * (s - 1)` with a learned `gamma` that starts at 0: the network
+gives the same bits as before until it is trained, and at gamma 1 it is the published module. With `init="paper"` it is
+the published module and its initialisation, without gamma. Weights are counted without gammas, for 256 channels;
+multiply-adds are for one map of 256 x 56 x 56.
+"""
+
+TAIL = """\
+## timm's
+
+`timm:NAME` takes any layer of timm's `create_attn` that keeps the shape, with timm's own options. At the start it acts
+as `x + gamma * (layer(x) - x)`; one that the installed timm can't build, or that does not fit the maps of a site, is
+refused when the operation is planned, with timm's own words. Names: {names}.
+
+## Your own
+
+A class or callable `channels -> Module`, an import path `package.module:Class`, or a name made known by
+`surgeon.register(name, factory)`. It starts as timm's do. A module that changes shape, dtype or device, or changes its
+input in place, is refused when the operation is planned.
+"""
+
+
+def page():
+    """The whole page, as Markdown."""
+    names = ", ".join(f"`{name}`" for name in TIMM)
+    return "\n".join([HEAD, *(_section(name) for name in TABLE), TAIL.format(names=names)])
+
+
+def sections(text):
+    """A docstring as `{"": opening, "Args": ..., "Source": ...}`, each on one line but Args.
+
+    >>> sections("Adds.\\n\\nArgs:\\n    n: how many\\n        of them.\\n\\nSource: a book.")
+    {'': 'Adds.', 'Args': {'n': 'how many of them.'}, 'Source': 'a book.'}
+    """
+    parts = re.split(r"^([A-Z]\w+): *", text, flags=re.MULTILINE)
+    found = {name: " ".join(body.split()) for name, body in zip(["", *parts[1::2]], parts[::2])}
+    if "Args" in found:
+        entries = re.split(r"^    (\w+): ", parts[parts.index("Args") + 1], flags=re.MULTILINE)
+        found["Args"] = {name: " ".join(body.split()) for name, body in zip(entries[1::2], entries[2::2])}
+    return found
+
+
+def _section(name):
+    text = sections(getdoc(TABLE[name]))
+    weights, macs = cost(build(name, 256, init="paper"), (256, 56, 56))
+    rows = [f"| `{key}` | `{value}` | {text['Args'][key]} |" for key, value in options_of(name).items()]
+    return "\n".join(
+        [f"## {name}", "", text[""], "", f"- **Weights**: {weights:,}; multiply-adds: {macs:,}."]
+        + [f"- **{part}**: {text[part]}" for part in ("Start", "Cost", "Source")]
+        + ["", "| option | default | meaning |", "|---|---|---|", *rows, ""]
+    )
+
+
+if __name__ == "__main__":
+    print(page(), end="")
