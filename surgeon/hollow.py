@@ -1,0 +1,36 @@
+"""Building a network whose weights nobody will look at: no random numbers drawn, no memory touched.
+
+Not torch's `meta` device: several constructors compute with real numbers, tables that are no part of
+the state dict would stay without values, and tied weights would come apart.
+"""
+
+from contextlib import contextmanager
+from unittest.mock import patch
+
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+RANDOM = {"aten::normal_", "aten::uniform_", "aten::bernoulli_.float", "aten::random_"}
+
+
+class _Hollow(TorchDispatchMode):
+    """Leaves out whatever would fill a parameter in place. An untouched page of memory costs nothing."""
+
+    def __torch_dispatch__(self, call, types, args=(), kwargs=None):
+        name = call._schema.name
+        # `weight.data.normal_()` reaches this as a plain tensor, hence the list of names.
+        if name.endswith("_") and args and (isinstance(args[0], nn.Parameter) or name in RANDOM):
+            return args[0]
+        return call(*args, **(kwargs or {}))
+
+
+@contextmanager
+def hollow(wanted=True):
+    """A context in which constructors leave their weights unfilled; nothing special unless `wanted`."""
+    if not wanted:
+        yield
+        return
+    # Newer torch draws truncated normals until all lie inside, which unfilled memory never does.
+    skip = patch.object(nn.init, "_no_grad_trunc_normal_", lambda tensor, *args, **kwargs: tensor)
+    with skip, _Hollow():
+        yield

@@ -1,0 +1,179 @@
+"""Where networks come from: torchvision's and timm's builders, by name.
+
+Only this file and its neighbours `sources_*` import those libraries, and only here are their
+habits known: how a builder is told to load no weights, how many classes it makes unasked.
+"""
+
+import warnings
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+
+import timm
+import torchvision
+from torch import nn
+
+from surgeon.errors import BadModel, BadOption, UnknownName, suggest
+from surgeon.hollow import hollow
+
+LIBRARIES = ("timm", "torchvision")
+# Objects that a constructor argument may name: layers of the libraries themselves, nothing of anyone else's.
+NAMEABLE = ("torch.nn.", "torchvision.ops.", "timm.layers.")
+
+
+@dataclass(frozen=True)
+class Base:
+    """A network as its library builds it: `torchvision:resnet50` and the constructor's arguments (JSON values)."""
+
+    library: str
+    name: str
+    arguments: dict = field(default_factory=dict)
+
+    def __str__(self):
+        return f"{self.library}:{self.name}"
+
+
+@cache
+def names(library):
+    """Every network that `library` ("timm" or "torchvision") can build, sorted."""
+    if library == "timm":
+        return tuple(timm.list_models())
+    # RAFT takes two images: there is no one feature map to speak of.
+    return tuple(name for name in torchvision.models.list_models() if not name.startswith("raft"))
+
+
+def parse(text, **arguments):
+    """The Base that `text` names.
+
+    Raises:
+        UnknownName: no such library or network; says the nearest ones.
+
+    >>> parse("torchvision:resnet50", num_classes=10)
+    Base(library='torchvision', name='resnet50', arguments={'num_classes': 10})
+    """
+    library, colon, name = text.partition(":")
+    if not colon or library not in LIBRARIES:
+        raise UnknownName(f"{text!r} names no library. Write torchvision:NAME or timm:NAME, such as {_example(text)}.")
+    plain = name.partition(".")[0] if library == "timm" else name
+    if plain not in names(library):
+        near = suggest(plain, names(library)).partition(" Known:")[0]
+        hint = near if near.startswith("Did") else f"{len(names(library))} names: surgeon places --list {library}."
+        raise UnknownName(f"{library} has no network {name!r}. {hint}")
+    return Base(library, name, arguments)
+
+
+def _example(name):
+    """The networks called `name`, with their library in front; else a network that everyone knows."""
+    return " or ".join(f"{library}:{name}" for library in LIBRARIES if name in names(library)) or "torchvision:resnet50"
+
+
+def build(base, *, pretrained=False, num_classes=None, arguments=None, empty=False):
+    """The network that `base` (a Base, or text such as `timm:convnext_tiny`) names, in evaluation mode.
+
+    Args:
+        pretrained: weights of the library's own, downloaded where they are not yet at hand.
+        num_classes: size of the head; None leaves it to the library.
+        arguments: more arguments for the constructor, JSON values.
+        empty: weights are left as memory happened to be: for a network that is loaded next.
+
+    Raises:
+        BadOption: the constructor refuses the arguments, or there are no pretrained weights.
+    """
+    base = parse(base) if isinstance(base, str) else base
+    wanted = base.arguments | (arguments or {})
+    if num_classes is not None:
+        wanted["num_classes"] = num_classes
+    with warnings.catch_warnings(), hollow(empty):
+        warnings.simplefilter("ignore")
+        model = _call(base, wanted, pretrained)
+    return remember(model.eval(), Base(base.library, base.name, _settled(base, model, wanted, pretrained)))
+
+
+def _call(base, arguments, pretrained):
+    """The library's builder, called; whatever it raises comes back in one line."""
+    call = _timm if base.library == "timm" else _torchvision
+    try:
+        return call(base.name, pretrained, {key: _named(value) for key, value in arguments.items()})
+    except (TypeError, ValueError, AttributeError, AssertionError, KeyError, RuntimeError, NotImplementedError) as error:
+        told = ", ".join(f"{key}={value}" for key, value in arguments.items()) or "no arguments"
+        raise BadOption(f"{base} can't be built with {told}: {str(error).strip().splitlines()[:1] or type(error).__name__}.") from error
+    except OSError as error:
+        raise BadOption(f"{base}: its pretrained weights could not be downloaded: {error}. Give a file with --weights.") from error
+
+
+def _timm(name, pretrained, arguments):
+    return timm.create_model(name, pretrained=pretrained, **arguments)
+
+
+def _torchvision(name, pretrained, arguments):
+    builder = torchvision.models.get_model_builder(name)
+    options = dict(arguments)
+    if not pretrained and ".detection." in builder.__module__ or ".segmentation." in builder.__module__:
+        options.setdefault("weights_backbone", None)
+    # Their slow truncated-normal start is announced as deprecated, and its absence as well.
+    if not pretrained and builder.__module__.endswith((".googlenet", ".inception")):
+        options.setdefault("init_weights", False)
+    return builder(weights="DEFAULT" if pretrained else None, **options)
+
+
+def _named(value):
+    """A string such as `torchvision.ops.FrozenBatchNorm2d` as the class that it names; anything else as it is."""
+    if not (isinstance(value, str) and value.startswith(NAMEABLE)):
+        return value
+    module, _, name = value.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def _settled(base, model, arguments, pretrained):
+    """The arguments with which the same network is built again without its pretrained weights."""
+    if not pretrained or base.library == "timm":
+        return arguments
+    # What torchvision decides on its own once it is asked for weights.
+    found = dict(arguments)
+    if getattr(model, "transform_input", False):
+        found["transform_input"] = True
+    if ".detection" in type(model).__module__ and any(type(m).__name__ == "FrozenBatchNorm2d" for m in model.modules()):
+        found["norm_layer"] = "torchvision.ops.FrozenBatchNorm2d"
+    if getattr(model, "aux_classifier", None) is not None:
+        found["aux_loss"] = True
+    return found
+
+
+def remember(model, base):
+    """`model`, which from now on knows what it was built from."""
+    model.__dict__["_built_from"] = base
+    return model
+
+
+def remembered(model):
+    """The Base that `model` was built from, if surgeon built it; else None."""
+    return model.__dict__.get("_built_from") if isinstance(model, nn.Module) else None
+
+
+def classes_by_default(base):
+    """Number of classes that the library makes unasked."""
+    if base.library == "timm":
+        return (timm.get_pretrained_cfg_value(base.name, "num_classes") if timm.is_model(base.name) else None) or 1000
+    module = torchvision.models.get_model_builder(base.name).__module__
+    if module.endswith("keypoint_rcnn"):
+        return 2
+    return next((count for part, count in (("segmentation", 21), ("detection", 91), ("video", 400)) if f".{part}." in module), 1000)
+
+
+def same_class(model):
+    """Names of the networks that might have made `model`: those whose builder lives where its class does.
+
+    Raises:
+        BadModel: its class comes from neither library.
+    """
+    module = type(model).__module__
+    for kind in type(model).__mro__:
+        module = kind.__module__
+        if module.startswith("timm.models."):
+            return tuple(Base("timm", name) for name in timm.list_models(module=module.rpartition(".")[2]))
+        if module.startswith("torchvision.models."):
+            builders = {name: torchvision.models.get_model_builder(name).__module__ for name in names("torchvision")}
+            return tuple(Base("torchvision", name) for name, where in builders.items() if where == module) or tuple(
+                Base("torchvision", name) for name, where in builders.items() if where.rpartition(".")[0] == module.rpartition(".")[0])
+    raise BadModel(f"{type(model).__name__} is neither torchvision's nor timm's, so a file can't say how to build it. "
+                   "Save its state_dict yourself, and surgeon.plan(...).to_dict() beside it.")
