@@ -32,7 +32,7 @@ class CBAM(Gate):
     Start: a fresh published module multiplies its map by about 0.25, which costs a pretrained network its
         accuracy until it is trained again.
     Cost: hardly any arithmetic, but several passes over the map. A ResNet-50 on a GPU took 1.5 times as long
-        for inference and 2.2 times for training (ECA paper, table 2).
+        for inference and 2.2 times for training, by the ECA paper.
     Source: Woo et al., "CBAM: Convolutional Block Attention Module", ECCV 2018, arXiv:1807.06521, figures 1 to
         3; defaults as in the released code.
     """

@@ -43,7 +43,8 @@ def subset(name, value, known):
     >>> subset("pools", "avg,lse", ("avg", "max", "lp", "lse"))
     ('avg', 'lse')
     """
-    names = tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+    value = value.split(",") if isinstance(value, str) else value
+    names = tuple(value) if isinstance(value, list | tuple) else ()
     if not names or len(set(names)) < len(names):
         raise BadOption(f"{name} must be names from {', '.join(known)}, each at most once, not {value!r}.")
     return tuple(choice(name, item, known) for item in names)

@@ -18,8 +18,8 @@ class ECA(Gate):
         kernel_size: how many neighbouring channels make a score, odd; None computes it from the channels.
 
     Start: a fresh published module multiplies its map by about 0.5.
-    Cost: as SE, one pass and one product, with a handful of weights: which channels are neighbours is learned
-        before, so put it into a pretrained network with care.
+    Cost: as SE, one pass and one product, with a handful of weights. Only channels beside each other meet, and in
+        a network trained without it their order means nothing yet.
     Source: Wang et al., "ECA-Net: Efficient Channel Attention for Deep Convolutional Neural Networks", CVPR 2020,
         arXiv:1910.03151, figure 2 and equation 12 with gamma 2 and b 1.
     """

@@ -12,15 +12,28 @@ class Foreign(Gate):
     """`x + gamma * (inner(x) - x)`, or `inner(x)` itself with `init="paper"`.
 
     Args:
-        inner: a module that returns a map of the shape, dtype and device that it is given.
+        inner: a module that returns a map of the shape, dtype and device that it is given. It sees autocast and
+            the network's precision as they are.
     """
 
     def __init__(self, inner, channels, *, init="identity", dims=2):
         super().__init__(channels, init=init, dims=dims)
         if not isinstance(inner, nn.Module):
-            raise BadModule(f"the attention made a {type(inner).__name__}, not a torch.nn.Module.")
+            raise BadModule(f"the attention made {type(inner).__name__!r}, not a torch.nn.Module.")
         self.inner = inner
         self.gamma = gamma(init)
+        if self.gamma is not None and _is_neutral(inner, channels, dims):
+            self._wake()
+
+    def _wake(self):
+        # One zero is enough: timm's non-local block ends in weights of 0, and behind a gamma of 0 neither
+        # would ever get a gradient. Where the zero is of the module's own making, gamma gives way.
+        for layer in self.inner.modules():
+            weight = getattr(layer, "weight", None)
+            if weight is not None and hasattr(layer, "reset_parameters") and not weight.any():
+                layer.reset_parameters()
+        if _is_neutral(self.inner, self.channels, self.dims):
+            nn.init.ones_(self.gamma)
 
     def attend(self, x):
         y = self.inner(x)
@@ -31,7 +44,7 @@ class Foreign(Gate):
 
 
 class _Mix(torch.autograd.Function):
-    """`x + gamma * (y - x)`, and exactly `x` where gamma is 0, whatever y is there.
+    """`x + gamma * (y - x)`, and exactly `x` where gamma is 0 or y is x.
 
     Written out, 0 * (y - x) is NaN where y is infinite, and -0.0 + 0.0 is not -0.0; a `where` alone would
     leave gamma without a gradient.
@@ -40,7 +53,7 @@ class _Mix(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, y, gamma):
         ctx.save_for_backward(x, y, gamma)
-        return torch.where(gamma == 0, x, x + gamma.to(x.dtype) * (y - x))
+        return torch.where((gamma == 0) | (x == y), x, x + gamma.to(x.dtype) * (y - x))
 
     @staticmethod
     def backward(ctx, grad):
@@ -48,3 +61,22 @@ class _Mix(torch.autograd.Function):
         part = gamma.to(x.dtype)
         along = grad.to(wide(x.dtype)) * (y.to(wide(x.dtype)) - x)
         return grad * (1 - part), grad * part, along.sum().reshape(1).to(gamma.dtype)
+
+
+@torch.no_grad()
+def _is_neutral(inner, channels, dims):
+    """Whether a fresh `inner` returns its input; tried on one small map, where it runs on such a map."""
+    weights = list(inner.parameters())
+    if not weights or weights[0].is_meta or type(weights[0]) is not nn.Parameter:
+        return False
+    x = torch.linspace(-1, 1, channels * 8**dims, dtype=weights[0].dtype, device=weights[0].device)
+    x = x.reshape(1, channels, *[8] * dims)
+    modes = {module: module.training for module in inner.modules()}
+    try:
+        return torch.equal(inner.eval()(x.clone()), x)
+    except Exception:
+        # What this module can't do is for `probe` to tell, on a map of the size that it is meant for.
+        return False
+    finally:
+        for module, training in modes.items():
+            module.training = training

@@ -20,7 +20,7 @@ class SE(Gate):
 
     Start: a fresh published module multiplies its map by about 0.5.
     Cost: one pass over the map and one product. A ResNet-50 on a GPU took 1.15 times as long for inference and
-        1.35 times for training (ECA paper, table 2).
+        1.35 times for training, by the ECA paper.
     Source: Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018, arXiv:1709.01507, figures 2 and 3; layers
         are named as timm names them.
     """

@@ -1,0 +1,205 @@
+"""A fresh gate changes no bit of what passes through it, in any precision, on any layout."""
+
+import copy
+import pickle
+
+import formulas
+import pytest
+import torch
+
+from surgeon.attention import TABLE, attention_modules, attention_parameters, build, disabled, record
+from surgeon.errors import UnknownName
+from surgeon.layouts import Layout
+
+BITS = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float64: torch.int64}
+FOREIGN = ["timm:gc", "timm:coord", "timm:cbam", "timm:ceca", "timm:gca", "timm:nl"]
+LAYOUTS = {
+    "NCL": ((2, 16, 30), Layout("NCL", (30,))),
+    "NCHW": ((2, 16, 5, 6), None),
+    "NHWC": ((2, 5, 6, 16), Layout("NHWC", (5, 6))),
+    "NCDHW": ((2, 16, 3, 4, 5), Layout("NCDHW", (3, 4, 5))),
+    "NDHWC": ((2, 3, 4, 5, 16), Layout("NDHWC", (3, 4, 5))),
+    "tokens": ((2, 30, 16), Layout("NLC", (5, 6))),
+    "tokens and five in front": ((2, 35, 16), Layout("NLC", (5, 6), prefix=5)),
+    "video tokens": ((2, 61, 16), Layout("NLC", (3, 4, 5), prefix=1)),
+}
+
+
+def same_bits(a, b):
+    return torch.equal(a.contiguous().view(BITS[a.dtype]), b.contiguous().view(BITS[b.dtype]))
+
+
+def awkward(shape, dtype):
+    """Numbers of every size, with zeros of both signs."""
+    torch.manual_seed(0)
+    x = torch.randn(shape) * torch.tensor(10.0) ** torch.randint(-3, 4, shape)
+    x.view(-1)[:4] = torch.tensor([0.0, -0.0, 1e4, -1e4])
+    return x.to(dtype)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dtype", BITS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("name", "options"), formulas.FORMS, ids=formulas.NAMES)
+def test_identity_on_every_layout(name, options, layout, dtype, training):
+    shape, how = LAYOUTS[layout]
+    gate = build(name, 16, dims=how.dims if how else 2, **options).to(dtype).train(training)
+    gate.layout = how
+    x = awkward(shape, dtype)
+    y = gate(x)
+    assert same_bits(y, x) and y.stride() == x.stride() and y.data_ptr() != x.data_ptr()
+
+
+@pytest.mark.parametrize("dtype", BITS)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC", "tokens and five in front"])
+@pytest.mark.parametrize("name", FOREIGN)
+def test_identity_of_modules_from_elsewhere(name, layout, dtype):
+    shape, how = LAYOUTS[layout]
+    gate = build(name, 16).to(dtype)
+    gate.layout = how
+    x = awkward(shape, dtype)
+    y = gate(x)
+    assert same_bits(y, x) and y.stride() == x.stride()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", [*TABLE, *FOREIGN])
+def test_identity_in_autocast(name, dtype):
+    gate, x = build(name, 16), awkward((2, 16, 5, 6), dtype)
+    with torch.autocast("cpu", dtype=dtype):
+        assert same_bits(gate(x), x)
+
+
+@pytest.mark.parametrize("name", [*TABLE, *FOREIGN])
+def test_identity_around_an_infinity(name):
+    x = awkward((2, 16, 5, 6), torch.float32)
+    x[0, 3, 2, 2], x[1, 5, 0, 0] = float("inf"), float("-inf")
+    assert same_bits(build(name, 16).eval()(x), x)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_channels_last_stays_channels_last(name):
+    x = torch.randn(2, 16, 5, 6).to(memory_format=torch.channels_last)
+    assert build(name, 16, init="paper").eval()(x).stride() == x.stride()
+
+
+@pytest.mark.parametrize("name", [*TABLE, *FOREIGN])
+def test_gradients_of_the_network_before_it_are_its_own(name):
+    x = torch.randn(2, 16, 5, 6, requires_grad=True)
+    gate, grad = build(name, 16), torch.randn(2, 16, 5, 6)
+    gate(x).backward(grad)
+    assert torch.equal(x.grad, grad)
+    moved = [key for key, weight in gate.named_parameters() if weight.grad is not None and weight.grad.any()]
+    assert moved and all(key.endswith("gamma") for key in moved)
+
+
+class Rezero(torch.nn.Module):
+    """Starts as the identity by a zero of its own."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.conv, self.alpha = torch.nn.Conv2d(channels, channels, 1), torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        return x + self.alpha * self.conv(x)
+
+
+@pytest.mark.parametrize("name", ["timm:nl", Rezero])
+def test_two_zeros_in_a_row_would_never_learn(name):
+    torch.manual_seed(0)
+    gate, x = build(name, 16), torch.randn(2, 16, 5, 6)
+    assert same_bits(gate(x), x)
+    optimizer = torch.optim.SGD(gate.parameters(), lr=0.1)
+    before = [weight.clone() for weight in gate.inner.parameters()]
+    for _ in range(3):
+        optimizer.zero_grad()
+        gate(x).square().mean().backward()
+        optimizer.step()
+    assert any(not torch.equal(old, new) for old, new in zip(before, gate.inner.parameters()))
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NDHWC", "tokens", "tokens and five in front", "video tokens"])
+@pytest.mark.parametrize("name", ["cbam", "bam", "se", "eca"])
+def test_a_layout_changes_nothing_but_the_order_of_axes(name, layout):
+    shape, how = LAYOUTS[layout]
+    gate = build(name, 16, dims=how.dims, init="paper").eval()
+    x = torch.randn(shape)
+    want = gate(how.view(x))
+    gate.layout = how
+    y = gate(x)
+    torch.testing.assert_close(how.view(y), want)
+    assert torch.equal(y[:, : how.prefix], x[:, : how.prefix])
+
+
+@pytest.mark.parametrize("name", [*TABLE, "timm:gc"])
+def test_copies_and_pickles(name):
+    gate = build(name, 16).eval()
+    gate.layout = Layout("NHWC", (5, 6))
+    x = torch.randn(2, 5, 6, 16)
+    for twin in (copy.deepcopy(gate), pickle.loads(pickle.dumps(gate))):
+        assert torch.equal(twin(x), gate(x)) and twin.made == gate.made and twin.layout == gate.layout
+
+
+@pytest.mark.parametrize("name", [*TABLE, "timm:gc"])
+def test_built_on_meta(name):
+    with torch.device("meta"):
+        gate = build(name, 16)
+    assert all(weight.is_meta for weight in gate.state_dict().values())
+
+
+def network():
+    gates = [build("cbam", 8, init="paper"), build("se", 8, init="paper"), build("bam", 8, init="paper")]
+    return torch.nn.Sequential(*gates).eval()
+
+
+def test_disabled_gates_return_the_same_object():
+    model, x = network(), torch.randn(2, 8, 4, 4)
+    with disabled(model):
+        assert model(x) is x
+    with disabled(model, "0", "2"):
+        assert [gate.enabled for gate in model] == [False, True, False]
+    assert all(gate.enabled for gate in model)
+
+
+def test_disabled_restores_each_switch_after_an_error():
+    model = network()
+    model[1].enabled = False
+    with pytest.raises(KeyError), disabled(model):
+        raise KeyError
+    assert [gate.enabled for gate in model] == [True, False, True]
+
+
+def test_disabled_refuses_what_matches_nothing():
+    with pytest.raises(UnknownName, match=r"^'layer9\.\*' matches none of the 3 attention modules: 0, 1, 2\.$"):
+        with disabled(network(), "layer9.*"):
+            pass
+
+
+def test_the_gates_of_a_network_and_their_weights():
+    model = network()
+    assert list(attention_modules(model)) == ["0", "1", "2"]
+    assert list(attention_parameters(model).items()) == list(model.named_parameters())
+
+
+def test_a_recording_keeps_the_factors_and_changes_no_output():
+    model, x = network(), torch.randn(2, 8, 4, 6)
+    want = model(x)
+    with record(model) as maps:
+        assert torch.equal(model(x), want)
+        model(x[:1])
+    assert list(maps) == ["0", "1", "2"]
+    channel, spatial = maps["0"]["channel"][0], maps["0"]["spatial"][0]
+    assert channel.shape == (2, 8, 1, 1) and spatial.shape == (2, 1, 4, 6)
+    torch.testing.assert_close(x * channel * spatial, model[0](x))
+    assert [len(kept) for kept in maps["2"].values()] == [2, 2] and list(maps["1"]) == ["channel"]
+    assert not channel.requires_grad
+    model(x)
+    assert len(maps["1"]["channel"]) == 2
+
+
+def test_a_recording_of_bam_gives_the_means_of_its_scale():
+    gate, x = network()[2], torch.randn(2, 8, 4, 6)
+    with record(gate) as maps:
+        scale = gate(x) / x
+    torch.testing.assert_close(maps[""]["channel"][0], scale.detach().mean((2, 3), keepdim=True))
+    torch.testing.assert_close(maps[""]["spatial"][0], scale.detach().mean(1, keepdim=True))
