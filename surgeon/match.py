@@ -11,16 +11,19 @@ def candidates(general, special, scene):
     Args:
         general: the rule for any network, or None.
         special: the rules that are for single classes.
+
+    Returns:
+        [(Candidate, the Rule that found it)]
     """
     claimed, found = [], []
     for rule in special:
         for graph in scene.graphs:
             if set(rule.classes) & set(class_names(graph.module)):
                 claimed.append(graph)
-                found += find(rule, scene if graph is scene.graph else Scene(graph))
+                found += [(c, rule) for c in find(rule, scene if graph is scene.graph else Scene(graph))]
     if general is not None:
-        found += [c for c in find(general, scene) if not any(_within(c.graph, graph) for graph in claimed)]
-    return sorted(set(found), key=lambda c: c.value.order)
+        found += [(c, general) for c in find(general, scene) if not any(_within(c.graph, graph) for graph in claimed)]
+    return sorted({c.value: (c, rule) for c, rule in found}.values(), key=lambda pair: pair[0].value.order)
 
 
 def class_names(module):

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils._pytree import tree_flatten
 
 from surgeon.axes import MOVES, VIEWS
-from surgeon.errors import NoSite, Untraceable
+from surgeon.errors import BadPlan, NoSite, Untraceable
 from surgeon.sites import Site
 from surgeon.trunk import entry
 
@@ -138,3 +138,19 @@ def _input_site(value, place, scene):
     if not chain or len({id(node.child) for node in direct}) > 1:
         return _site(scene, value, place, scene.graph.path, "input")
     return _site(scene, value, place, chain[-1].path, "input")
+
+
+def after_module(graph, scene, rewrites):
+    """The Site after one given module: it owns what it returns, unless it is a norm; then its caller does.
+
+    Raises:
+        BadPlan: what it returns is no feature map, or nobody but the model itself could own it.
+    """
+    value = next((v for v in graph.outputs if scene.maps[v] is not None), None)
+    if value is None:
+        raise BadPlan(f"{graph.path}: returns no feature map, so attention has nothing to weigh.")
+    if _can_own(graph, scene) and not graph.hands_on(value):
+        return _site(scene, value, "after", graph.path, returned(graph, value))
+    if graph.parent.path == "" or not is_norm(graph.module):
+        raise BadPlan(f"{graph.path}: can't own attention (a norm of the model itself, or called more than once). Choose what comes after it.")
+    return _site(scene, value, "after", graph.parent.path, rewrites(graph.parent).names[graph.caller])

@@ -30,20 +30,19 @@ class Rewritable:
     names: dict
 
 
-def rewritable(record, *, wrap=()):
+def rewritable(record):
     """The forward of `record`'s module as verified fx graphs.
 
     Args:
         record: the Graph of one call of it, on meta, in eval mode.
-        wrap: functions that must not be looked into.
 
     Raises:
         Untraceable: with the line of the forward that stopped the trace, or the first step at
             which the trace and the record differ.
     """
     module = record.module
-    evaluate = _trace(module, record, wrap, training=False)
-    train = _trace(module, record, wrap, training=True)
+    evaluate = _trace(module, record, training=False)
+    train = _trace(module, record, training=True)
     names = _align(evaluate, record)
     if _code(train) == _code(evaluate):
         return Rewritable(evaluate, evaluate, names)
@@ -58,8 +57,8 @@ def rewritable(record, *, wrap=()):
 class Shallow(fx.Tracer):
     """A tracer for one forward: every child is a leaf, in-place operators stay in place."""
 
-    def __init__(self, record, wrap):
-        super().__init__(autowrap_functions=tuple(wrap), param_shapes_constant=True)
+    def __init__(self, record):
+        super().__init__(param_shapes_constant=True)
         self.record = record
 
     def is_leaf_module(self, module, path):
@@ -90,12 +89,12 @@ for _name in ("iadd", "isub", "imul", "itruediv"):
     setattr(InPlace, f"__{_name}__", _in_place(_name))
 
 
-def _trace(module, record, wrap, *, training):
+def _trace(module, record, *, training):
     if "forward" in vars(module):
         raise Untraceable(f"{record.path}: its forward is set on the object, not on its class {type(module).__name__}.")
     with in_mode(module, training):
         try:
-            return Shallow(record, wrap).trace(module)
+            return Shallow(record).trace(module)
         except Untraceable:
             raise
         except Exception as stop:  # fx and the model's own code raise anything at all

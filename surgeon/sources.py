@@ -150,6 +150,27 @@ def remembered(model):
     return model.__dict__.get("_built_from") if isinstance(model, nn.Module) else None
 
 
+def written_on(model):
+    """The Base that timm itself noted on `model`, with those constructor arguments that JSON can hold; else None."""
+    settings = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}
+    name = settings.get("architecture") if isinstance(settings, dict) else getattr(settings, "architecture", None)
+    if name not in names("timm"):
+        return None
+    noted = getattr(model, "_model_args", {})
+    return Base("timm", name, {key: value for key, value in noted.items() if _is_plain(value)})
+
+
+def _is_plain(value):
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return isinstance(value, (str, int, float, bool))
+
+
+def versions():
+    """Versions of the two libraries."""
+    return {"torchvision": torchvision.__version__, "timm": timm.__version__}
+
+
 def classes_by_default(base):
     """Number of classes that the library makes unasked."""
     if base.library == "timm":
@@ -161,19 +182,24 @@ def classes_by_default(base):
 
 
 def same_class(model):
-    """Names of the networks that might have made `model`: those whose builder lives where its class does.
+    """Networks that might have made `model`, likeliest first: builders that live where its class does, then near it.
 
     Raises:
         BadModel: its class comes from neither library.
     """
-    module = type(model).__module__
     for kind in type(model).__mro__:
         module = kind.__module__
         if module.startswith("timm.models."):
-            return tuple(Base("timm", name) for name in timm.list_models(module=module.rpartition(".")[2]))
+            return [Base("timm", name) for name in timm.list_models(module=module.rpartition(".")[2])]
         if module.startswith("torchvision.models."):
-            builders = {name: torchvision.models.get_model_builder(name).__module__ for name in names("torchvision")}
-            return tuple(Base("torchvision", name) for name, where in builders.items() if where == module) or tuple(
-                Base("torchvision", name) for name, where in builders.items() if where.rpartition(".")[0] == module.rpartition(".")[0])
+            return [Base("torchvision", name) for name in _near(module)]
     raise BadModel(f"{type(model).__name__} is neither torchvision's nor timm's, so a file can't say how to build it. "
-                   "Save its state_dict yourself, and surgeon.plan(...).to_dict() beside it.")
+                   "Save its state_dict() yourself, and surgeon.plan(...).to_dict() beside it.")
+
+
+def _near(module):
+    """torchvision's networks by distance from `module`: SSDLite is built beside the class it is made of."""
+    homes = {name: torchvision.models.get_model_builder(name).__module__ for name in names("torchvision")}
+    package = module.rpartition(".")[0]
+    here = [name for name, home in homes.items() if home == module]
+    return here + [name for name, home in homes.items() if home.rpartition(".")[0] == package and name not in here]

@@ -17,6 +17,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from surgeon.attention import Gate
 from surgeon.axes import channel_axis
 
 
@@ -175,11 +176,22 @@ class Recorder(TorchFunctionMode):
     def call(self, module, args, kwargs):
         """Run one module as a graph of its own. Its hooks stay out: they belong to the user's runs."""
         graph = self.start(module, args, kwargs)
+        if isinstance(module, Gate):
+            return self._attended(graph, args[0])
         try:
             result = module.forward(*args, **kwargs)
         except BaseException:
             self.graph = graph.parent
             raise
+        return self.finish(graph, result)
+
+    def _attended(self, graph, x):
+        """The result of a gate: a map like its input. What is inside is no part of the user's network."""
+        caller, self.graph = self.graph, None
+        result = x.clone() if graph.module.enabled else x
+        self.graph = caller
+        before = self.value(x)
+        self.value(result, before.axis, before.fixed)
         return self.finish(graph, result)
 
     def start(self, module, args, kwargs):

@@ -1,0 +1,128 @@
+"""From what was seen of a model to a plan: which sites, whether the module fits, what it costs."""
+
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+
+from surgeon import attention as modules
+from surgeon import match, owner, rulebook
+from surgeon.attention.gate import INITS
+from surgeon.errors import BadOption, BadPlan, NoSite, SurgeonError, suggest
+from surgeon.sites import Plan
+
+
+def rules(folders):
+    """surgeon's own rules and those of the user's folders."""
+    folders = [] if folders is None else [folders] if isinstance(folders, (str, Path)) else list(folders)
+    return rulebook.load(folders)
+
+
+def check_options(attention, init, options):
+    """Refuse, before any work, an attention that nobody knows and options that it does not take."""
+    if init not in INITS:
+        raise BadOption(f"init can't be {init!r}. {suggest(init, INITS)}")
+    known = modules.options_of(attention)
+    for name in options if known is not None else ():
+        if name not in known:
+            raise BadOption(f"{modules.name_of(attention)} has no option {name!r}. {suggest(name, known)}")
+
+
+def plan(seen, attention, where, init, rules, options):
+    """The Plan for one observed model."""
+    sites = _sites(seen, where, rules)
+    _refuse_second(sites, seen.scene)
+    sites = tuple(_priced(sites, seen.scene, attention, init, options))
+    spec = modules.spec_of(attention)
+    factory = None if isinstance(attention, str) else attention
+    return Plan(spec or modules.name_of(attention), sites, dict(options), init, fingerprint(seen.model), factory)
+
+
+def fingerprint(model):
+    """A short hash of the names of all weights and buffers, in order; attention of surgeon's not counted."""
+    gates = tuple(f"{path}." for path, gate in modules.attention_modules(model).items() if gate.site is not None)
+    names = [name for name in model.state_dict(keep_vars=True) if not name.startswith(gates or "\0")]
+    return sha256("\n".join(names).encode()).hexdigest()[:16]
+
+
+def _sites(seen, where, rules):
+    """The sites of one place, or of several: each value once, in order of execution."""
+    found = {}
+    for one in [where] if isinstance(where, (str, Path)) else list(where):
+        for candidate, site in _sites_of(seen, str(one), rules):
+            found.setdefault((site.module, site.after), site)
+    return list(found.values())
+
+
+def _sites_of(seen, where, rules):
+    if where.endswith((".yaml", ".yml")):
+        general, special = rulebook.read(where), []
+    elif "." in where or "*" in where:
+        return _after_modules(seen, where)
+    else:
+        general, special = rulebook.for_place(where, rules)
+    found = match.candidates(general, special, seen.scene)
+    if not found:
+        raise NoSite(_no_site(general.place if general else where, seen, rules))
+    return [(c, owner.site(c, rule, seen.scene, seen.rewrites)) for c, rule in found]
+
+
+def _after_modules(seen, pattern):
+    """The values that the modules whose path matches `pattern` return."""
+    graphs = [graph for graph in seen.scene.graphs if graph.parent and fnmatchcase(graph.path, pattern)]
+    if not graphs:
+        paths = [graph.path for graph in seen.scene.graphs if graph.path]
+        raise NoSite(f"{pattern!r} matches no module that runs. {suggest(pattern, paths[:40])}")
+    return [(graph, owner.after_module(graph, seen.scene, seen.rewrites)) for graph in graphs]
+
+
+def _no_site(place, seen, rules):
+    counts = {name: count for name, count in counts(seen, rules).items() if count and name != place}
+    there = ", ".join(f"{name} ({count})" for name, count in counts.items()) or "none"
+    adds = sum(node.op == "add" for graph in seen.scene.graphs for node in graph.nodes)
+    seen_adds = f"none of its {len(seen.scene.graphs)} graphs adds two values" if not adds else f"{adds} values are added in it, none of them so"
+    why = f": {seen_adds}" if place == "residual" else ""
+    kind = type(seen.scene.graph.module).__name__
+    return f"{place!r} found no place in {kind}{why}. Places that do exist here: {there}."
+
+
+def counts(seen, rules):
+    """{place: number of sites} for all places that the rules know."""
+    return {place: len(match.candidates(*rulebook.for_place(place, rules), seen.scene)) for place in rulebook.places(rules)}
+
+
+def _refuse_second(sites, scene):
+    """One site, one gate: a second at the same value would be a second opinion on the same question."""
+    gates = modules.attention_modules(scene.graph.module)
+    for site in sites:
+        for path, gate in gates.items():
+            there = gate.site
+            if there is None:
+                continue
+            same = (there.module, there.after) == (site.module, site.after)
+            behind = site.module == path or f"{site.module}.{site.after}".strip(".") == path
+            if same or behind:
+                raise BadPlan(f"{there}: already has attention ({path}). Take it out with surgeon.remove(model), or choose other sites.")
+
+
+def _priced(sites, scene, attention, init, options):
+    """The sites with what attention costs at each; finds out on fake tensors that the module fits there."""
+    known = {}
+    dtype = next((w.dtype for w in scene.graph.module.parameters() if w.is_floating_point()), torch.float32)
+    for site in sites:
+        key = (site.channels, site.size)
+        if key not in known:
+            known[key] = _price(site, attention, init, options, dtype)
+        yield replace(site, parameters=known[key][0], macs=known[key][1])
+
+
+def _price(site, attention, init, options, dtype):
+    try:
+        with torch.device("meta"):
+            gate = modules.build(attention, site.channels, init=init, dims=len(site.size), **options)
+        modules.probe(gate, (2, site.channels, *site.size), dtype)
+        return modules.cost(gate, (site.channels, *site.size))
+    except SurgeonError as error:
+        raise type(error)(f"{site}: {error}") from None

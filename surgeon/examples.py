@@ -1,0 +1,58 @@
+"""An input to watch a model with: the user's own, or one guessed from what the model says of itself."""
+
+import torch
+from torch import nn
+
+from surgeon.errors import BadInput
+
+BATCH = 2
+_SIDES = (224, 256, 299, 384, 32)
+_FRAMES = (16, 8, 32)
+
+
+def given(example_inputs, device):
+    """(args, kwargs) of a user's `example_inputs`: a tensor, a tuple of arguments, or a dict of keywords."""
+    if isinstance(example_inputs, torch.Tensor):
+        return (example_inputs.to(device),), {}
+    if isinstance(example_inputs, dict):
+        return (), {key: _moved(value, device) for key, value in example_inputs.items()}
+    if isinstance(example_inputs, (tuple, list)):
+        return tuple(_moved(value, device) for value in example_inputs), {}
+    raise BadInput(f"example_inputs must be a tensor, a tuple of arguments or a dict, not {type(example_inputs).__name__}.")
+
+
+def _moved(value, device):
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    if isinstance(value, (tuple, list)):
+        return type(value)(_moved(item, device) for item in value)
+    return value
+
+
+def guesses(model):
+    """Shapes of inputs that this model may take, the likeliest first; without the batch.
+
+    A model says so itself (`pretrained_cfg`, `image_size`), or its first convolution does.
+    """
+    shapes = [*_told(model)]
+    first = next((m for m in model.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d))), None)
+    channels = first.in_channels if first is not None else 3
+    if isinstance(first, nn.Conv3d):
+        shapes += [(channels, frames, side, side) for side in (224, 112) for frames in _FRAMES]
+    elif not isinstance(first, nn.Conv1d):
+        shapes += [(channels, side, side) for side in _SIDES]
+    return list(dict.fromkeys(shapes))
+
+
+def _told(model):
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    for name in ("pretrained_cfg", "default_cfg"):
+        config = getattr(model, name, None)
+        size = getattr(config, "input_size", None) or (config.get("input_size") if isinstance(config, dict) else None)
+        if size and all(isinstance(n, int) for n in size):
+            yield tuple(size)
+            # A network built for other images than the configuration's (`in_chans=1`) keeps its sides.
+            yield (first.in_channels if first is not None else size[0], *size[1:])
+    side = getattr(model, "image_size", None)
+    if isinstance(side, int):
+        yield (3, side, side)

@@ -1,0 +1,116 @@
+"""One-off subclasses: a module stays the same object, its class gets one step more in its forward.
+
+So `isinstance`, methods, attributes, hooks, memory and keys stay, as with torch's own
+parametrizations. What a class was made from is text and names, so that a whole model can be
+copied, and pickled into a process that has only imported surgeon.
+"""
+
+import linecache
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A rewritten forward: source text for each mode, and the functions that it names.
+
+    The two texts are one and the same unless the forward reads `self.training`.
+    """
+
+    evaluate: str
+    train: str
+    functions: tuple
+
+    def method(self, base):
+        evaluate = _compiled(self.evaluate, self.functions, base)
+        if self.train == self.evaluate:
+            return evaluate
+        train = _compiled(self.train, self.functions, base)
+
+        def forward(self, *args, **kwargs):
+            return train(self, *args, **kwargs) if self.training else evaluate(self, *args, **kwargs)
+
+        return forward
+
+
+@dataclass(frozen=True)
+class Output:
+    """Attention `child` on what a module returns; on leaf `index` of it where that is a collection."""
+
+    child: str
+    index: int | None = None
+
+    def method(self, base):
+        child, index = self.child, self.index
+
+        def forward(self, *args, **kwargs):
+            return self.get_submodule(child)(base.forward(self, *args, **kwargs))
+
+        def forward_leaf(self, *args, **kwargs):
+            leaves, tree = tree_flatten(base.forward(self, *args, **kwargs))
+            leaves[index] = self.get_submodule(child)(leaves[index])
+            return tree_unflatten(leaves, tree)
+
+        return forward if index is None else forward_leaf
+
+
+@dataclass(frozen=True)
+class Input:
+    """Attention `child` on the first thing that a module is given."""
+
+    child: str
+
+    def method(self, base):
+        child = self.child
+
+        def forward(self, image, *args, **kwargs):
+            return base.forward(self, self.get_submodule(child)(image), *args, **kwargs)
+
+        return forward
+
+
+@cache
+def grafted(base, *grafts):
+    """The subclass of `base` with each of `grafts` applied, innermost first; one class for all equal modules."""
+    if not grafts:
+        return base
+    inner = grafted(base, *grafts[:-1])
+    body = {
+        "forward": grafts[-1].method(inner),
+        "__reduce_ex__": _reduce,
+        "__doc__": base.__doc__,
+        "__module__": __name__,
+        "grafted_from": (base, *grafts),
+    }
+    return type(base.__name__, (inner,), body)
+
+
+def grafts_of(module):
+    """(original class, *grafts) of a module; its own class alone if nothing was done to it."""
+    return getattr(type(module), "grafted_from", (type(module),))
+
+
+def _reduce(self, protocol):
+    """Pickle and copy as the original class would, but through `revived`, which makes the subclass again."""
+    base, *_ = self.grafted_from
+    made = base.__reduce_ex__(self, protocol)
+    return (revived, self.grafted_from, *made[2:])
+
+
+def revived(base, *grafts):
+    """An empty module of the grafted class; pickle fills in its state."""
+    cls = grafted(base, *grafts)
+    return cls.__new__(cls)
+
+
+def _compiled(source, functions, base):
+    """The function `forward` that `source` defines, with tracebacks that show its lines."""
+    name = f"<surgeon: forward of {base.__name__} {abs(hash(source)):x}>"
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    scope = {"torch": torch, "device": torch.device, "inf": math.inf, "nan": math.nan, "NoneType": type(None), **dict(functions)}
+    exec(compile(source, name, "exec"), scope)
+    return scope["forward"]

@@ -1,0 +1,81 @@
+"""The whole story: look at a model, decide, do, check.
+
+    places   what is there            plan     decide, change nothing
+    apply    do what was decided      inject   both in one call
+    remove   take it out again
+"""
+
+from surgeon import decide, surgery
+from surgeon.observation import looking_at
+
+
+def places(model, *, rules=None, example_inputs=None):
+    """How many sites of each place this model has.
+
+    Raises:
+        BadInput: the model does not run on the example input, or none could be guessed.
+
+    >>> places(torchvision.models.resnet50())
+    {'residual': 16, 'bottleneck': 3, 'final': 1, 'input': 1}
+    """
+    with looking_at(model, example_inputs) as seen:
+        return decide.counts(seen, decide.rules(rules))
+
+
+def plan(model, attention, *, where="residual", init="identity", rules=None, example_inputs=None, **options):
+    """Decide where `attention` will go in `model`; nothing is changed.
+
+    Args:
+        model: any network of images or video clips; it may be on meta.
+        attention: a name such as `cbam` or `timm:gc`, `package.module:Class`, or a class or callable
+            that makes a module from the number of channels.
+        where: a place (`residual`, `bottleneck`, `final`, `input`), a list of places, a rule file, or
+            a glob over module paths (`layer3.*.bn2`), which means after that module.
+        init: `identity`, where the network computes the same bits until it is trained; `paper`, the
+            published module as it is.
+        rules: one more folder of rules, or a list of them.
+        example_inputs: what to run the model on, if surgeon can't guess: a tensor, a tuple, a dict.
+        options: the attention's own, such as `reduction=8`.
+
+    Raises:
+        UnknownName, BadOption: with what there is. NoSite: this model has no such place.
+        BadModel, BadInput, BadModule, BadRule, Untraceable: in one line each.
+    """
+    decide.check_options(attention, init, options)
+    with looking_at(model, example_inputs) as seen:
+        return decide.plan(seen, attention, where, init, decide.rules(rules), options)
+
+
+def apply(model, plan, *, example_inputs=None, check="stitches"):
+    """Do what `plan` says to `model`, in place, all or nothing; returns the same object.
+
+    Args:
+        check: `stitches` compares everything that must not change; `output` also runs the model
+            before and after, and at identity the output must be the same bit for bit.
+
+    Raises:
+        BadPlan: the plan is for another network. CheckFailed: something changed; it was undone.
+    """
+    surgery.check_choice(check)
+    with looking_at(model, example_inputs) as seen:
+        prepared = surgery.prepare(model, plan, seen)
+    return surgery.perform(model, plan, prepared, check)
+
+
+def inject(model, attention, *, where="residual", init="identity", rules=None, example_inputs=None, check="stitches", **options):
+    """Put `attention` into `model`, in place, and return it: `plan` and `apply` in one call.
+
+    >>> model = inject(torchvision.models.resnet50(weights="DEFAULT"), "cbam", where="bottleneck")
+    """
+    decide.check_options(attention, init, options)
+    surgery.check_choice(check)
+    with looking_at(model, example_inputs) as seen:
+        decided = decide.plan(seen, attention, where, init, decide.rules(rules), options)
+        prepared = surgery.prepare(model, decided, seen)
+    return surgery.perform(model, decided, prepared, check)
+
+
+def remove(model):
+    """Take all attention out again: the original objects, classes and keys. Returns the model."""
+    surgery.remove(model)
+    return model
