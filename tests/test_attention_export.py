@@ -1,0 +1,95 @@
+"""Every form compiles in one graph and exports, with batch, height and width left open."""
+
+import pytest
+import torch
+from test_attention_formulas import randomized
+from test_attention_gradients import forms
+from torch.export import Dim
+
+from surgeon.attention import build
+from surgeon.layouts import Layout
+
+OPEN = {0: Dim("n"), 2: Dim("h"), 3: Dim("w")}
+SIZES = [(2, 16, 8, 6), (5, 16, 7, 12), (1, 16, 9, 9)]
+
+
+def form(name, options):
+    torch.manual_seed(0)
+    return randomized(build(name, 16, **options)).float().eval()
+
+
+def maps():
+    torch.manual_seed(0)
+    return [torch.randn(size) for size in SIZES]
+
+
+@forms
+def test_export(name, options):
+    gate = form(name, options)
+    program = torch.export.export(gate, (maps()[0],), dynamic_shapes={"x": OPEN}).module()
+    for x in maps():
+        torch.testing.assert_close(program(x), gate(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@forms
+def test_onnx(name, options, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    gate, file = form(name, options), tmp_path / "gate.onnx"
+    program = torch.onnx.export(gate, (maps()[0],), dynamo=True, dynamic_shapes={"x": OPEN}, verbose=False)
+    program.save(str(file))
+    session = onnxruntime.InferenceSession(str(file))
+    for x in maps():
+        (y,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(y), gate(x).detach(), rtol=1e-4, atol=1e-5)
+
+
+@forms
+def test_compile_in_one_graph(name, options):
+    gate = form(name, options).train()
+    torch._dynamo.reset()
+    compiled = torch.compile(gate, fullgraph=True, backend="aot_eager")
+    for x in maps()[:2]:
+        y, want = (call(x.requires_grad_()) for call in (compiled, gate))
+        torch.testing.assert_close(y, want, rtol=1e-4, atol=1e-5)
+        grads = [torch.autograd.grad(each.square().sum(), [x, *gate.parameters()]) for each in (y, want)]
+        torch.testing.assert_close(*grads, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["cbam", "bam"])
+def test_compile_with_the_default_backend(name):
+    gate, x = form(name, {}), maps()[0]
+    torch._dynamo.reset()
+    with torch.no_grad():
+        torch.testing.assert_close(torch.compile(gate, fullgraph=True)(x), gate(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape", "free"),
+    [
+        (Layout("NHWC", (8, 6)), (2, 8, 6, 16), {0: Dim("n"), 1: Dim("h"), 2: Dim("w")}),
+        (Layout("NLC", (8, 6), prefix=1), (2, 49, 16), {0: Dim("n")}),
+    ],
+    ids=["NHWC", "tokens"],
+)
+@pytest.mark.parametrize("name", ["cbam", "bam", "se", "eca", "timm:gc"])
+def test_export_and_compile_on_a_layout(name, layout, shape, free):
+    gate, x = form(name, {}), torch.randn(shape)
+    gate.layout = layout
+    program = torch.export.export(gate, (x,), dynamic_shapes={"x": free}).module()
+    more = torch.cat([x, x.flip(0), x])
+    torch.testing.assert_close(program(more), gate(more), rtol=1e-4, atol=1e-5)
+    torch._dynamo.reset()
+    compiled = torch.compile(gate, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), gate(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cbam", "se", "timm:gc"])
+def test_one_node_to_fx(name):
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 1), build(name, 8)).eval()
+    traced = torch.fx.symbolic_trace(model)
+    assert [node.target for node in traced.graph.nodes if node.op == "call_module"] == ["0", "1"]
+    x = torch.randn(2, 3, 5, 4)
+    assert torch.equal(traced(x), model(x))
+
+

@@ -1,0 +1,25 @@
+"""docs/attention.md says what the code says."""
+
+from pathlib import Path
+
+from surgeon.attention import TABLE, options_of
+from surgeon.attention.page import page, sections
+
+PAGE = Path(__file__).parents[1] / "docs" / "attention.md"
+
+
+def test_the_page_is_current():
+    assert PAGE.read_text() == page(), "run: python -m surgeon.attention.page > docs/attention.md"
+
+
+def test_every_module_and_option_has_its_line():
+    text = page()
+    for name, factory in TABLE.items():
+        assert f"\n## {name}\n" in text
+        documented = sections(factory.__doc__.replace("\n    ", "\n"))["Args"]
+        assert list(documented) == list(options_of(name))
+
+
+def test_sections_of_a_docstring():
+    text = "Adds.\n\nArgs:\n    n: how many\n        of them.\n\nSource: a book."
+    assert sections(text) == {"": "Adds.", "Args": {"n": "how many of them."}, "Source": "a book."}
