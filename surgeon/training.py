@@ -74,7 +74,10 @@ def _spared(model):
 
 def _head(model, head):
     if isinstance(head, str):
-        return model.get_submodule(head)
+        found = dict(model.named_modules()).get(head)
+        if found is None:
+            raise BadModel(f"there is no module {head!r} in this {type(model).__name__} to be its head.")
+        return found
     if hasattr(model, "get_classifier"):
         found = model.get_classifier()
         return nn.ModuleList(found) if isinstance(found, tuple) else found
