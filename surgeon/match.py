@@ -60,14 +60,18 @@ def answers(rule, candidate, scene):
 def _all(words, scene):
     """Every value that the words could be about: results of an operator, steps of the trunk, or the image."""
     if words.op:
-        return [_operation(node) for graph in scene.graphs for node in graph.nodes if node.op == words.op]
+        return [_operation(node, words.operands) for graph in scene.graphs for node in graph.nodes if node.op == words.op]
     if words.value:
         return [Candidate(scene.maps.image, None, scene.graph)]
     return [Candidate(step.value, step.node, step.graph) for step in scene.steps]
 
 
-def _operation(node):
-    names = dict(zip(("branch", "shortcut"), branch_and_shortcut(node))) if len(node.inputs) == 2 else {}
+def _operation(node, operands):
+    """The result of an operator, its operands under the names that the rule chose for them."""
+    if len(node.inputs) != 2 or not operands:
+        return Candidate(node.outputs[0], node, node.graph)
+    most, fewest = branch_and_shortcut(node)
+    names = {name: most if words.convs == "most" else fewest for name, words in operands.items()}
     return Candidate(node.outputs[0], node, node.graph, names)
 
 
@@ -86,7 +90,7 @@ def _keep(which, found, scene):
 def _branch_nodes(candidate):
     """The steps on the branch of an add, those that its shortcut does not pass."""
     ways = Ways.of(candidate.graph)
-    branch, shortcut = candidate.names["branch"], candidate.names["shortcut"]
+    branch, shortcut = branch_and_shortcut(candidate.node)
     beside = (ways.behind(branch) | {branch}) - ways.behind(shortcut) - {shortcut}
     return {candidate.graph.makers[value] for value in beside if value in candidate.graph.makers}
 
