@@ -171,6 +171,11 @@ def versions():
     return {"torchvision": torchvision.__version__, "timm": timm.__version__}
 
 
+def is_detector(base):
+    """Whether this is one of torchvision's detection networks, whose norms are frozen once they are pretrained."""
+    return base.library == "torchvision" and ".detection." in torchvision.models.get_model_builder(base.name).__module__
+
+
 def classes_by_default(base):
     """Number of classes that the library makes unasked."""
     if base.library == "timm":

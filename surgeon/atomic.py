@@ -1,0 +1,100 @@
+"""Writing files so that the target is the old file or the new one, whole, whenever the power goes."""
+
+import ctypes
+import errno
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from surgeon.errors import BadFile, SurgeonError
+
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
+
+
+@contextmanager
+def replacing(target, *, force=False):
+    """A path beside `target` to write a file or a folder to; it takes the target's place when the block ends well.
+
+    A block that fails leaves nothing behind; a process that is killed leaves at most a hidden
+    `.NAME.*.part` beside the target, never half a target.
+
+    Raises:
+        BadFile: the target exists and `force` is False, its folder does not, or it can't be written.
+    """
+    target = Path(target).resolve()
+    _refuse(target, force)
+    # A folder of its own: libraries that write several files, or insist on an ending, get what they need.
+    try:
+        room = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    except OSError as error:
+        raise BadFile(f"can't write {target}: {error.strerror}.") from None
+    try:
+        yield room / target.name
+        _sync(room / target.name)
+        _swap(room / target.name, target)
+        _sync_folder(target.parent)
+    except SurgeonError:
+        raise
+    except Exception as error:
+        # Rust and C++ writers report a full disk in words of their own.
+        if isinstance(error, OSError) or shutil.disk_usage(room).free < 1 << 20:
+            raise BadFile(f"can't write {target}: {_reason(error, room)}. What was there before is untouched.") from error
+        raise
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def _reason(error, room):
+    full = getattr(error, "errno", None) == errno.ENOSPC or shutil.disk_usage(room).free < 1 << 20
+    return "the disk is full" if full else getattr(error, "strerror", None) or str(error)
+
+
+def _refuse(target, force):
+    if not target.parent.is_dir():
+        raise BadFile(f"can't write {target}: there is no folder {target.parent}.")
+    if target.exists() and not force:
+        raise BadFile(f"{target} exists. --force (or force=True) replaces it.")
+
+
+def _sync(path):
+    for file in [path] if path.is_file() else sorted(path.rglob("*")):
+        if file.is_file():
+            with open(file, "rb") as handle:
+                os.fsync(handle)
+
+
+def _swap(new, target):
+    """One rename; where a folder is in the way, which no rename replaces, the two change places in one step."""
+    # mkdtemp's and safetensors' files are for the owner alone; an ordinary file follows the umask.
+    new.chmod((0o777 if new.is_dir() else 0o666) & ~_umask())
+    if target.exists() and (target.is_dir() or new.is_dir()):
+        _exchange(new, target)
+    else:
+        os.replace(new, target)
+
+
+def _exchange(one, other):
+    """Linux changes two names in one step; elsewhere there is a moment without the old one."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    swap = getattr(libc, "renameat2", None)
+    if swap is None or swap(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE):
+        aside = one.with_name(f"{one.name}.old")
+        other.rename(aside)
+        one.rename(other)
+
+
+def _umask():
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder):
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

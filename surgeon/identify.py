@@ -1,0 +1,120 @@
+"""Which library call gives exactly these tensors: the name a file needs to be built again.
+
+Shapes are a fingerprint: a network is taken for `torchvision:resnet50` with ten classes only where
+its keys and shapes are that network's, each one.
+"""
+
+from inspect import signature
+
+from surgeon import sources
+from surgeon.attention import attention_modules
+from surgeon.errors import BadFile, BadModel, BadOption
+from surgeon.ties import shapes_of
+
+
+def first_difference(expected, found):
+    """The first thing in which two tables of key -> shape differ, in words; None where they are the same.
+
+    >>> first_difference({"fc.weight": (10, 512)}, {"fc.weight": (7, 512)})
+    "'fc.weight' should be 10 x 512 and is 7 x 512"
+    """
+    for key, shape in expected.items():
+        if key not in found:
+            return f"{key!r} is missing"
+        if tuple(found[key]) != tuple(shape):
+            return f"{key!r} should be {_text(shape)} and is {_text(found[key])}"
+    extra = next((key for key in found if key not in expected), None)
+    return None if extra is None else f"{extra!r} is not part of it"
+
+
+def _text(shape):
+    return " x ".join(map(str, shape)) or "a single number"
+
+
+def fit(base, shapes):
+    """`base`, its arguments chosen so that its network has exactly the tensors in `shapes` (key -> shape).
+
+    Number of classes, auxiliary heads and frozen norms are read from the keys; nothing else is guessed.
+
+    Raises:
+        BadFile: no choice of these fits; names the first difference.
+    """
+    missed = None
+    for arguments in _variants(base, shapes):
+        own = shapes_of(sources.build(base, arguments=arguments, empty=True))
+        classes = _classes(base, own, shapes)
+        if classes is not None:
+            arguments = arguments | {"num_classes": classes}
+            own = shapes_of(sources.build(base, arguments=arguments, empty=True))
+        difference = first_difference(own, shapes)
+        if difference is None:
+            return sources.Base(base.library, base.name, base.arguments | arguments)
+        missed = missed or (len(own), difference)
+    raise BadFile(f"{base} has {missed[0]} tensors, these are {len(shapes)}: first difference: {missed[1]}.")
+
+
+def _variants(base, shapes):
+    """Arguments worth a try besides the library's defaults, judged by the keys that are there."""
+    yield {}
+    has = lambda word: any(word in key for key in shapes)
+    if base.library == "torchvision":
+        if has("aux_classifier."):
+            yield {"aux_loss": True}
+        if base.name.endswith(("googlenet", "inception_v3")) and not has("AuxLogits") and not has("aux1"):
+            yield {"aux_logits": False}
+        if not has("num_batches_tracked") and sources.is_detector(base):
+            yield {"norm_layer": "torchvision.ops.FrozenBatchNorm2d"}
+
+
+def _classes(base, own, shapes):
+    """The number of classes that explains every shape which differs; None if none differs or none explains it.
+
+    A detector's heads are multiples of it (boxes, anchors), so the ratio counts and not the size.
+    """
+    default = base.arguments.get("num_classes") or sources.classes_by_default(base)
+    differing = [(own[key][0], shapes[key][0]) for key in own if key in shapes and own[key] != tuple(shapes[key]) and own[key]]
+    wanted = {new * default / old for old, new in differing}
+    if len(wanted) != 1 or not (count := wanted.pop()).is_integer() or count < 1:
+        return None
+    return int(count)
+
+
+def infer(model):
+    """The Base of a network that somebody built: what it remembers, what timm wrote on it, or what its shapes say.
+
+    Raises:
+        BadModel: no library network fits.
+    """
+    shapes = stock_shapes(model)
+    for base in _guesses(model):
+        try:
+            found = fit(base, shapes)
+        except (BadFile, BadOption):
+            continue
+        return found if found.library == "timm" else _with_switches(found, model)
+    raise BadModel(f"{type(model).__name__} with {len(shapes)} tensors is no network of torchvision's or timm's as they build it. "
+                   "Name it: base='torchvision:NAME' or 'timm:NAME'.")
+
+
+def _guesses(model):
+    known = sources.remembered(model)
+    if known is not None:
+        yield known
+    written = sources.written_on(model)
+    if written is not None:
+        yield written
+    yield from sources.same_class(model)
+
+
+def _with_switches(base, model):
+    """Inception's and GoogLeNet's input transform leaves no trace in the weights, only on the model."""
+    builder_takes = "transform_input" in signature(type(model).__init__).parameters
+    if builder_takes and getattr(model, "transform_input", False):
+        return sources.Base(base.library, base.name, base.arguments | {"transform_input": True})
+    return base
+
+
+def stock_shapes(model):
+    """Key -> shape of all that `model` had before surgeon came: its state dict less the attention."""
+    gates = tuple(f"{path}." for path in attention_modules(model))
+    return {key: shape for key, shape in shapes_of(model).items() if not key.startswith(gates)}

@@ -1,0 +1,157 @@
+"""A SOURCE as people have it, turned into a network: a library's name, a checkpoint, a folder, a program, a file of surgeon's."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from surgeon import identify, prefix, saved, sources, ties
+from surgeon.checkpoint import Checkpoint, read
+from surgeon.errors import BadFile, BadOption, SurgeonError
+from surgeon.recipe import Recipe
+
+
+@dataclass
+class Intake:
+    """A network and where it came from.
+
+    told: what it is and where its weights are from, in words.
+    checkpoint: the file it was read from, as it was; None for a library's network.
+    prefix: what stood in front of the keys in that file.
+    order: its keys, where they are in another order than the network's.
+    recipe: that of a file which surgeon wrote.
+    notes: what a reader should know.
+    """
+
+    model: torch.nn.Module
+    base: sources.Base
+    told: str
+    checkpoint: Checkpoint | None = None
+    prefix: str = ""
+    order: tuple = ()
+    recipe: Recipe | None = None
+    notes: list = field(default_factory=list)
+
+
+def take(source, *, arch=None, weights=None, pretrained=False, num_classes=None, arguments=None, allow_pickle=False,
+         allow_imports=False, ema=False, copy=True, progress=None):
+    """The network that `source` stands for, with its weights, in evaluation mode.
+
+    Args:
+        source: `torchvision:NAME`, `timm:NAME`, or a path: a checkpoint, a timm folder, a .pt2 program, a file of surgeon's.
+        arch: the library's name for a checkpoint that does not say what it is.
+        weights: a checkpoint for a library's network.
+        pretrained: the library's own weights instead.
+        num_classes, arguments: for the constructor; both are read from the weights where there are any.
+        allow_pickle: read pickled objects, running their code. allow_imports: import a user's own attention.
+        ema: the averaged weights of a file that has both.
+        copy: False leaves the weights in the file, mapped into memory, for a network that is only written elsewhere.
+        progress: called with numbers of bytes.
+    """
+    if _is_name(source):
+        if weights is not None and pretrained:
+            raise BadOption("--weights and --pretrained are two answers to one question. Give one.")
+        if weights is None:
+            model = sources.build(source, pretrained=pretrained, num_classes=num_classes, arguments=arguments)
+            return Intake(model, sources.remembered(model), f"{source}, {'pretrained weights' if pretrained else 'random weights'}")
+        arch, source = source, weights
+    elif weights is not None or pretrained:
+        raise BadOption(f"{source} brings its own weights: leave --weights and --pretrained out, or give torchvision:NAME as the source.")
+    path = _path(source)
+    given = _given(num_classes, arguments)
+    found = read(path, allow_pickle=allow_pickle, ema=ema)
+    if isinstance(found, torch.nn.Module):
+        return _whole(found, path, arch)
+    if found.recipe is not None:
+        return _own(found, arch, allow_imports, copy, progress)
+    return _stock(found, arch, given, copy)
+
+
+def _is_name(source):
+    """Whether `source` is a library's name; one that is meant to be, but wrong, is reported as such."""
+    return str(source).partition(":")[0] in sources.LIBRARIES or (not Path(source).exists() and not Path(source).suffix and "/" not in str(source))
+
+
+def _path(source):
+    path = Path(source)
+    if path.is_dir():
+        raise BadFile(f"{path} is a folder.")
+    return path
+
+
+def _given(num_classes, arguments):
+    return dict(arguments or {}) | ({"num_classes": num_classes} if num_classes is not None else {})
+
+
+def _whole(model, path, arch):
+    base = identify.fit(sources.parse(arch), identify.stock_shapes(model)) if arch else identify.infer(model)
+    return Intake(sources.remember(model, base), base, f"{base}, unpickled from {path}")
+
+
+def _own(found, arch, allow_imports, copy, progress):
+    made = saved.read_recipe(found)
+    if arch and str(made.base) != arch:
+        raise BadOption(f"{found.path} is {made.base}, not {arch}: its recipe says so. Leave --arch out.")
+    front = prefix.find(found.tensors, made.tensors)
+    tensors, _ = prefix.strip(found.tensors, front)
+    model = saved.restore(made, tensors, found.path, allow_imports=allow_imports, copy=copy, progress=progress)
+    return Intake(model, made.base, f"{made.base} with attention, from {found.path}", found, front, made.order, made)
+
+
+def _stock(found, arch, given, copy):
+    """A checkpoint that knows nothing of surgeon."""
+    base, front, tensors, notes = _recognise(found, arch, given)
+    model = sources.build(base, empty=True)
+    order = tuple(tensors) if list(tensors) != list(ties.shapes_of(model)) else ()
+    ties.load(model, _completed(model, tensors), copy=copy)
+    return Intake(model, base, f"{base}, weights from {found.path}", found, front, order, None, notes)
+
+
+def _recognise(found, arch, given):
+    """(base, prefix, the network's own tensors, notes): the first candidate that fits; the last one's refusal if none does."""
+    refusal = None
+    for base in _candidates(found, arch, given):
+        expected = ties.shapes_of(sources.build(base, empty=True))
+        front = prefix.find(found.tensors, expected)
+        tensors, rest = prefix.strip(found.tensors, front)
+        try:
+            fitted = identify.fit(base, _shapes(tensors, expected))
+            return fitted, front, tensors, _notes(found, front, rest)
+        except SurgeonError as error:
+            refusal = refusal or error
+    raise BadFile(f"{found.path}: {refusal}") from refusal
+
+
+def _candidates(found, arch, given):
+    if arch is not None:
+        return [sources.parse(arch, **given)]
+    for name in found.architectures:
+        plain = name.partition(".")[0]
+        known = [library for library in sorted(sources.LIBRARIES, reverse=True) if plain in sources.names(library)]
+        if ":" in name or known:
+            # Where both libraries know the name and the keys fit both, the network is the same function.
+            return [sources.parse(name, **given)] if ":" in name else [sources.Base(library, plain, given) for library in known]
+    says = f" It says {found.architectures[0]!r}, which neither library knows." if found.architectures else ""
+    raise BadOption(f"{found.path} does not say which network it is for.{says} Name it: --arch torchvision:NAME or timm:NAME.")
+
+
+def _shapes(tensors, expected):
+    """Key -> shape of a checkpoint, with the step counters that torch before 0.4.1 did not have."""
+    shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+    counters = {key for key in expected if key.endswith(".num_batches_tracked")}
+    return shapes if counters & set(shapes) else shapes | dict.fromkeys(sorted(counters), ())
+
+
+def _completed(model, tensors):
+    """The tensors in the network's order, with a zero for each step counter that an old file lacks."""
+    return {key: tensors.get(key, torch.zeros_like(own)) for key, own in model.state_dict().items()}
+
+
+def _notes(found, front, rest):
+    notes = [f"keys begin with {front!r}: left out in the new file's own keys, kept in a .pth"] if front else []
+    if rest:
+        notes.append(f"{len(rest)} entries are no part of the network and stay behind, except in a .pth: {', '.join(list(rest)[:3])}")
+    if len(found.nest) > 1:
+        others = ", ".join(".".join(nest) for nest in found.nest[1:])
+        notes.append(f"taken from {'.'.join(found.nest[0])!r}; the file also holds {others} (--ema takes the average)")
+    return notes

@@ -1,0 +1,166 @@
+"""What a file must say about itself so that its network can be built again without anyone's memory.
+
+A recipe is JSON: the network that attention was put into, what was put where, and the SHA-256 of every
+tensor. The rules that found the places are not needed to rebuild: sites are paths.
+"""
+
+import json
+from dataclasses import dataclass, field
+
+import torch
+
+from surgeon import digest, identify, sources
+from surgeon.attention import attention_modules
+from surgeon.errors import BadFile, BadModel, SurgeonError
+from surgeon.operation import apply
+from surgeon.sites import Plan
+from surgeon.ties import shapes_of
+from surgeon.version import VERSION
+
+# Raised when an old surgeon would misread the file, never for an addition that it can pass over.
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to build a network again.
+
+    base: the library network that attention was put into.
+    operations: what was put where, in the order of operations.
+    tensors: key -> SHA-256 of every tensor, attention included, in the network's order.
+    attention: paths of the attention modules.
+    order: keys of the base in the order of the checkpoint that it came from.
+    versions: of torch, torchvision, timm and surgeon, when it was made.
+    """
+
+    base: sources.Base
+    operations: tuple[Plan, ...]
+    tensors: dict[str, str]
+    attention: tuple[str, ...]
+    order: tuple[str, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def is_attention(self, key):
+        """Whether the tensor `key` belongs to the attention and not to the base."""
+        return key.startswith(tuple(f"{path}." for path in self.attention))
+
+    @property
+    def stock(self):
+        """Key -> SHA-256 of the base's tensors, in the order in which they came."""
+        return {key: self.tensors[key] for key in self.order or self.tensors if not self.is_attention(key)}
+
+    @property
+    def sha256(self):
+        """One SHA-256 for all of the base's tensors, whatever their order."""
+        return digest.of_all(dict(sorted(self.stock.items())))
+
+
+def of(model, *, base=None, order=(), progress=None):
+    """The recipe of a network with attention, read off the network itself.
+
+    Args:
+        base: `torchvision:NAME` or `timm:NAME`; None where the network can be recognised.
+        order: keys of the checkpoint that it came from, where they had another order.
+
+    Raises:
+        BadModel: it is no library's network, or its attention has no name that another process could import.
+    """
+    stock = identify.stock_shapes(model)
+    named = identify.fit(sources.parse(base) if isinstance(base, str) else base, stock) if base else identify.infer(model)
+    tensors = digest.of_tensors(model.state_dict(), progress=progress)
+    return Recipe(named, operations_of(model), tensors, tuple(attention_modules(model)), tuple(order), versions())
+
+
+def versions():
+    """What this process runs with."""
+    return {"surgeon": VERSION, "torch": torch.__version__, **sources.versions()}
+
+
+def operations_of(model):
+    """The plans that put the attention of `model` in: gates made alike are one operation.
+
+    Raises:
+        BadModel: an attention without a name that another process could import.
+    """
+    groups = {}
+    for path, gate in attention_modules(model).items():
+        if gate.site is None or not gate.made or gate.made["attention"] is None:
+            raise BadModel(f"{path} can't be named in a file: {type(getattr(gate, 'inner', gate)).__name__} was not put there by "
+                           "surgeon, or has no import path. Define its class at the top level of a module.")
+        key = json.dumps([gate.made["attention"], gate.made["init"], gate.made["options"]])
+        groups.setdefault(key, []).append(gate.site)
+    return tuple(Plan(name, tuple(sites), options, init) for (name, init, options), sites in
+                 ((json.loads(key), sites) for key, sites in groups.items()))
+
+
+def rebuild(recipe, *, allow_imports=False):
+    """The network of `recipe`, its weights not yet filled in.
+
+    Raises:
+        BadFile: the recipe names a user's own attention and `allow_imports` was not given, or what it
+            describes can't be built with these versions of the libraries.
+    """
+    for plan in recipe.operations:
+        _permit(plan.attention, allow_imports)
+    try:
+        model = sources.build(recipe.base, empty=True)
+        for plan in recipe.operations:
+            apply(model, plan)
+    except SurgeonError as error:
+        made = ", ".join(f"{name} {version}" for name, version in recipe.versions.items())
+        raise BadFile(f"{recipe.base} can't be built again here: {error} The file was made with {made}.") from error
+    _same_keys(recipe, model)
+    return model
+
+
+def _permit(attention, allowed):
+    if ":" in attention and not attention.startswith("timm:") and not allowed:
+        raise BadFile(f"the attention {attention!r} is somebody's own code, and loading would import it. "
+                      "If you trust the file: surgeon.load(path, allow_imports=True), or --allow-imports.")
+
+
+def _same_keys(recipe, model):
+    """Every tensor that the recipe lists has its place in the model, and the other way round."""
+    difference = identify.first_difference(dict.fromkeys(recipe.tensors, ()), dict.fromkeys(shapes_of(model), ()))
+    if difference:
+        raise BadFile(f"{recipe.base}, built again, is not the network of the recipe: {difference}.")
+
+
+def to_text(recipe):
+    """The recipe as JSON text of one line; `from_text` reads it back."""
+    return json.dumps({
+        "format": FORMAT,
+        "base": {"library": recipe.base.library, "name": recipe.base.name, "arguments": recipe.base.arguments, "sha256": recipe.sha256},
+        "operations": [plan.to_dict() for plan in recipe.operations],
+        "attention": list(recipe.attention),
+        "versions": recipe.versions,
+        "order": list(recipe.order),
+        "tensors": recipe.tensors,
+    })
+
+
+def from_text(text, what):
+    """The recipe that `to_text` wrote.
+
+    Args:
+        what: the file that it comes from, for errors.
+
+    Raises:
+        BadFile: no recipe, or one of a newer format.
+    """
+    try:
+        data = json.loads(text)
+        number = data["format"]
+        if isinstance(number, int) and number > FORMAT:
+            raise BadFile(f"{what} has recipe format {number}; this surgeon ({VERSION}) reads up to {FORMAT}. Upgrade: pip install -U attention-surgeon")
+        base = sources.Base(data["base"]["library"], data["base"]["name"], dict(data["base"]["arguments"]))
+        return Recipe(base, tuple(map(Plan.from_dict, data["operations"])), _texts(data["tensors"]),
+                      tuple(data["attention"]), tuple(data["order"]), _texts(data["versions"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BadFile(f"{what} holds no recipe that can be read: {type(error).__name__}: {error}.") from None
+
+
+def _texts(table):
+    if not all(isinstance(key, str) and isinstance(value, str) for key, value in table.items()):
+        raise TypeError("a table of texts is expected")
+    return dict(table)

@@ -1,0 +1,88 @@
+"""surgeon's own files: weights with the recipe beside them, and the way back to a network."""
+
+from collections import OrderedDict
+
+import safetensors.torch
+import torch
+
+from surgeon import digest, recipe, sources, ties
+from surgeon.checkpoint import KEY
+from surgeon.errors import BadFile
+from surgeon.identify import first_difference
+
+
+def metadata(text):
+    """What a file carries besides its weights: the recipe, and the recipe's own SHA-256."""
+    return {"format": "pt", "surgeon": text, "surgeon_sha256": digest.of_text(text)}
+
+
+def write_safetensors(tensors, text, path):
+    """Weights to one safetensors file, with the recipe `text` (None for none) in its metadata.
+
+    Tensors that share memory are written each on its own: the format knows no ties, the network does.
+    """
+    safetensors.torch.save_file(_apart(tensors), path, metadata=metadata(text) if text else {"format": "pt"})
+
+
+def _apart(tensors):
+    seen, apart = set(), {}
+    for key, value in tensors.items():
+        value = value.detach().contiguous()
+        place = value.untyped_storage().data_ptr()
+        apart[key] = value.clone() if place in seen and value.numel() else value
+        seen.add(place)
+    return apart
+
+
+def labelled(tensors, text):
+    """The state dict with the recipe on it, as an attribute that pickle keeps: its keys stay weights only."""
+    labelled = OrderedDict(tensors)
+    setattr(labelled, KEY, (text, digest.of_text(text)))
+    return labelled
+
+
+def read_recipe(checkpoint):
+    """The Recipe that a checkpoint carries, unharmed.
+
+    Raises:
+        BadFile: it carries none, or one that was altered.
+    """
+    text, sha256 = checkpoint.recipe, checkpoint.recipe_sha256
+    if text is None:
+        raise BadFile(f"{checkpoint.path} carries no recipe: it was not written by surgeon. Say what it is: --arch torchvision:NAME or timm:NAME.")
+    if not isinstance(text, str) or digest.of_text(text) != sha256:
+        raise BadFile(f"{checkpoint.path}: its recipe is not the one that was saved. The file is damaged: get it again.")
+    return recipe.from_text(text, str(checkpoint.path))
+
+
+def restore(made, tensors, what, *, allow_imports=False, copy=True, progress=None):
+    """The network of the recipe `made` with `tensors` in it, every one of them compared with its SHA-256.
+
+    Raises:
+        BadFile: a tensor is missing, superfluous, of another shape or of other bits; names the first.
+    """
+    difference = first_difference(dict.fromkeys(made.tensors, ()), dict.fromkeys(tensors, ()))
+    if difference:
+        raise BadFile(f"{what} is not whole: {difference}.")
+    model = recipe.rebuild(made, allow_imports=allow_imports)
+    difference = first_difference(ties.shapes_of(model), {key: tuple(value.shape) for key, value in tensors.items()})
+    if difference:
+        raise BadFile(f"{what} does not fit {made.base}: {difference}.")
+    digest.compare(tensors, made.tensors, what, progress=progress)
+    ties.load(model, {key: tensors[key] for key in made.tensors}, copy=copy)
+    return sources.remember(model, made.base)
+
+
+def stock(made, tensors):
+    """The base's tensors alone, in the order in which they came."""
+    return {key: tensors[key] for key in made.stock}
+
+
+def attention(made, tensors):
+    """The attention's tensors alone."""
+    return {key: value for key, value in tensors.items() if made.is_attention(key)}
+
+
+def size(tensors):
+    """Bytes of all tensors together."""
+    return sum(value.numel() * value.element_size() for value in tensors.values() if isinstance(value, torch.Tensor))
