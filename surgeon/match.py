@@ -16,14 +16,21 @@ def candidates(general, special, scene):
         [(Candidate, the Rule that found it)]
     """
     claimed, found = [], []
-    for rule in special:
-        for graph in scene.graphs:
-            if set(rule.classes) & set(class_names(graph.module)):
-                claimed.append(graph)
-                found += [(c, rule) for c in find(rule, scene if graph is scene.graph else Scene(graph))]
+    for graph in scene.graphs if special else ():
+        rule = _nearest(special, graph.module)
+        if rule is not None:
+            claimed.append(graph)
+            found += [(c, rule) for c in find(rule, scene if graph is scene.graph else Scene(graph))]
     if general is not None:
         found += [(c, general) for c in find(general, scene) if not any(_within(c.graph, graph) for graph in claimed)]
     return sorted({c.value: (c, rule) for c, rule in found}.values(), key=lambda pair: pair[0].value.order)
+
+
+def _nearest(special, module):
+    """The rule for the class of `module`; one for a derived class wins over one for its base. None if there is none."""
+    names = class_names(module)
+    near = {names.index(name): rule for rule in special for name in rule.classes if name in names}
+    return near[min(near)] if near else None
 
 
 def class_names(module):
