@@ -8,6 +8,7 @@ from torch import nn
 from surgeon import examples
 from surgeon.errors import BadInput, BadModel, Untraceable
 from surgeon.rewrite import rewritable
+from surgeon.still import spare_buffers, still
 from surgeon.trace import in_mode, observe, on_meta
 from surgeon.words import Scene
 
@@ -47,7 +48,7 @@ class Observation:
 def looking_at(model, example_inputs=None):
     """An Observation of `model`. Inside, its weights are on meta and all of it is in eval mode."""
     refuse_wrapped(model)
-    with in_mode(model, False):
+    with still(model), in_mode(model, False):
         with on_meta(model):
             found, errors = _on_meta(model, example_inputs)
             if found is not None:
@@ -55,7 +56,8 @@ def looking_at(model, example_inputs=None):
                 return
         # Some models compute with numbers while they run (`.item()`, tables in plain attributes): a
         # real run shows those, at the price of one forward.
-        yield _for_real(model, example_inputs, errors)
+        with spare_buffers(model):
+            yield _for_real(model, example_inputs, errors)
 
 
 def refuse_wrapped(model):
@@ -81,7 +83,7 @@ def refuse_wrapped(model):
 def _on_meta(model, example_inputs):
     errors, own = [], _own(model, example_inputs)
     for args, kwargs in _examples(model, example_inputs, "meta"):
-        graph, error = observe(model, args, kwargs)
+        graph, error = _watch(model, args, kwargs)
         if error is None:
             return Observation(model, graph, own), errors
         errors.append((args, error))
@@ -89,6 +91,12 @@ def _on_meta(model, example_inputs):
         if trunk is not None:
             return Observation(model, trunk), errors
     return None, errors
+
+
+def _watch(model, args, kwargs):
+    """One attempt; what it leaves in caches must not be there at the next."""
+    with still(model):
+        return observe(model, args, kwargs)
 
 
 def _finished_trunk(graph, error):
@@ -104,7 +112,7 @@ def _for_real(model, example_inputs, errors):
     device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
     if device.type != "meta":
         for args, kwargs in _examples(model, example_inputs, device):
-            graph, error = observe(model, args, kwargs)
+            graph, error = _watch(model, args, kwargs)
             if error is None:
                 return Observation(model, graph, _own(model, example_inputs))
             errors.append((args, error))
