@@ -79,8 +79,8 @@ def _after_modules(seen, pattern):
 
 
 def _no_site(place, seen, rules):
-    counts = {name: count for name, count in counts(seen, rules).items() if count and name != place}
-    there = ", ".join(f"{name} ({count})" for name, count in counts.items()) or "none"
+    others = {name: count for name, count in counts(seen, rules).items() if count and name != place}
+    there = ", ".join(f"{name} ({count})" for name, count in others.items()) or "none"
     adds = sum(node.op == "add" for graph in seen.scene.graphs for node in graph.nodes)
     seen_adds = f"none of its {len(seen.scene.graphs)} graphs adds two values" if not adds else f"{adds} values are added in it, none of them so"
     why = f": {seen_adds}" if place == "residual" else ""

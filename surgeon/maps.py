@@ -85,6 +85,15 @@ class Maps:
                 grid = (*size[:-2], *(-(-side // factor) for side in size[-2:]))
                 if order < value.order and prod(grid) > 1 and 0 <= length - prod(grid) <= min(MOST_PREFIX, prod(grid) // 4):
                     return FeatureMap(value.shape[2], grid, "NLC", length - prod(grid))
+        return self._cut_tokens(value)
+
+    def _cut_tokens(self, value):
+        """Tokens of an image that was cut into square patches without any convolution."""
+        height, width = self.image.shape[-2:]
+        for side in range(4, 65):
+            grid = height // side, width // side
+            if height % side == width % side == 0 and 0 <= value.shape[1] - prod(grid) <= min(MOST_PREFIX, prod(grid) // 4):
+                return FeatureMap(value.shape[2], grid, "NLC", value.shape[1] - prod(grid))
         return None
 
     @cached_property

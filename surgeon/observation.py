@@ -32,16 +32,19 @@ class Observation:
         Raises:
             Untraceable: it can't be rewritten, or the module is called in several ways.
         """
-        if graph.path not in self._forwards:
-            self._forwards[graph.path] = rewritable(graph)
-        return self._forwards[graph.path]
+        if graph not in self._forwards:
+            self._forwards[graph] = rewritable(graph)
+        return self._forwards[graph]
 
     def rewrites_of(self, path):
-        """As `rewrites`, by the module's path."""
-        graph = next((graph for graph in self.scene.graphs if graph.path == path), None)
-        if graph is None:
+        """As `rewrites`, by the module's path; a module that is called several times does the same each time."""
+        calls = [graph for graph in self.scene.graphs if graph.path == path]
+        if not calls:
             raise Untraceable(f"{path}: the model does not run this module on the example input.")
-        return self.rewrites(graph)
+        first, *others = (self.rewrites(graph) for graph in calls)
+        if any(other.text != first.text for other in others):
+            raise Untraceable(f"{path}: is called in several ways, and its forward differs between them.")
+        return first
 
 
 @contextmanager

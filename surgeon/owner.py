@@ -43,10 +43,24 @@ def _inner_site(candidate, value, place, scene, rewrites):
             raise Untraceable(f"{graph.path}: the branch comes in from outside, nothing in its forward makes it.")
         return _site(scene, value, place, graph.path, rewrites(graph).names[maker])
     except Untraceable as stop:
-        child = maker.child if maker else None
-        if child is None or not _can_own(child, scene):
+        site = _neighbour_site(candidate, value, place, scene)
+        if site is None:
             raise stop
-        return _site(scene, value, place, child.path, returned(child, value))
+        return site
+
+
+def _neighbour_site(candidate, value, place, scene):
+    """The child that returns the value, or the one that is given it first (a drop-path), if it can own it."""
+    graph = candidate.graph
+    makers = [child for child in graph.children if _returns(child, value) and not child.hands_on(value)]
+    takers = [child for child in graph.children if child.inputs[:1] == [value]]
+    for child in makers[:1]:
+        if _can_own(child, scene):
+            return _site(scene, value, place, child.path, returned(child, value))
+    uses = {node for node in value.users if node.graph is graph} - {candidate.node}
+    if takers and uses == {takers[0].caller} and _can_own(takers[0], scene):
+        return _site(scene, value, place, takers[0].path, "input")
+    return None
 
 
 def _output_site(candidate, place, scene):
@@ -72,8 +86,17 @@ def _ends(scene):
 
 def _gives(graph, value, scene):
     """True if the module makes `value` and returns it, and no end of a stage before it."""
-    made = any(v is value for v in graph.outputs) and not graph.hands_on(value)
-    return made and _ends(scene) & _made_in(graph) <= {value} and not _only_moves(graph)
+    made = _returns(graph, value) and not graph.hands_on(value)
+    return made and not _is_list_of_tokens(graph, value, scene) and _ends(scene) & _made_in(graph) <= {value} and not _only_moves(graph)
+
+
+def _returns(graph, value):
+    return any(v is value for v in graph.outputs)
+
+
+def _is_list_of_tokens(graph, value, scene):
+    """A plain list of transformer blocks, which networks often run themselves, one by one with more arguments."""
+    return scene.maps[value].layout == "NLC" and type(graph.module).forward is nn.Sequential.forward
 
 
 def _only_moves(graph):
@@ -122,22 +145,19 @@ def returned(graph, value):
 
 
 def _input_site(value, place, scene):
-    """The innermost module that takes the image first; the model itself where only operators do."""
-    takers = [g for g in scene.graphs if g is not scene.graph and any(v is value for v in g.inputs)]
-    chain = []
-    for graph in takers:
-        if chain and graph.parent is not chain[-1]:
-            # Two modules that stand beside each other take the image: it must change before both.
-            chain = []
-            break
+    """The innermost module that takes the image alone; the model itself where several things do."""
+    graph, users = scene.graph, _users(scene.graph, value)
+    owner = graph
+    while len(users) == 1 and users[0].child is not None and users[0].child.inputs[:1] == [value]:
+        graph = users[0].child
+        users = _users(graph, value)
         if _can_own(graph, scene):
-            chain.append(graph)
-        else:
-            break
-    direct = [node for node in scene.graph.nodes if value in node.inputs]
-    if not chain or len({id(node.child) for node in direct}) > 1:
-        return _site(scene, value, place, scene.graph.path, "input")
-    return _site(scene, value, place, chain[-1].path, "input")
+            owner = graph
+    return _site(scene, value, place, owner.path, "input")
+
+
+def _users(graph, value):
+    return [node for node in graph.nodes if value in node.inputs]
 
 
 def after_module(graph, scene, rewrites):

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import fx, nn
+from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves
 
 from surgeon.errors import Untraceable
 from surgeon.expect import expect, expect_items
@@ -28,6 +30,11 @@ class Rewritable:
     evaluate: fx.Graph
     train: fx.Graph
     names: dict
+
+    @property
+    def text(self):
+        """Both graphs as source text."""
+        return _code(self.evaluate), _code(self.train)
 
 
 def rewritable(record):
@@ -60,6 +67,16 @@ class Shallow(fx.Tracer):
     def __init__(self, record):
         super().__init__(param_shapes_constant=True)
         self.record = record
+        self.lists = []
+
+    def getattr(self, attr, value, cache):
+        """As fx has it for weights, so for buffers: device and dtype are those of each call, not of this moment."""
+        name = next((name for name, buffer in self.root.named_buffers() if buffer is value), None)
+        if name is None:
+            return super().getattr(attr, value, cache)
+        if name not in cache:
+            cache[name] = self.create_proxy("get_attr", name, (), {}, proxy_factory_fn=lambda node: BufferProxy(self, node, name, value))
+        return cache[name]
 
     def is_leaf_module(self, module, path):
         return True
@@ -70,6 +87,14 @@ class Shallow(fx.Tracer):
     def create_args_for_root(self, function, is_module, concrete_args=None):
         args, kwargs = _arguments(self, function, self.record)
         return (lambda: function(self.root, *args, **kwargs)), []
+
+
+class BufferProxy(fx.proxy.ParameterProxy):
+    """A buffer whose shape is known and whose numbers are not."""
+
+    def __init__(self, tracer, node, name, buffer):
+        fx.Proxy.__init__(self, node, tracer)
+        self.param, self.name = buffer, name
 
 
 class InPlace(fx.Proxy):
@@ -92,18 +117,41 @@ for _name in ("iadd", "isub", "imul", "itruediv"):
 def _trace(module, record, *, training):
     if "forward" in vars(module):
         raise Untraceable(f"{record.path}: its forward is set on the object, not on its class {type(module).__name__}.")
+    tracer, before = Shallow(record), dict(vars(module))
     with in_mode(module, training):
         try:
-            return Shallow(record).trace(module)
+            graph = tracer.trace(module)
+            _refuse_frozen(graph, record)
+            _refuse_changes(tracer, before, module)
+            return graph
         except Untraceable:
             raise
         except Exception as stop:  # fx and the model's own code raise anything at all
             raise Untraceable(f"{record.path}: {_line(module, stop)}: {_first_line(stop)}") from stop
 
 
+def _refuse_frozen(graph, record):
+    """Refuse what holds at this moment only: a tensor that the forward makes itself, the device of a weight."""
+    for node in graph.nodes:
+        if node.op == "get_attr" and node.target.startswith("_tensor_constant"):
+            raise Untraceable(f"{record.path}: its forward makes a tensor that the trace would freeze.")
+        if any(isinstance(leaf, torch.device) for leaf in tree_leaves((node.args, node.kwargs))):
+            raise Untraceable(f"{record.path}: its forward asks a weight for its device, which the trace would freeze (at {node.name!r}).")
+
+
+def _refuse_changes(tracer, before, module):
+    """Refuse a forward that changes more than it returns: an attribute, or the list that it is given."""
+    changed = next((name for name, value in vars(module).items() if before.get(name, module) is not value and name != "training"), None)
+    if changed:
+        raise Untraceable(f"{tracer.record.path}: its forward sets self.{changed}, which a rewritten one would not.")
+    if any(now != then for now, then in tracer.lists):
+        raise Untraceable(f"{tracer.record.path}: its forward changes the list that it is given, which a rewritten one would not.")
+
+
 def _line(module, stop):
     """File, number and text of the last line of the model's own code on the traceback."""
-    files = {inspect.getsourcefile(base) for base in type(module).__mro__ if base.__module__.split(".")[0] not in ("torch", "builtins")}
+    files = {base.forward.__code__.co_filename for base in type(module).__mro__ if inspect.isfunction(vars(base).get("forward"))}
+    files = {file for file in files if "/torch/nn/" not in file}
     frames = [frame for frame in inspect.getinnerframes(stop.__traceback__) if frame.filename in files]
     if not frames:
         return f"the forward of {type(module).__name__} can't be traced"
@@ -151,15 +199,24 @@ def _stand_in(tracer, record, name, proxy, value):
         return proxy
     if isinstance(value, (list, tuple)) and any(isinstance(item, torch.Tensor) for item in value):
         tracer.create_proxy("call_function", expect_items, (proxy, len(value), record.path, name), {})
-        return type(value)(_stand_in(tracer, record, f"{name}[{i}]", proxy[i], item) for i, item in enumerate(value))
-    if isinstance(value, (tuple, list)) and value and all(type(item) is int for item in value):
-        return type(value)(proxy[i] for i in range(len(value)))
+        items = [_stand_in(tracer, record, f"{name}[{i}]", proxy[i], item) for i, item in enumerate(value)]
+        tracer.lists.append((items, items.copy()))
+        return items if isinstance(value, list) else tuple(items)
+    if isinstance(value, (tuple, list)) and value and all(type(item) is int for item in tree_leaves(value)):
+        return _numbers(value, proxy)
     if type(value) is int:
         return proxy
     if value is None or type(value) in (bool, float, str):
         tracer.create_proxy("call_function", expect, (proxy, value, record.path, name), {})
         return value
     raise Untraceable(f"{record.path}: its argument {name!r} is a {type(value).__name__}, which can't be rewritten.")
+
+
+def _numbers(value, proxy):
+    """Sizes, which may be others at the next call, in lists as deep as observed."""
+    if type(value) is int:
+        return proxy
+    return type(value)(_numbers(item, proxy[index]) for index, item in enumerate(value))
 
 
 def _code(graph):

@@ -7,7 +7,6 @@ that does so several times is looked into.
 """
 
 from dataclasses import dataclass
-from math import prod
 
 from torch.utils._pytree import tree_leaves
 
@@ -22,8 +21,17 @@ class Step:
     graph: object
 
 
+def trunk(graph, maps):
+    """The steps of a whole network, ended by its last map where nothing pools that."""
+    found = steps(graph, maps)
+    values = [value for node in graph.nodes for value in node.outputs if maps[value] and maps[value].pixels > 1]
+    if values and not any(step.kind == "pool" for step in found):
+        found.append(Step("pool", max(values, key=lambda value: value.order), None, graph))
+    return found
+
+
 def steps(graph, maps):
-    """All steps of the trunk inside one graph, in order of execution; the last one ends the map."""
+    """All steps inside one graph, in order of execution; one that ends the map is the last."""
     found = []
     for node in graph.nodes:
         value = entry(node, maps)
@@ -60,15 +68,16 @@ def _kind(node, before, maps):
     if "adaptive" in _operator(node):
         return "pool"
     if not after:
-        return "pool" if all(_is_small(value, before) for value in node.outputs) else None
+        return "pool" if all(_is_small(value, maps) for value in node.outputs) else None
     smallest = min(after, key=lambda m: m.pixels)
     # A convolution without padding loses a few pixels; that is no downsampling.
     return "smaller" if smallest.size[-1] * 3 <= before.size[-1] * 2 else None
 
 
-def _is_small(value, before):
-    """No room for all the pixels: a vector, or a few tokens. A map laid out in another way is not small."""
-    return len(value.shape) <= 2 or prod(value.shape[1:]) < before.channels * before.pixels
+def _is_small(value, maps):
+    """No room for pixels any more: a vector, one pixel, or a token or two."""
+    found = maps[value]
+    return len(value.shape) <= 2 or bool(found and found.pixels == 1) or (value.shape[0] == maps.batch and value.shape[1] <= 2)
 
 
 def _operator(node):

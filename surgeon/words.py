@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from surgeon.maps import Maps
-from surgeon.trunk import steps
+from surgeon.trunk import trunk
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,23 @@ class Scene:
     @cached_property
     def steps(self):
         """The trunk, each size at which it shrinks or ends."""
-        return steps(self.graph, self.maps)
+        return trunk(self.graph, self.maps)
 
     @cached_property
-    def first_add(self):
-        """When the first residual block adds its branch; never, in a network that has none."""
-        adds = (node.outputs[0].order for graph in self.graphs for node in graph.nodes if node.op == "add" and is_residual(node, self))
-        return min(adds, default=None)
+    def stem(self):
+        """All values made in the module that takes the image and does not hold the end of the trunk."""
+        graph = self.graph
+        while graph is not None:
+            taker = next((node.child for node in graph.nodes if self.maps.image in node.inputs and node.child), None)
+            values = {value for inner in (taker.walk() if taker else ()) for value in inner.makers}
+            if self.steps[-1].value not in values:
+                return values if not self._has_block(taker) else set()
+            graph = taker
+        return set()
+
+    def _has_block(self, graph):
+        nodes = (node for inner in (graph.walk() if graph else ()) for node in inner.nodes if node.op == "add")
+        return any(is_residual(node, self) for node in nodes)
 
     def inside(self, path):
         """The scene narrowed to what the child `path` does; None if there is no such child."""
@@ -81,25 +91,18 @@ def into(candidate, kind, scene):
 
 
 def beyond(candidate, what, scene):
-    """`stem`: not the image, not the first size if that is at most half the image's, and not before the first block."""
-    first = next((m for m in _sizes(scene) if m.size != scene.maps[scene.maps.image].size or m.channels != scene.maps.image.shape[1]), None)
-    here = scene.maps[candidate.value]
-    if candidate.value is scene.maps.image or first is None:
+    """`stem`: neither the image, nor the first size if that is at least half the image's, nor a size of the stem's.
+
+    The stem is the module that takes the image; a network whose first module holds it all (`features`)
+    has its stem inside that. Where residual blocks run in it, it is more than a stem.
+    """
+    if candidate.value is scene.maps.image:
         return False
-    stride = scene.maps.image.shape[-1] / first.size[-1]
-    if here.size == first.size and stride < 3:
+    sizes = [scene.maps[step.value].size for step in scene.steps if step.value is not scene.maps.image]
+    here = scene.maps[candidate.value].size
+    if here == sizes[0] and here[-1] * 3 > scene.maps.image.shape[-1]:
         return False
-    return scene.first_add is None or _level_has_block(scene, here)
-
-
-def _sizes(scene):
-    return [scene.maps[step.value] for step in scene.steps]
-
-
-def _level_has_block(scene, here):
-    """A residual block has run at this size or a larger one."""
-    ends = [step.value.order for step in scene.steps if scene.maps[step.value].size == here.size]
-    return scene.first_add <= max(ends)
+    return candidate.value not in scene.stem
 
 
 def value_is(candidate, what, scene):
