@@ -144,7 +144,7 @@ def _refuse_changes(tracer, before, module):
     changed = next((name for name, value in vars(module).items() if before.get(name, module) is not value and name != "training"), None)
     if changed:
         raise Untraceable(f"{tracer.record.path}: its forward sets self.{changed}, which a rewritten one would not.")
-    if any(now != then for now, then in tracer.lists):
+    if any(list(map(id, now)) != list(map(id, then)) for now, then in tracer.lists):
         raise Untraceable(f"{tracer.record.path}: its forward changes the list that it is given, which a rewritten one would not.")
 
 

@@ -198,6 +198,8 @@ class Recorder(TorchFunctionMode):
         """Open the graph of one call; it is the current one from now on."""
         # What the root is given comes from outside; all else that no operator made is fixed.
         inputs = [self.value(leaf, _image_axis(leaf)) for leaf in _leaves(args, kwargs) if isinstance(leaf, torch.Tensor)]
+        # Copied, since a forward may empty the list that it is given.
+        args, kwargs = tuple(map(_shallow, args)), {name: _shallow(value) for name, value in kwargs.items()}
         graph = Graph(self.paths.get(module, "?"), module, None, args, kwargs, inputs=inputs)
         self.root = self.root or graph
         if self.graph is not None:
@@ -311,6 +313,10 @@ def in_mode(model, training):
 
 def _image_axis(tensor):
     return 1 if tensor.dim() in (4, 5) else None
+
+
+def _shallow(value):
+    return value.copy() if type(value) in (list, dict) else value
 
 
 def _leaves(*trees):
