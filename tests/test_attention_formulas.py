@@ -73,6 +73,15 @@ def test_training_moves_the_statistics_by_the_released_momentum():
     assert gate.spatial.bn.momentum == 0.01 and gate.spatial.bn.running_mean.abs() > 0
 
 
+def test_the_published_start():
+    """Biases at 0, and the spatial branch of CBAM silent: its normalisation starts with a weight of 0."""
+    cbam, bam = build("cbam", 32, init="paper"), build("bam", 32, init="paper")
+    weights = [*cbam.named_parameters(), *bam.named_parameters()]
+    assert not any(weight.any() for key, weight in weights if key.endswith("bias"))
+    assert not cbam.spatial.bn.weight.any() and all(bam.channel.bn1.weight == 1)
+    assert not any(key.endswith("gamma") for key, _ in weights)
+
+
 @pytest.mark.parametrize(("name", "factor"), [("cbam", 0.25), ("bam", 1.5), ("se", 0.5), ("eca", 0.5)])
 def test_a_fresh_published_module_is_not_neutral(name, factor):
     torch.manual_seed(0)

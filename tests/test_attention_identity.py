@@ -131,6 +131,17 @@ def test_a_layout_changes_nothing_but_the_order_of_axes(name, layout):
     assert torch.equal(y[:, : how.prefix], x[:, : how.prefix])
 
 
+@pytest.mark.parametrize("name", [*TABLE, "timm:coord"])
+def test_gradients_of_single_images(name):
+    gate, x = build(name, 16).eval(), torch.randn(3, 16, 5, 6)
+    loss = lambda weights, image: torch.func.functional_call(gate, weights, (image[None],)).square().sum()
+    weights = dict(gate.named_parameters())
+    each = torch.stack([torch.func.grad(loss)(weights, image)[key] for image in x for key in weights if "gamma" in key])
+    loss = lambda weights: torch.func.functional_call(gate, weights, (x,)).square().sum()
+    total = [torch.func.grad(loss)(weights)[key] for key in weights if "gamma" in key]
+    torch.testing.assert_close(each.view(3, -1).sum(0), torch.cat(total))
+
+
 @pytest.mark.parametrize("name", [*TABLE, "timm:gc"])
 def test_copies_and_pickles(name):
     gate = build(name, 16).eval()
@@ -195,6 +206,18 @@ def test_a_recording_keeps_the_factors_and_changes_no_output():
     assert not channel.requires_grad
     model(x)
     assert len(maps["1"]["channel"]) == 2
+
+
+def test_a_recording_of_a_compiled_network():
+    model, x = network(), torch.randn(2, 8, 4, 6)
+    torch._dynamo.reset()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    with record(model) as kept, torch.no_grad():
+        model(x)
+    with record(compiled) as maps, torch.no_grad():
+        compiled(x)
+    got, want = maps["_orig_mod.0"]["spatial"], kept["0"]["spatial"]
+    torch.testing.assert_close(got, want)
 
 
 def test_a_recording_of_bam_gives_the_means_of_its_scale():

@@ -8,7 +8,7 @@ from surgeon.attention.cbam import CONV, NORM
 from surgeon.attention.checks import choice, whole
 from surgeon.attention.gate import Gate, gamma
 from surgeon.attention.pools import as_map, average
-from surgeon.attention.precision import acting, conv, linear, norm, scaled, wide
+from surgeon.attention.precision import conv, linear, norm, scaled, wide
 
 COMBINE = {"sum": torch.add, "product": torch.mul, "max": torch.maximum}
 
@@ -52,8 +52,11 @@ class BAM(Gate):
 
     def attend(self, x):
         scores = [branch(x) for branch in (self.channel, self.spatial) if branch is not None]
-        score = COMBINE[self.combine](*scores) if len(scores) == 2 else scores[0]
-        scale = 1 + acting(torch.sigmoid(score), self.gamma)
+        if self.gamma is not None:
+            # Here, while they are small: the combined map is as large as x.
+            scores = [torch.nan_to_num(score) for score in scores]
+        scale = torch.sigmoid(COMBINE[self.combine](*scores) if len(scores) == 2 else scores[0])
+        scale = 1 + (scale if self.gamma is None else self.gamma.to(scale.dtype) * scale)
         if self.maps is not None:
             self._note(scale.expand_as(x))
         return scaled(x, scale)

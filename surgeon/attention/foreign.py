@@ -51,9 +51,12 @@ class _Mix(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, y, gamma):
-        ctx.save_for_backward(x, y, gamma)
+    def forward(x, y, gamma):
         return torch.where((gamma == 0) | (x == y), x, x + gamma.to(x.dtype) * (y - x))
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx, grad):

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
@@ -40,7 +41,7 @@ def norm(layer, x):
     raises; here it is normalised by the running statistics, which stay as they are.
     """
     dtype = layer.weight.dtype
-    if layer.training and x.numel() == x.shape[1] and not isinstance(layer, nn.SyncBatchNorm):
+    if layer.training and x.numel() == x.shape[1] and type(layer) in BATCH_NORMS:
         stats = (layer.running_mean, layer.running_var, layer.weight, layer.bias)
         return F.batch_norm(x, *(stat.to(x.dtype) for stat in stats), eps=layer.eps)
     if dtype == x.dtype:
@@ -50,15 +51,11 @@ def norm(layer, x):
 
 
 def eased(scale, gamma):
-    """The published `scale` as far as `gamma` lets it act: exactly 1 at gamma 0; None lets all of it."""
-    return scale if gamma is None else 1 + acting(scale - 1, gamma)
+    """The published `scale` as far as `gamma` lets it act: exactly 1 at gamma 0; None lets all of it.
 
-
-def acting(part, gamma):
-    """`gamma * part`, and `part` where gamma is None. A map with an infinity in it has scores that are NaN; at
-    gamma 0 even they leave it alone.
+    A map with an infinity in it has scores that are NaN; at gamma 0 even they leave it alone.
     """
-    return part if gamma is None else gamma.to(part.dtype) * torch.nan_to_num(part)
+    return scale if gamma is None else 1 + gamma.to(scale.dtype) * torch.nan_to_num(scale - 1)
 
 
 def scaled(x, scale):
@@ -73,9 +70,12 @@ class _HalfProduct(torch.autograd.Function):
     """A float16 map times a float32 scale; the gradient of the scale is summed in float32."""
 
     @staticmethod
-    def forward(ctx, x, scale):
-        ctx.save_for_backward(x, scale)
+    def forward(x, scale):
         return x * scale.to(x.dtype)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx, grad):
