@@ -1,6 +1,6 @@
 """A SOURCE as people have it, turned into a network: a library's name, a checkpoint, a folder, a program, a file of surgeon's."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -8,7 +8,9 @@ import torch
 from surgeon import identify, prefix, saved, sources, ties
 from surgeon.checkpoint import Checkpoint, read
 from surgeon.errors import BadFile, BadOption, SurgeonError
+from surgeon.exported import read_program
 from surgeon.recipe import Recipe
+from surgeon.sources_folder import read_folder
 
 
 @dataclass
@@ -57,26 +59,20 @@ def take(source, *, arch=None, weights=None, pretrained=False, num_classes=None,
         arch, source = source, weights
     elif weights is not None or pretrained:
         raise BadOption(f"{source} brings its own weights: leave --weights and --pretrained out, or give torchvision:NAME as the source.")
-    path = _path(source)
-    given = _given(num_classes, arguments)
-    found = read(path, allow_pickle=allow_pickle, ema=ema)
+    path, given = Path(source), _given(num_classes, arguments)
+    if path.suffix == ".pt2" and path.is_file():
+        return _program(path, allow_imports, copy, progress)
+    found, named = read_folder(path, ema=ema) if path.is_dir() else (read(path, allow_pickle=allow_pickle, ema=ema), None)
     if isinstance(found, torch.nn.Module):
         return _whole(found, path, arch)
     if found.recipe is not None:
         return _own(found, arch, allow_imports, copy, progress)
-    return _stock(found, arch, given, copy)
+    return _stock(found, arch, given, copy, named)
 
 
 def _is_name(source):
     """Whether `source` is a library's name; one that is meant to be, but wrong, is reported as such."""
     return str(source).partition(":")[0] in sources.LIBRARIES or (not Path(source).exists() and not Path(source).suffix and "/" not in str(source))
-
-
-def _path(source):
-    path = Path(source)
-    if path.is_dir():
-        raise BadFile(f"{path} is a folder.")
-    return path
 
 
 def _given(num_classes, arguments):
@@ -98,19 +94,26 @@ def _own(found, arch, allow_imports, copy, progress):
     return Intake(model, made.base, f"{made.base} with attention, from {found.path}", found, front, made.order, made)
 
 
-def _stock(found, arch, given, copy):
+def _program(path, allow_imports, copy, progress):
+    """A torch.export program that surgeon wrote: its recipe gives the network back that it was exported from."""
+    program, text, sha256 = read_program(path)
+    found = Checkpoint(path, {**program.state_dict}, None, (), text, sha256)
+    return _own(found, None, allow_imports, copy, progress)
+
+
+def _stock(found, arch, given, copy, named):
     """A checkpoint that knows nothing of surgeon."""
-    base, front, tensors, notes = _recognise(found, arch, given)
+    base, front, tensors, notes = _recognise(found, _candidates(found, arch, given, named))
     model = sources.build(base, empty=True)
     order = tuple(tensors) if list(tensors) != list(ties.shapes_of(model)) else ()
     ties.load(model, _completed(model, tensors), copy=copy)
     return Intake(model, base, f"{base}, weights from {found.path}", found, front, order, None, notes)
 
 
-def _recognise(found, arch, given):
+def _recognise(found, candidates):
     """(base, prefix, the network's own tensors, notes): the first candidate that fits; the last one's refusal if none does."""
     refusal = None
-    for base in _candidates(found, arch, given):
+    for base in candidates:
         expected = ties.shapes_of(sources.build(base, empty=True))
         front = prefix.find(found.tensors, expected)
         tensors, rest = prefix.strip(found.tensors, front)
@@ -122,9 +125,12 @@ def _recognise(found, arch, given):
     raise BadFile(f"{found.path}: {refusal}") from refusal
 
 
-def _candidates(found, arch, given):
+def _candidates(found, arch, given, named):
+    """The networks that a checkpoint may be for: as the user says, as its folder says, as it says itself."""
     if arch is not None:
         return [sources.parse(arch, **given)]
+    if named is not None:
+        return [replace(named, arguments=named.arguments | given)]
     for name in found.architectures:
         plain = name.partition(".")[0]
         known = [library for library in sorted(sources.LIBRARIES, reverse=True) if plain in sources.names(library)]

@@ -93,8 +93,12 @@ def operations_of(model):
                  ((json.loads(key), sites) for key, sites in groups.items()))
 
 
-def rebuild(recipe, *, allow_imports=False):
+def rebuild(recipe, *, allow_imports=False, arguments=None, empty=True):
     """The network of `recipe`, its weights not yet filled in.
+
+    Args:
+        arguments: for the base's constructor, beside those of the recipe: another number of classes.
+        empty: False draws random weights.
 
     Raises:
         BadFile: the recipe names a user's own attention and `allow_imports` was not given, or what it
@@ -103,7 +107,7 @@ def rebuild(recipe, *, allow_imports=False):
     for plan in recipe.operations:
         _permit(plan.attention, allow_imports)
     try:
-        model = sources.build(recipe.base, empty=True)
+        model = sources.build(recipe.base, arguments=arguments, empty=empty)
         for plan in recipe.operations:
             apply(model, plan)
     except SurgeonError as error:

@@ -1,0 +1,148 @@
+"""What can be written: one function a format, chosen by the ending of the output."""
+
+from pathlib import Path
+
+import torch
+
+from surgeon import exported, optimizer, recipe, saved, sources_folder
+from surgeon.atomic import replacing
+from surgeon.checkpoint import KEY, inside
+from surgeon.errors import BadOption, suggest
+
+
+def write_safetensors(model, text, path, given):
+    """Weights, and the recipe in the file's metadata."""
+    saved.write_safetensors(model.state_dict(), text, path)
+
+
+def write_torch(model, text, path, given):
+    """A checkpoint of the shape that came in, with the attention in every state dict and optimizer of it; else a state dict."""
+    torch.save(_reshaped(model, text, given) if given else saved.labelled(model.state_dict(), text), path)
+
+
+def write_folder(model, text, path, given):
+    """A folder that `timm.create_model("local-dir:...")` opens once surgeon is imported."""
+    path.mkdir()
+    saved.write_safetensors(model.state_dict(), text, path / "model.safetensors")
+    sources_folder.write_config(model, text, path / "config.json")
+
+
+def write_program(model, text, path, given):
+    """A `torch.export` program, the recipe beside it in the archive."""
+    exported.write_program(model, text, path)
+
+
+def write_onnx(model, text, path, given):
+    """An ONNX graph."""
+    exported.write_onnx(model, text, path)
+
+
+FORMATS = {
+    "safetensors": write_safetensors,
+    "pth": write_torch,
+    "folder": write_folder,
+    "pt2": write_program,
+    "onnx": write_onnx,
+}
+ENDINGS = {".safetensors": "safetensors", ".pth": "pth", ".pt": "pth", ".tar": "pth", ".ckpt": "pth", ".bin": "pth",
+           ".pt2": "pt2", ".onnx": "onnx", "": "folder"}
+
+
+def format_of(path, name=None):
+    """The format for an output: `name` if given, else by the ending of `path`.
+
+    Raises:
+        BadOption: neither says one.
+
+    >>> format_of("resnet50_cbam.safetensors")
+    'safetensors'
+    """
+    if name is not None:
+        if name not in FORMATS:
+            raise BadOption(f"unknown format {name!r}. {suggest(name, FORMATS)}")
+        return name
+    ending = Path(path).suffix
+    if ending not in ENDINGS:
+        raise BadOption(f"{path} ends in {ending!r}, which stands for no format. {suggest(ending, [e for e in ENDINGS if e])} "
+                        "No ending makes a folder; --format chooses one.")
+    return ENDINGS[ending]
+
+
+def save(model, path, *, base=None, format=None, force=True):
+    """Write a network with attention so that `surgeon.load` gives it back: weights, and the recipe beside them.
+
+    The file appears whole or not at all.
+
+    Args:
+        path: its ending chooses the format: .safetensors, .pth, .pt2, .onnx, none for a timm model folder.
+        base: `torchvision:NAME` or `timm:NAME`, for a network that can't be recognised by its keys and shapes.
+        format: the format's name, whatever the ending.
+        force: replace what is there.
+
+    Raises:
+        BadModel: a network that no library builds, or attention that has no import path. BadFile: can't be written.
+
+    >>> surgeon.save(surgeon.inject(model, "cbam"), "resnet50_cbam.safetensors")
+    """
+    text = recipe.to_text(recipe.of(model, base=base))
+    write(model, text, path, format=format, force=force)
+
+
+def write(model, text, path, *, given=None, format=None, force=False):
+    """Write `model` with its recipe `text` to `path`, whole or not at all.
+
+    Args:
+        given: an Intake whose checkpoint shows the shape that a .pth should have.
+    """
+    chosen = FORMATS[format_of(path, format)]
+    with replacing(path, force=force) as fresh:
+        chosen(model, text, fresh, given)
+
+
+def _reshaped(model, text, given):
+    """The checkpoint that came in, extended."""
+    extended = extend(model, given)
+    whole, nests = given.checkpoint.whole, given.checkpoint.nest
+    if not nests or nests == ((),):
+        return saved.labelled(extended(given.checkpoint.tensors), text)
+    for nest in nests:
+        tensors = extended(inside(whole, nest))
+        whole = _replaced(whole, nest, saved.labelled(tensors, text) if nest == nests[0] else tensors)
+    return _with_optimizers(whole, lambda state: optimizer.extend(state, model, _new(model, given)))
+
+
+def extend(model, given):
+    """A function that adds the attention to a state dict of the file that came in, behind what it has."""
+    fresh = {f"{given.prefix}{key}": value for key, value in model.state_dict().items()}
+
+    def extended(tensors):
+        return dict(tensors) | {key: value for key, value in fresh.items() if key not in tensors and key in new}
+
+    new = {f"{given.prefix}{key}" for key in model.state_dict() if key not in _known(given)}
+    return extended
+
+
+def _known(given):
+    """Keys of the network before this operation."""
+    return {key.removeprefix(given.prefix) for key in given.checkpoint.tensors}
+
+
+def _new(model, given):
+    return {name for name, _ in model.named_parameters()} - _known(given)
+
+
+def _replaced(whole, nest, value):
+    """`whole` with `value` at the keys `nest`, its dicts copied on the way."""
+    if not nest:
+        return value
+    return dict(whole) | {nest[0]: _replaced(whole[nest[0]], nest[1:], value)}
+
+
+def _with_optimizers(whole, change):
+    """`whole` with every optimizer state in it changed: under its own key, or in Lightning's list of them."""
+    def changed(value):
+        if optimizer.is_state(value):
+            return change(value)
+        return [changed(one) for one in value] if isinstance(value, list) and value and all(map(optimizer.is_state, value)) else value
+
+    return {key: changed(value) for key, value in whole.items()}
