@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 from surgeon.attention import Gate
 from surgeon.axes import channel_axis
+from surgeon.lines import line_of
 
 
 @dataclass(eq=False)
@@ -40,7 +41,10 @@ class Value:
 
 @dataclass(eq=False)
 class Node:
-    """One step of a module's forward: an operator, or the call of a child (`child` is its graph)."""
+    """One step of a module's forward: an operator, or the call of a child (`child` is its graph).
+
+    line: the Line of source that took it, if lines were asked for.
+    """
 
     op: str
     graph: object = field(repr=False)
@@ -50,6 +54,7 @@ class Node:
     constants: tuple = ()
     weights: tuple[int, ...] = ()
     in_place: bool = False
+    line: object = None
 
     @property
     def cost(self):
@@ -123,10 +128,11 @@ class Graph:
 class Recorder(TorchFunctionMode):
     """Writes down every tensor operator and every call of a module while it is active."""
 
-    def __init__(self, paths):
+    def __init__(self, paths, lines=False):
         super().__init__()
         self.paths = paths
-        self.values = {}
+        self.lines = lines
+        self.values, self.latest = {}, {}
         self.kept = []
         self.root = None
         self.graph = None
@@ -134,11 +140,15 @@ class Recorder(TorchFunctionMode):
     def value(self, tensor, axis=None, fixed=None):
         """The Value of `tensor` as it is now: an in-place operator makes a new one of the same object."""
         key = (id(tensor), tensor._version)
+        if key not in self.values and id(tensor) in self.latest:
+            # Written to through a view: another value now, of the same axes.
+            axis, fixed = self.latest[id(tensor)].axis, False
         if key not in self.values:
             # A tensor whose id is on record must stay alive, or Python gives its id to another.
             self.kept.append(tensor)
             is_fixed = self.root is not None and fixed is not False
             self.values[key] = Value(tuple(tensor.shape), tensor.dtype, axis, len(self.values), is_fixed)
+        self.latest[id(tensor)] = self.values[key]
         return self.values[key]
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
@@ -170,6 +180,8 @@ class Recorder(TorchFunctionMode):
 
     def _add(self, node):
         self.graph.nodes.append(node)
+        if self.lines:
+            node.line = line_of(self.graph.module)
         for value in node.inputs:
             value.users.append(node)
 
@@ -236,13 +248,15 @@ def plain_name(function):
 _ARITHMETIC = {"add", "sub", "mul", "truediv", "floordiv", "matmul", "pow"}
 
 
-def observe(model, args, kwargs=None, *, paths=None):
+def observe(model, args, kwargs=None, *, paths=None, lines=False):
     """Run `model` as it stands on tensors as they are, and return the Graph of the whole.
+
+    With `lines`, each step knows the line of the model's own code that took it.
 
     The graph is returned even when the run stops half-way, with the error: `graph, error`. What had
     finished by then (a detector's backbone) is complete.
     """
-    recorder = Recorder(paths or {module: path for path, module in model.named_modules()})
+    recorder = Recorder(paths or {module: path for path, module in model.named_modules()}, lines)
     with watched(recorder), torch.no_grad(), recorder:
         try:
             recorder.call(model, tuple(args), dict(kwargs or {}))
