@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+import torch.fx
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 
@@ -89,9 +90,17 @@ def grafted(base, *grafts):
     return type(base.__name__, (inner,), body)
 
 
+NO_GRAFTS = "its forward is set on the object, or written by torch.fx or torch.jit; surgeon can extend that of a class only"
+
+
+def takes_grafts(module):
+    """True if a subclass may replace the module's class, and would be heard."""
+    return "forward" not in vars(module) and not isinstance(module, (torch.fx.GraphModule, torch.jit.ScriptModule))
+
+
 def grafts_of(module):
     """(original class, *grafts) of a module; its own class alone if nothing was done to it."""
-    return getattr(type(module), "grafted_from", (type(module),))
+    return vars(type(module)).get("grafted_from", (type(module),))
 
 
 def _reduce(self, protocol):

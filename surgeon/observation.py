@@ -78,6 +78,9 @@ def refuse_wrapped(model):
         raise BadModel(f"{kind} is scripted, its forward can't be changed: operate on the model before torch.jit.script.")
     if isinstance(model, torch.fx.GraphModule):
         raise BadModel("this is a torch.fx GraphModule: operate on the model that it was traced from.")
+    compiled = next((path for path, module in model.named_modules() if isinstance(module, torch._dynamo.eval_frame.OptimizedModule)), None)
+    if compiled is not None:
+        raise BadModel(f"{compiled!r} is a compiled model: put its _orig_mod there, and compile it afterwards.")
     lazy = next((path for path, module in model.named_modules() if isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params()), None)
     if lazy is not None:
         raise BadModel(f"{lazy!r} is lazy and has no weights yet: run the model once on an image first.")

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_flatten
 
 from surgeon.axes import MOVES, VIEWS
 from surgeon.errors import BadPlan, NoSite, Untraceable
+from surgeon.graft import takes_grafts
 from surgeon.sites import Site
 from surgeon.trunk import entry
 
@@ -110,7 +111,7 @@ def _made_in(graph):
 
 def _can_own(graph, scene):
     calls = sum(other.module is graph.module for other in scene.graphs)
-    return graph.parent is not None and graph.finished and calls == 1 and not is_norm(graph.module)
+    return graph.parent is not None and graph.finished and calls == 1 and not is_norm(graph.module) and takes_grafts(graph.module)
 
 
 def is_norm(module):
@@ -172,5 +173,5 @@ def after_module(graph, scene, rewrites):
     if _can_own(graph, scene) and not graph.hands_on(value):
         return _site(scene, value, "after", graph.path, returned(graph, value))
     if graph.parent.path == "" or not is_norm(graph.module):
-        raise BadPlan(f"{graph.path}: can't own attention (a norm of the model itself, or called more than once). Choose what comes after it.")
+        raise BadPlan(f"{graph.path}: can't own attention (a norm of the model itself, called more than once, or no plain class). Choose what comes after it.")
     return _site(scene, value, "after", graph.parent.path, rewrites(graph.parent).names[graph.caller])

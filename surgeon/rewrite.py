@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 from torch.utils._pytree import tree_leaves
-from torch.utils._pytree import tree_leaves
 
 from surgeon.errors import Untraceable
 from surgeon.expect import expect, expect_items
+from surgeon.graft import NO_GRAFTS, takes_grafts
 from surgeon.trace import Recorder, in_mode, observe, watched
 
 
@@ -115,8 +115,8 @@ for _name in ("iadd", "isub", "imul", "itruediv"):
 
 
 def _trace(module, record, *, training):
-    if "forward" in vars(module):
-        raise Untraceable(f"{record.path}: its forward is set on the object, not on its class {type(module).__name__}.")
+    if not takes_grafts(module):
+        raise Untraceable(f"{record.path or 'the model'}: {NO_GRAFTS}.")
     tracer, before = Shallow(record), dict(vars(module))
     with in_mode(module, training):
         try:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from torch import fx, nn
 
 from surgeon.attention import Gate
-from surgeon.errors import BadPlan, CheckFailed, Untraceable, suggest
-from surgeon.graft import Forward, Input, Output, grafted, grafts_of
+from surgeon.errors import BadModel, BadPlan, CheckFailed, Untraceable, suggest
+from surgeon.graft import NO_GRAFTS, Forward, Input, Output, grafted, grafts_of, takes_grafts
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ def _module(model, path):
 
 
 def _stitch(module, path, sites, name, rewrites):
+    if not takes_grafts(module):
+        raise Untraceable(f"{path or 'the model'}: {NO_GRAFTS}.")
     children = dict(zip(sites, _names(module, name, len(sites))))
     base, *grafts = grafts_of(module)
     inner = {site.after: child for site, child in children.items() if not _at_edge(site)}
@@ -152,9 +154,16 @@ def remove(model):
 
     Returns:
         the number of gates that were taken out.
+
+    Raises:
+        BadModel: someone else has put a subclass upon surgeon's (a parametrization, a sharded module).
     """
-    count = 0
-    for module in list(model.modules()):
+    count, modules = 0, dict(model.named_modules())
+    for path, module in modules.items():
+        base, *_ = grafts_of(module)
+        if hasattr(base, "grafted_from"):
+            raise BadModel(f"{path or 'the model'}: its class was changed after surgeon's operation (to {base.__name__}); undo that first.")
+    for module in modules.values():
         base, *_ = grafts_of(module)
         for name, child in list(module._modules.items()):
             if isinstance(child, Gate) and child.site is not None:
