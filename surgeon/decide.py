@@ -57,15 +57,12 @@ def _sites(seen, where, rules):
 
 
 def _sites_of(seen, where, rules):
-    if where.endswith((".yaml", ".yml")):
-        general, special = rulebook.read(where), []
-    elif "." in where or "*" in where:
+    if ("." in where or "*" in where) and not where.endswith((".yaml", ".yml")):
         return _after_modules(seen, where)
-    else:
-        general, special = rulebook.for_place(where, rules)
+    general, special = rulebook.for_place(where, rules)
     found = match.candidates(general, special, seen.scene)
     if not found:
-        raise NoSite(_no_site(general.place if general else where, seen, rules))
+        raise NoSite(_no_site((general or special[0]).place, seen, rules))
     return [(c, owner.site(c, rule, seen.scene, seen.rewrites)) for c, rule in found]
 
 

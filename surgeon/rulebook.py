@@ -106,11 +106,14 @@ def places(rules):
 
 
 def for_place(place, rules):
-    """The general rule for `place` (or None) and those for single classes.
+    """The general rule for `place` (or None) and those for single classes; of a rule file, what is in it alone.
 
     Raises:
-        UnknownName: no rule is for such a place.
+        UnknownName: no rule is for such a place. BadRule: the file is none.
     """
+    if place.endswith((".yaml", ".yml")):
+        rule = read(place)
+        return (None, [rule]) if rule.classes else (rule, [])
     chosen = [rule for rule in rules if rule.place == place]
     if not chosen:
         raise UnknownName(f"unknown place {place!r}. {suggest(place, places(rules))}")
