@@ -15,15 +15,18 @@ def candidates(general, special, scene):
     Returns:
         [(Candidate, the Rule that found it)]
     """
-    claimed, found = [], []
-    for graph in scene.graphs if special else ():
-        rule = _nearest(special, graph.module)
-        if rule is not None:
-            claimed.append(graph)
-            found += [(c, rule) for c in find(rule, scene if graph is scene.graph else Scene(graph))]
-    if general is not None:
-        found += [(c, general) for c in find(general, scene) if not any(_within(c.graph, graph) for graph in claimed)]
+    found = [(c, rule) for rule, part, ours in scopes(general, special, scene) for c in find(rule, part) if ours(c)]
     return sorted({c.value: (c, rule) for c, rule in found}.values(), key=lambda pair: pair[0].value.order)
+
+
+def scopes(general, special, scene):
+    """Which rule speaks where: [(rule, the scene that it looks at, callable Candidate -> whether it may claim it)]."""
+    near = {graph: _nearest(special, graph.module) for graph in scene.graphs} if special else {}
+    claimed = {graph: rule for graph, rule in near.items() if rule is not None}
+    found = [(rule, scene if graph is scene.graph else Scene(graph), lambda candidate: True) for graph, rule in claimed.items()]
+    if general is not None:
+        found.append((general, scene, lambda candidate: not any(_within(candidate.graph, graph) for graph in claimed)))
+    return found
 
 
 def _nearest(special, module):
@@ -46,25 +49,29 @@ def _within(graph, outer):
 
 def find(rule, scene):
     """What one rule describes in `scene`, in order of execution."""
-    if rule.find is None:
+    scene = narrowed(rule, scene)
+    if scene is None:
         return []
-    if rule.find.inside:
-        scene = scene.inside(rule.find.inside)
-        if scene is None:
-            return []
-    found = [c for c in _all(rule.find, scene) if all(answer for _, answer in answers(rule, c, scene))]
-    return _keep(rule.find.keep, found, scene)
+    found = [c for c in subjects(rule.find, scene) if all(holds for _, _, holds in answers(rule, c, scene))]
+    return kept(rule.find.keep, found, scene)
+
+
+def narrowed(rule, scene):
+    """The part of the scene that the rule looks at; None if there is no such part, or nothing to look for."""
+    if rule.find is None:
+        return None
+    return scene.inside(rule.find.inside) if rule.find.inside else scene
 
 
 def answers(rule, candidate, scene):
-    """(word, answer) for each word of the rule, for one candidate."""
+    """(word, argument, whether it holds) for each word of the rule, for one candidate."""
     given = rule.find.model_dump(by_alias=True, exclude_none=True, exclude={"inside", "keep"})
     for word in given:
         argument = rule.find.operands if word == "from" else given[word]
-        yield word, WORDS[word](candidate, argument, scene)
+        yield word, argument, WORDS[word](candidate, argument, scene)
 
 
-def _all(words, scene):
+def subjects(words, scene):
     """Every value that the words could be about: results of an operator, steps of the trunk, or the image."""
     if words.op:
         return [_operation(node, words.operands) for graph in scene.graphs for node in graph.nodes if node.op == words.op]
@@ -82,7 +89,8 @@ def _operation(node, operands):
     return Candidate(node.outputs[0], node, node.graph, names)
 
 
-def _keep(which, found, scene):
+def kept(which, found, scene):
+    """Those of the finds that the word `keep` keeps, in order of execution."""
     found = sorted(found, key=lambda c: c.value.order)
     if which == "last":
         return found[-1:]
