@@ -25,7 +25,7 @@ def replacing(target, *, force=False):
         BadFile: the target exists and `force` is False, its folder does not, or it can't be written.
     """
     target = Path(target).resolve()
-    _refuse(target, force)
+    refuse_target(target, force)
     # A folder of its own: libraries that write several files, or insist on an ending, get what they need.
     try:
         room = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
@@ -52,7 +52,9 @@ def _reason(error, room):
     return "the disk is full" if full else getattr(error, "strerror", None) or str(error)
 
 
-def _refuse(target, force):
+def refuse_target(target, force):
+    """Refuse a target that exists, unless `force`, or whose folder does not."""
+    target = Path(target)
     if not target.parent.is_dir():
         raise BadFile(f"can't write {target}: there is no folder {target.parent}.")
     if target.exists() and not force:

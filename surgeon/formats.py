@@ -4,9 +4,8 @@ from pathlib import Path
 
 import torch
 
-from surgeon import exported, optimizer, recipe, saved, sources_folder
+from surgeon import exported, nested, optimizer, recipe, saved, sources_folder
 from surgeon.atomic import replacing
-from surgeon.checkpoint import KEY, inside
 from surgeon.errors import BadOption, suggest
 
 
@@ -101,48 +100,11 @@ def write(model, text, path, *, given=None, format=None, force=False):
 
 def _reshaped(model, text, given):
     """The checkpoint that came in, extended."""
-    extended = extend(model, given)
-    whole, nests = given.checkpoint.whole, given.checkpoint.nest
-    if not nests or nests == ((),):
-        return saved.labelled(extended(given.checkpoint.tensors), text)
-    for nest in nests:
-        tensors = extended(inside(whole, nest))
-        whole = _replaced(whole, nest, saved.labelled(tensors, text) if nest == nests[0] else tensors)
-    return _with_optimizers(whole, lambda state: optimizer.extend(state, model, _new(model, given)))
-
-
-def extend(model, given):
-    """A function that adds the attention to a state dict of the file that came in, behind what it has."""
-    fresh = {f"{given.prefix}{key}": value for key, value in model.state_dict().items()}
-
-    def extended(tensors):
-        return dict(tensors) | {key: value for key, value in fresh.items() if key not in tensors and key in new}
-
-    new = {f"{given.prefix}{key}" for key in model.state_dict() if key not in _known(given)}
-    return extended
-
-
-def _known(given):
-    """Keys of the network before this operation."""
-    return {key.removeprefix(given.prefix) for key in given.checkpoint.tensors}
-
-
-def _new(model, given):
-    return {name for name, _ in model.named_parameters()} - _known(given)
-
-
-def _replaced(whole, nest, value):
-    """`whole` with `value` at the keys `nest`, its dicts copied on the way."""
-    if not nest:
-        return value
-    return dict(whole) | {nest[0]: _replaced(whole[nest[0]], nest[1:], value)}
-
-
-def _with_optimizers(whole, change):
-    """`whole` with every optimizer state in it changed: under its own key, or in Lightning's list of them."""
-    def changed(value):
-        if optimizer.is_state(value):
-            return change(value)
-        return [changed(one) for one in value] if isinstance(value, list) and value and all(map(optimizer.is_state, value)) else value
-
-    return {key: changed(value) for key, value in whole.items()}
+    known = {key.removeprefix(given.prefix) for key in given.checkpoint.tensors}
+    fresh = {f"{given.prefix}{key}": value for key, value in model.state_dict().items() if key not in known}
+    new = {name for name, _ in model.named_parameters()} - known
+    return nested.changed(
+        given.checkpoint,
+        weights=lambda tensors: saved.labelled({**tensors, **fresh}, text),
+        state=lambda state: optimizer.extend(state, model, new),
+    )

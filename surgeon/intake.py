@@ -50,7 +50,7 @@ def take(source, *, arch=None, weights=None, pretrained=False, num_classes=None,
         copy: False leaves the weights in the file, mapped into memory, for a network that is only written elsewhere.
         progress: called with numbers of bytes.
     """
-    if _is_name(source):
+    if is_name(source):
         if weights is not None and pretrained:
             raise BadOption("--weights and --pretrained are two answers to one question. Give one.")
         if weights is None:
@@ -59,18 +59,46 @@ def take(source, *, arch=None, weights=None, pretrained=False, num_classes=None,
         arch, source = source, weights
     elif weights is not None or pretrained:
         raise BadOption(f"{source} brings its own weights: leave --weights and --pretrained out, or give torchvision:NAME as the source.")
-    path, given = Path(source), _given(num_classes, arguments)
-    if path.suffix == ".pt2" and path.is_file():
-        return _program(path, allow_imports, copy, progress)
-    found, named = read_folder(path, ema=ema) if path.is_dir() else (read(path, allow_pickle=allow_pickle, ema=ema), None)
+    given = _given(num_classes, arguments)
+    named = read_folder(source, ema=ema)[1] if Path(source).is_dir() else None
+    found = open_file(source, allow_pickle=allow_pickle, ema=ema)
     if isinstance(found, torch.nn.Module):
-        return _whole(found, path, arch)
+        return _whole(found, source, arch)
     if found.recipe is not None:
         return _own(found, arch, allow_imports, copy, progress)
     return _stock(found, arch, given, copy, named)
 
 
-def _is_name(source):
+def open_file(path, *, allow_pickle=False, ema=False):
+    """What lies at `path`: a Checkpoint of whatever kind, or an nn.Module that was pickled."""
+    path = Path(path)
+    if path.is_dir():
+        return read_folder(path, ema=ema)[0]
+    if path.suffix == ".pt2" and path.is_file():
+        program, text, sha256 = read_program(path)
+        return Checkpoint(path, dict(program.state_dict), None, (), text, sha256)
+    return read(path, allow_pickle=allow_pickle, ema=ema)
+
+
+def open_own(path):
+    """The saved.Own file at `path`.
+
+    Raises:
+        BadFile: damaged, or not written by surgeon.
+    """
+    found = open_file(path)
+    if isinstance(found, torch.nn.Module):
+        raise BadFile(f"{path} is a pickled module, not a file of surgeon's.")
+    return saved.opened(found)
+
+
+def unwrapped(found, expected):
+    """(a checkpoint's tensors under the network's own keys, what stood in front of them)."""
+    front = prefix.find(found.tensors, expected)
+    return prefix.strip(found.tensors, front)[0], front
+
+
+def is_name(source):
     """Whether `source` is a library's name; one that is meant to be, but wrong, is reported as such."""
     return str(source).partition(":")[0] in sources.LIBRARIES or (not Path(source).exists() and not Path(source).suffix and "/" not in str(source))
 
@@ -85,20 +113,11 @@ def _whole(model, path, arch):
 
 
 def _own(found, arch, allow_imports, copy, progress):
-    made = saved.read_recipe(found)
-    if arch and str(made.base) != arch:
-        raise BadOption(f"{found.path} is {made.base}, not {arch}: its recipe says so. Leave --arch out.")
-    front = prefix.find(found.tensors, made.tensors)
-    tensors, _ = prefix.strip(found.tensors, front)
-    model = saved.restore(made, tensors, found.path, allow_imports=allow_imports, copy=copy, progress=progress)
-    return Intake(model, made.base, f"{made.base} with attention, from {found.path}", found, front, made.order, made)
-
-
-def _program(path, allow_imports, copy, progress):
-    """A torch.export program that surgeon wrote: its recipe gives the network back that it was exported from."""
-    program, text, sha256 = read_program(path)
-    found = Checkpoint(path, {**program.state_dict}, None, (), text, sha256)
-    return _own(found, None, allow_imports, copy, progress)
+    own = saved.opened(found)
+    if arch and str(own.recipe.base) != arch:
+        raise BadOption(f"{found.path} is {own.recipe.base}, not {arch}: its recipe says so. Leave --arch out.")
+    model = saved.restore(own.recipe, own.tensors, found.path, allow_imports=allow_imports, copy=copy, progress=progress)
+    return Intake(model, own.recipe.base, f"{own.recipe.base} with attention, from {found.path}", found, own.front, own.recipe.order, own.recipe)
 
 
 def _stock(found, arch, given, copy, named):
@@ -106,7 +125,7 @@ def _stock(found, arch, given, copy, named):
     base, front, tensors, notes = _recognise(found, _candidates(found, arch, given, named))
     model = sources.build(base, empty=True)
     order = tuple(tensors) if list(tensors) != list(ties.shapes_of(model)) else ()
-    ties.load(model, _completed(model, tensors), copy=copy)
+    ties.load(model, completed(model, tensors), copy=copy)
     return Intake(model, base, f"{base}, weights from {found.path}", found, front, order, None, notes)
 
 
@@ -148,7 +167,7 @@ def _shapes(tensors, expected):
     return shapes if counters & set(shapes) else shapes | dict.fromkeys(sorted(counters), ())
 
 
-def _completed(model, tensors):
+def completed(model, tensors):
     """The tensors in the network's order, with a zero for each step counter that an old file lacks."""
     return {key: tensors.get(key, torch.zeros_like(own)) for key, own in model.state_dict().items()}
 

@@ -29,7 +29,8 @@ class Recipe:
     operations: what was put where, in the order of operations.
     tensors: key -> SHA-256 of every tensor, attention included, in the network's order.
     attention: paths of the attention modules.
-    order: keys of the base in the order of the checkpoint that it came from.
+    order: keys of the base in the order of the checkpoint that it came from, where that was another.
+    prefix: what stood in front of its keys there, such as `module.`.
     versions: of torch, torchvision, timm and surgeon, when it was made.
     """
 
@@ -38,6 +39,7 @@ class Recipe:
     tensors: dict[str, str]
     attention: tuple[str, ...]
     order: tuple[str, ...] = ()
+    prefix: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
     def is_attention(self, key):
@@ -55,12 +57,13 @@ class Recipe:
         return digest.of_all(dict(sorted(self.stock.items())))
 
 
-def of(model, *, base=None, order=(), progress=None):
+def of(model, *, base=None, order=(), prefix="", progress=None):
     """The recipe of a network with attention, read off the network itself.
 
     Args:
         base: `torchvision:NAME` or `timm:NAME`; None where the network can be recognised.
-        order: keys of the checkpoint that it came from, where they had another order.
+        order, prefix: as in Recipe, where it came from a checkpoint.
+        progress: called with numbers of bytes.
 
     Raises:
         BadModel: it is no library's network, or its attention has no name that another process could import.
@@ -68,7 +71,7 @@ def of(model, *, base=None, order=(), progress=None):
     stock = identify.stock_shapes(model)
     named = identify.fit(sources.parse(base) if isinstance(base, str) else base, stock) if base else identify.infer(model)
     tensors = digest.of_tensors(model.state_dict(), progress=progress)
-    return Recipe(named, operations_of(model), tensors, tuple(attention_modules(model)), tuple(order), versions())
+    return Recipe(named, operations_of(model), tensors, tuple(attention_modules(model)), tuple(order), prefix, versions())
 
 
 def versions():
@@ -139,6 +142,7 @@ def to_text(recipe):
         "attention": list(recipe.attention),
         "versions": recipe.versions,
         "order": list(recipe.order),
+        "prefix": recipe.prefix,
         "tensors": recipe.tensors,
     })
 
@@ -159,7 +163,7 @@ def from_text(text, what):
             raise BadFile(f"{what} has recipe format {number}; this surgeon ({VERSION}) reads up to {FORMAT}. Upgrade: pip install -U attention-surgeon")
         base = sources.Base(data["base"]["library"], data["base"]["name"], dict(data["base"]["arguments"]))
         return Recipe(base, tuple(map(Plan.from_dict, data["operations"])), _texts(data["tensors"]),
-                      tuple(data["attention"]), tuple(data["order"]), _texts(data["versions"]))
+                      tuple(data["attention"]), tuple(data["order"]), str(data["prefix"]), _texts(data["versions"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadFile(f"{what} holds no recipe that can be read: {type(error).__name__}: {error}.") from None
 

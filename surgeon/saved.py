@@ -1,12 +1,13 @@
 """surgeon's own files: weights with the recipe beside them, and the way back to a network."""
 
 from collections import OrderedDict
+from dataclasses import dataclass
 
 import safetensors.torch
 import torch
 
-from surgeon import digest, recipe, sources, ties
-from surgeon.checkpoint import KEY
+from surgeon import digest, prefix, recipe, sources, ties
+from surgeon.checkpoint import KEY, Checkpoint
 from surgeon.errors import BadFile
 from surgeon.identify import first_difference
 
@@ -41,7 +42,28 @@ def labelled(tensors, text):
     return labelled
 
 
-def read_recipe(checkpoint):
+@dataclass(frozen=True)
+class Own:
+    """A file that surgeon wrote: what it is made from, its tensors under the network's keys, what stands in front of these in the file."""
+
+    checkpoint: Checkpoint
+    recipe: recipe.Recipe
+    tensors: dict
+    front: str
+
+
+def opened(checkpoint):
+    """The Own file that a Checkpoint is; its recipe is unharmed, its tensors are not yet compared.
+
+    Raises:
+        BadFile: it carries no recipe, or one that was altered.
+    """
+    made = _recipe(checkpoint)
+    front = prefix.find(checkpoint.tensors, made.tensors)
+    return Own(checkpoint, made, prefix.strip(checkpoint.tensors, front)[0], front)
+
+
+def _recipe(checkpoint):
     """The Recipe that a checkpoint carries, unharmed.
 
     Raises:
@@ -61,6 +83,8 @@ def restore(made, tensors, what, *, allow_imports=False, copy=True, progress=Non
     Raises:
         BadFile: a tensor is missing, superfluous, of another shape or of other bits; names the first.
     """
+    if set(tensors) and not any(key in tensors for key in made.stock):
+        raise BadFile(f"{what} is a delta, attention alone: surgeon merge BASE {what} --output FILE puts it on its base.")
     difference = first_difference(dict.fromkeys(made.tensors, ()), dict.fromkeys(tensors, ()))
     if difference:
         raise BadFile(f"{what} is not whole: {difference}.")

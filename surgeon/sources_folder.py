@@ -5,13 +5,13 @@ from pathlib import Path
 
 import timm
 from timm.models import load_pretrained, register_model
-from timm.models._hub import load_model_config_from_path
+from timm.models._hub import load_model_config_from_path, save_config_for_hf
 from torch import nn
 
 from surgeon import recipe as recipes
 from surgeon import sources
 from surgeon.checkpoint import Checkpoint, first_line, read
-from surgeon.errors import BadFile
+from surgeon.errors import BadFile, BadOption
 
 NAME = "surgeon_network"
 
@@ -51,6 +51,17 @@ def write_config(model, text, path):
     data = {"architecture": NAME, "num_classes": settings.get("num_classes", 1000), "pretrained_cfg": settings,
             "model_args": {"recipe": json.loads(text)}}
     path.write_text(json.dumps(data, indent=1, default=str))
+
+
+def write_stock_config(base, path):
+    """timm's own config.json for a base of timm's.
+
+    Raises:
+        BadOption: the base is not timm's.
+    """
+    if base.library != "timm":
+        raise BadOption(f"a model folder is timm's format, and {base} is not timm's. Write a .pth or a .safetensors.")
+    save_config_for_hf(sources.build(base, empty=True), str(path))
 
 
 def _settings(model):

@@ -1,0 +1,56 @@
+"""The command: parses, calls, prints. Whatever it does, a Python call does as well."""
+
+import sys
+import traceback
+
+import typer
+
+from surgeon.cli import files, operate
+from surgeon.errors import SurgeonError
+from surgeon.version import VERSION
+
+app = typer.Typer(name="surgeon", no_args_is_help=True, add_completion=False, rich_markup_mode="markdown",
+                  help="Puts attention into torchvision and timm networks, and keeps their weights to the bit.")
+for command in (operate.places, operate.plan, operate.inject, files.show, files.strip, files.delta, files.merge, files.export, files.verify):
+    app.command(rich_help_panel="Files" if command.__module__.endswith("files") else "Operations")(command)
+
+# typer brings its own copy of click in some releases and imports it in others.
+REFUSED = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: bool = typer.Option(False, "--version", help="Print the version and end."),
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks; may stand anywhere."),
+):
+    if version:
+        typer.echo(f"surgeon {VERSION}")
+        raise typer.Exit
+
+
+def main(arguments=None):
+    """Run the command and end the process: 0 done, 1 no site, 2 wrong use, 3 a failed check, 130 interrupted."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments):
+    """Run the command with `arguments` (a list of texts) and return its exit code; errors are printed in one line."""
+    debug = "--debug" in arguments
+    try:
+        done = app(args=[argument for argument in arguments if argument != "--debug"], prog_name="surgeon", standalone_mode=False)
+        return done if isinstance(done, int) else 0
+    except REFUSED as error:
+        return _report(error.format_message(), 2, debug)
+    except SurgeonError as error:
+        return _report(str(error), error.exit_code, debug)
+    except (KeyboardInterrupt, typer.Abort):
+        return _report("interrupted; nothing was written.", 130, False)
+    except MemoryError:
+        return _report("there is not enough memory.", 2, debug)
+
+
+def _report(text, code, debug):
+    if debug:
+        traceback.print_exc()
+    print(f"surgeon: {' '.join(text.split())}", file=sys.stderr)
+    return code

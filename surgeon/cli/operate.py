@@ -1,0 +1,107 @@
+"""`surgeon places`, `plan` and `inject`: what is there, what would be done, do it."""
+
+from typing import Annotated, Optional
+
+import typer
+
+from surgeon import convert, intake, operation, sources
+from surgeon.cli import options as o
+from surgeon.cli import screen
+from surgeon.errors import BadOption, suggest
+
+
+def places(
+    source: Annotated[Optional[str], typer.Argument(help="A network or a file.", show_default=False)] = None,
+    arch: o.ARCH = None, weights: o.WEIGHTS = None, num_classes: o.CLASSES = None, arg: o.ARGUMENTS = None,
+    rules: o.RULES = None, allow_pickle: o.PICKLE = False, allow_imports: o.IMPORTS = False,
+    names: Annotated[Optional[str], typer.Option("--list", metavar="LIBRARY", help="List what a library builds: torchvision or timm.", show_default=False)] = None,
+    as_json: o.JSON = False, quiet: o.QUIET = False,
+):
+    """How many sites of each place a network has.
+
+    Example: `surgeon places torchvision:mobilenet_v2`
+    """
+    if names is not None:
+        return _list(names, as_json)
+    taken = _take(source, arch, weights, False, num_classes, arg, allow_pickle, allow_imports, quiet=True)
+    found = operation.places(taken.model, rules=rules)
+    if as_json:
+        return screen.dump({"source": taken.told, "places": found})
+    if not quiet:
+        screen.facts(found, title=taken.told)
+
+
+def _list(library, as_json):
+    if library not in sources.LIBRARIES:
+        raise BadOption(f"--list {library}: {suggest(library, sources.LIBRARIES)}")
+    found = sources.names(library)
+    screen.dump(found) if as_json else print("\n".join(f"{library}:{name}" for name in found))
+
+
+def plan(
+    source: o.SOURCE, attention: o.ATTENTION, where: o.WHERE = None, setting: o.SET = None, init: o.INIT = "identity", rules: o.RULES = None,
+    arch: o.ARCH = None, weights: o.WEIGHTS = None, num_classes: o.CLASSES = None, arg: o.ARGUMENTS = None,
+    allow_pickle: o.PICKLE = False, allow_imports: o.IMPORTS = False, as_json: o.JSON = False, quiet: o.QUIET = False,
+):
+    """Every site that attention would go to, and what it costs there. Changes nothing.
+
+    Example: `surgeon plan timm:convnext_tiny --attention cbam --where residual --set reduction=8`
+    """
+    taken = _take(source, arch, weights, False, num_classes, arg, allow_pickle, allow_imports, quiet=True)
+    decided = operation.plan(taken.model, attention, where=_where(where), init=init, rules=rules, **o.pairs(setting, "--set"))
+    if as_json:
+        return screen.dump({"source": taken.told} | decided.to_dict())
+    if not quiet:
+        screen.sites(decided, sum(weight.numel() for weight in taken.model.parameters()))
+
+
+def inject(
+    source: o.SOURCE, attention: o.ATTENTION, output: o.OUTPUT, where: o.WHERE = None, setting: o.SET = None, init: o.INIT = "identity",
+    rules: o.RULES = None, arch: o.ARCH = None, weights: o.WEIGHTS = None, pretrained: o.PRETRAINED = False, num_classes: o.CLASSES = None,
+    arg: o.ARGUMENTS = None, format: o.FORMAT = None, force: o.FORCE = False, ema: o.EMA = False, drop_optimizer: o.DROP = False,
+    allow_pickle: o.PICKLE = False, allow_imports: o.IMPORTS = False, as_json: o.JSON = False, quiet: o.QUIET = False,
+):
+    """Put attention into a network and write it, with a recipe that builds it again.
+
+    Example: `surgeon inject torchvision:resnet50 --weights resnet50.pth --attention cbam --where bottleneck --output resnet50_cbam.safetensors`
+    """
+    with screen.bar("reading", quiet=quiet or as_json) as progress:
+        taken = _take(source, arch, weights, pretrained, num_classes, arg, allow_pickle, allow_imports, ema=ema, progress=progress)
+        progress.step("planning")
+        decided = operation.plan(taken.model, attention, where=_where(where), init=init, rules=rules, **o.pairs(setting, "--set"))
+        done = convert.convert(taken, decided, output, format=format, force=force, drop_optimizer=drop_optimizer, progress=progress)
+    if as_json:
+        return screen.dump(_told(done, output))
+    if not quiet:
+        _print(done, output)
+
+
+def _take(source, arch, weights, pretrained, num_classes, arg, allow_pickle, allow_imports, *, quiet=False, ema=False, progress=None):
+    if source is None:
+        raise BadOption("which network? surgeon places torchvision:resnet50")
+    return intake.take(source, arch=arch, weights=weights, pretrained=pretrained, num_classes=num_classes, arguments=o.pairs(arg, "--arg"),
+                       allow_pickle=allow_pickle, allow_imports=allow_imports, ema=ema, copy=False, progress=progress)
+
+
+def _where(places):
+    places = places or ["residual"]
+    return places[0] if len(places) == 1 else places
+
+
+def _told(done, output):
+    added = sum(site.parameters for site in done.plan)
+    return {"source": done.taken.told, "notes": done.taken.notes, "plan": done.plan.to_dict(), "parameters": done.parameters,
+            "added": added, "moved": done.moved[0], "moved_relative": done.moved[1], "output": str(output)}
+
+
+def _print(done, output):
+    screen.say(done.taken.told)
+    for note in done.taken.notes:
+        screen.say(f"note: {note}")
+    screen.sites(done.plan, done.parameters)
+    if done.plan.init == "identity":
+        screen.say("output on a small image: the same as before, bit for bit")
+    else:
+        screen.say(f"output on a small image moved by up to {done.moved[0]:.3g} ({done.moved[1]:.1%} of the largest output): "
+                   "with init=paper the network has to be trained before it is used")
+    screen.say(f"written: {output}")

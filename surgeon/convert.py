@@ -1,0 +1,75 @@
+"""From what people have to a file with attention in it: take, plan, apply, compare, write."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from surgeon import check, formats, nested, operation, recipe, samples, saved
+from surgeon.atomic import refuse_target
+from surgeon.errors import BadInput, CheckFailed
+from surgeon.intake import Intake
+from surgeon.sites import Plan
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was done.
+
+    taken: the network and where it came from, the attention now in it.
+    plan: what was put where.
+    parameters: number of weights before.
+    moved: how far the output on a small image moved: (largest absolute difference, the same relative to the largest output).
+    """
+
+    taken: Intake
+    plan: Plan
+    parameters: int
+    moved: tuple[float, float]
+
+
+def convert(taken, decided, output, *, format=None, force=False, drop_optimizer=False, progress=None):
+    """Apply the plan `decided` to the network that was taken in, compare its outputs before and after, and write it.
+
+    Args:
+        taken: from `intake.take`; its model is changed.
+        output: path; its ending, or `format`, chooses the format.
+        progress: with a method `step(text, bytes)`, and called with bytes that are done.
+
+    Raises:
+        CheckFailed: with `init="identity"` the output is not the same, bit for bit. Nothing is written then.
+    """
+    formats.format_of(output, format)
+    refuse_target(output, force)
+    parameters = sum(weight.numel() for weight in taken.model.parameters())
+    moved = _operate(taken.model, decided)
+    size = saved.size(taken.model.state_dict())
+    _step(progress, "hashing", size)
+    made = recipe.of(taken.model, base=taken.base, order=taken.order, prefix=taken.prefix, progress=progress)
+    _step(progress, "writing", None)
+    if drop_optimizer and taken.checkpoint is not None:
+        taken = replace(taken, checkpoint=nested.without_optimizers(taken.checkpoint))
+    formats.write(taken.model, recipe.to_text(made), output, given=taken if taken.checkpoint else None, format=format, force=force)
+    return Conversion(taken, decided, parameters, moved)
+
+
+def _step(progress, text, total):
+    if progress is not None:
+        progress.step(text, total)
+
+
+def _operate(model, decided):
+    """Apply the plan; how far the output moved."""
+    try:
+        image = samples.small(model)
+    except BadInput:
+        # Detectors take lists of images; there the backbone is compared, which is where the attention is.
+        operation.apply(model, decided, check="output")
+        return (0.0, 0.0) if decided.init == "identity" else (float("nan"), float("nan"))
+    before = check.outputs(model, (image,))
+    operation.apply(model, decided)
+    after = check.outputs(model, (image,))
+    if decided.init == "identity" and not check.same_bits(before, after):
+        raise CheckFailed(f"the output differs from the original's by up to {check.farthest(before, after):.3g}; nothing was written.")
+    farthest = check.farthest(before, after)
+    largest = max((float(part.abs().max()) for part in before if isinstance(part, torch.Tensor) and part.numel()), default=0.0)
+    return farthest, farthest / largest if largest else 0.0

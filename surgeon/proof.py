@@ -1,0 +1,65 @@
+"""Proof that a file is what it says: rebuilt, every hash computed again, outputs compared with the base's."""
+
+from dataclasses import dataclass
+
+
+from surgeon import check, digest, intake, saved, sources, ties
+from surgeon.attention import attention_modules, disabled
+from surgeon.errors import BadFile, BadInput, CheckFailed
+from surgeon.samples import small
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was found out about a file.
+
+    tensors: how many agree with their SHA-256.
+    same_base: whether the network without its attention gives the base's output, bit for bit; None if it runs on no image that surgeon knows.
+    is_identity: whether the attention still lets everything pass bit for bit.
+    distance: how far the attention moves the output, at most.
+    """
+
+    tensors: int
+    same_base: bool | None
+    is_identity: bool | None
+    distance: float | None
+
+
+def verify(file, base=None, *, allow_pickle=False, allow_imports=False, progress=None):
+    """Rebuild a file of surgeon's and compare it with its own hashes, and with its base.
+
+    Args:
+        base: a checkpoint of the base; without one, the base's weights in the file itself are used.
+
+    Raises:
+        BadFile: a hash that does not agree. CheckFailed: without attention it is not the base.
+    """
+    own = intake.open_own(file)
+    model = saved.restore(own.recipe, own.tensors, str(file), allow_imports=allow_imports, progress=progress)
+    stock = _base(own.recipe, base, allow_pickle) if base else _stock(own)
+    if base:
+        digest.compare(dict(stock.state_dict()), own.recipe.stock, f"{base} is not the base of {file}")
+    try:
+        image = small(stock)
+    except BadInput:
+        return Proof(len(own.recipe.tensors), None, None, None)
+    with disabled(model):
+        without = check.outputs(model, (image,))
+    expected, with_attention = check.outputs(stock, (image,)), check.outputs(model, (image,))
+    if not check.same_bits(expected, without):
+        raise CheckFailed(f"{file}: without its attention the network is not {own.recipe.base}: outputs differ by up to "
+                          f"{check.farthest(expected, without):.3g}.")
+    return Proof(len(own.recipe.tensors), True, check.same_bits(expected, with_attention), check.farthest(expected, with_attention))
+
+
+def _stock(own):
+    model = sources.build(own.recipe.base, empty=True)
+    return ties.load(model, intake.completed(model, saved.stock(own.recipe, own.tensors)))
+
+
+def _base(made, base, allow_pickle):
+    taken = intake.take(base, arch=None if intake.is_name(base) else str(made.base), pretrained=intake.is_name(base),
+                        arguments=made.base.arguments, allow_pickle=allow_pickle)
+    if attention_modules(taken.model):
+        raise BadFile(f"{base} has attention itself: give the plain checkpoint.")
+    return taken.model
