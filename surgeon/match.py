@@ -6,7 +6,8 @@ from surgeon.words import WORDS, Candidate, Scene, Ways, branch_and_shortcut
 def candidates(general, special, scene):
     """What the rules of one place describe in `scene`, in order of execution.
 
-    A rule for a class wins over the general one inside every module of that class.
+    A rule for a class wins over the general one inside every module of that class, and over a rule for
+    what holds that module.
 
     Args:
         general: the rule for any network, or None.
@@ -23,10 +24,20 @@ def scopes(general, special, scene):
     """Which rule speaks where: [(rule, the scene that it looks at, callable Candidate -> whether it may claim it)]."""
     near = {graph: _nearest(special, graph.module) for graph in scene.graphs} if special else {}
     claimed = {graph: rule for graph, rule in near.items() if rule is not None}
-    found = [(rule, scene if graph is scene.graph else Scene(graph), lambda candidate: True) for graph, rule in claimed.items()]
-    if general is not None:
-        found.append((general, scene, lambda candidate: not any(_within(candidate.graph, graph) for graph in claimed)))
-    return found
+    found = [(rule, scene if graph is scene.graph else Scene(graph), _belongs_to(graph, claimed)) for graph, rule in claimed.items()]
+    return found if general is None else [*found, (general, scene, _belongs_to(None, claimed))]
+
+
+def _belongs_to(scope, claimed):
+    """True for candidates whose innermost claimed module is `scope`; None is outside them all."""
+
+    def ours(candidate):
+        graph = candidate.graph
+        while graph is not None and graph not in claimed:
+            graph = graph.parent
+        return graph is scope
+
+    return ours
 
 
 def _nearest(special, module):
@@ -39,12 +50,6 @@ def _nearest(special, module):
 def class_names(module):
     """Full names of a module's class and of all that it derives from."""
     return [f"{base.__module__}.{base.__qualname__}" for base in type(module).__mro__]
-
-
-def _within(graph, outer):
-    while graph is not None and graph is not outer:
-        graph = graph.parent
-    return graph is outer
 
 
 def find(rule, scene):
