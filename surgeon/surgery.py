@@ -62,11 +62,18 @@ def _gate(model, site, plan):
     with torch.device(weight.device):
         gate = modules.build(plan.factory or plan.attention, site.channels, init=plan.init, dims=len(site.size), **plan.options)
     gate.to(weight.dtype)
-    if any(w.dim() == 4 and not w.is_contiguous() and w.is_contiguous(memory_format=torch.channels_last) for w in _floats(owner)):
+    if _is_channels_last(owner, model):
         gate.to(memory_format=torch.channels_last)
     gate.layout = None if site.layout == "NCHW" else Layout(site.layout, site.size, site.prefix)
     gate.site = site
     return gate.train(owner.training)
+
+
+def _is_channels_last(owner, model):
+    """Whether the nearest kernel that tells lies so; those of depthwise and of 1 x 1 convolutions lie both ways."""
+    formats = (torch.contiguous_format, torch.channels_last)
+    lies = ([w.is_contiguous(memory_format=f) for f in formats] for module in (owner, model) for w in _floats(module) if w.dim() == 4)
+    return next((last for first, last in lies if first != last), False)
 
 
 def _floats(module):
