@@ -55,4 +55,7 @@ def _reshaped(value, shape):
         return len(shape) - 1
     if value.axis == 1 and len(shape) > 1 and shape[:2] == value.shape[:2]:
         return 1
+    # Channels split into groups and joined again (a shuffle), in front of pixels that stay where they are.
+    if value.axis < len(value.shape) - 2 and len(shape) > 3 and (shape[0], *shape[-2:]) == (value.shape[0], *value.shape[-2:]):
+        return 1
     return None

@@ -37,6 +37,7 @@ class Operand(_Strict):
 
     convs: Literal["most", "fewest"] = Field(description="Which of the two: the one with `most` or `fewest` layers with weights on its way.")
     rank: Literal["map"] | None = Field(None, description="`map`: it must be a feature map.")
+    origin: Literal["outside"] | None = Field(None, description="`outside`: the forward is handed it; both need not come from one value then.")
 
 
 class Find(_Strict):

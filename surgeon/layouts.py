@@ -37,13 +37,15 @@ class Layout:
     @property
     def dims(self):
         """Number of spatial axes: 1 (sequences), 2 (images) or 3 (video)."""
-        return len(self.size) if self.name == "NLC" else len(self.name) - 2
+        return len(self.size) if "L" in self.name else len(self.name) - 2
 
     def view(self, x):
         """`x` as a map of (N, C, *spatial) that shares its memory."""
         if self.name == "NLC":
             tokens = x[:, self.prefix :]
             return tokens.transpose(1, 2).unflatten(2, self._grid(tokens.shape[1]))
+        if self.name == "NCL":
+            return x.unflatten(2, self._grid(x.shape[2])) if self.dims > 1 else x
         return x.movedim(-1, 1) if self.name.endswith("C") else x
 
     def restore(self, y, x):
@@ -55,7 +57,7 @@ class Layout:
         elif self.name.endswith("C"):
             y = y.movedim(1, -1)
         else:
-            return y
+            return y.flatten(2) if self.name == "NCL" else y
         # A module that returned its map channels first would break a later `.view` of the network's.
         return y.contiguous() if x.is_contiguous() else y
 

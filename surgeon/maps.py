@@ -52,7 +52,7 @@ class Maps:
         return self._known[value]
 
     def _read(self, value):
-        shape, axis = value.shape, value.axis
+        shape, axis = value.shape, 1 if value is self.image else value.axis
         if value.fixed or axis is None or not shape or shape[0] != self.batch:
             return None
         rank = len(shape)
@@ -62,7 +62,14 @@ class Maps:
             return FeatureMap(shape[axis], size, name) if self._fits(size) else None
         if rank == 3 and axis == 2:
             return self._tokens(value)
+        if rank == 3 and axis == 1:
+            return self._flat(value)
         return None
+
+    def _flat(self, value):
+        """A map whose pixels were laid in one row, channels still first: as many as the map seen last."""
+        size = next((size for order, size in reversed(self._sizes) if order < value.order and prod(size) == value.shape[2]), None)
+        return size and FeatureMap(value.shape[1], size, "NCL")
 
     def _fits(self, size):
         """Both sides are the image's by the same stride, give or take a pixel."""

@@ -1,6 +1,7 @@
 """From rules and an observed run to candidates: pure, changes nothing."""
 
-from surgeon.words import WORDS, Candidate, Scene, Ways, branch_and_shortcut
+from surgeon.residual import Ways, branch_and_shortcut
+from surgeon.words import WORDS, Candidate, class_names
 
 
 def candidates(general, special, scene):
@@ -24,7 +25,7 @@ def scopes(general, special, scene):
     """Which rule speaks where: [(rule, the scene that it looks at, callable Candidate -> whether it may claim it)]."""
     near = {graph: _nearest(special, graph.module) for graph in scene.graphs} if special else {}
     claimed = {graph: rule for graph, rule in near.items() if rule is not None}
-    found = [(rule, scene if graph is scene.graph else Scene(graph), _belongs_to(graph, claimed)) for graph, rule in claimed.items()]
+    found = [(rule, scene.of(graph), _belongs_to(graph, claimed)) for graph, rule in claimed.items()]
     return found if general is None else [*found, (general, scene, _belongs_to(None, claimed))]
 
 
@@ -45,11 +46,6 @@ def _nearest(special, module):
     names = class_names(module)
     near = {names.index(name): rule for rule in special for name in rule.classes if name in names}
     return near[min(near)] if near else None
-
-
-def class_names(module):
-    """Full names of a module's class and of all that it derives from."""
-    return [f"{base.__module__}.{base.__qualname__}" for base in type(module).__mro__]
 
 
 def find(rule, scene):
@@ -82,6 +78,9 @@ def subjects(words, scene):
         return [_operation(node, words.operands) for graph in scene.graphs for node in graph.nodes if node.op == words.op]
     if words.value:
         return [Candidate(scene.maps.image, None, scene.graph)]
+    if words.before:
+        nodes = (node for graph in scene.graphs for node in graph.nodes if node.child)
+        return [Candidate(value, node, node.graph) for node in nodes for value in node.inputs[:1] if scene.maps[value]]
     return [Candidate(step.value, step.node, step.graph) for step in scene.steps]
 
 
@@ -97,8 +96,8 @@ def _operation(node, operands):
 def kept(which, found, scene):
     """Those of the finds that the word `keep` keeps, in order of execution."""
     found = sorted(found, key=lambda c: c.value.order)
-    if which == "last":
-        return found[-1:]
+    if which in ("first", "last"):
+        return found[:1] if which == "first" else found[-1:]
     if which == "last of each size":
         return list({scene.maps[c.value].size: c for c in found}.values())
     if which == "outermost":

@@ -158,7 +158,8 @@ def _input_site(value, place, scene):
 
 
 def _users(graph, value):
-    return [node for node in graph.nodes if value in node.inputs]
+    users = [node for node in graph.nodes if value in node.inputs]
+    return [node for node in users if not (node.child and node.child.hands_on(value))] or users
 
 
 def after_module(graph, scene, rewrites):

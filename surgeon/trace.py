@@ -122,7 +122,7 @@ class Graph:
 
     def hands_on(self, value):
         """True if `value` leaves this module as it came in."""
-        return value in self.inputs
+        return value in self.inputs and value in self.outputs
 
 
 class Recorder(TorchFunctionMode):

@@ -10,6 +10,12 @@ from dataclasses import dataclass
 
 from torch.utils._pytree import tree_leaves
 
+from surgeon.residual import blocks
+
+
+# As many residual blocks in a row are a stage; one or two may be part of how a module makes its map smaller.
+A_STAGE = 3
+
 
 @dataclass(frozen=True)
 class Step:
@@ -32,17 +38,22 @@ def trunk(graph, maps):
 
 def steps(graph, maps):
     """All steps inside one graph, in order of execution; one that ends the map is the last."""
-    found = []
+    found, end, newest = [], None, -1
     for node in graph.nodes:
         value = entry(node, maps)
         if value is None:
             continue
         if _is_neck(node, maps) or _grows(node, maps[value], maps):
-            return [*found, Step("pool", value, node, graph)]
-        found += _step(graph, node, value, maps)
-        if found and found[-1].kind == "pool":
-            break
-    return found
+            # The trunk ends here, unless all that a neck combines is pooled in the end.
+            end = end or [*found, Step("pool", value, node, graph)]
+        taken = _step(graph, node, value, maps)
+        if taken and taken[-1].kind == "pool":
+            if value.order < newest:
+                continue  # an earlier map is pooled on the side
+            return found + taken
+        found += taken
+        newest = max([newest, *(v.order for v in node.outputs if maps[v] and maps[v].pixels > 1)])
+    return end or found
 
 
 def entry(node, maps):
@@ -56,11 +67,19 @@ def _step(graph, node, value, maps):
     if kind is None:
         return []
     inner = steps(node.child, maps) if node.child else []
-    sizes = {maps[step.value].size for step in inner if step.kind == "smaller"}
-    looks_inside = len(sizes) > 1 if kind == "smaller" else len(sizes) > 0
-    if looks_inside:
-        return inner if kind == "pool" else [step for step in inner if step.kind == "smaller"]
-    return [Step(kind, value, node, graph)]
+    smaller = [step for step in inner if step.kind == "smaller"]
+    if kind == "pool":
+        return inner if smaller else [Step(kind, value, node, graph)]
+    return smaller if _holds_stages(node, value, smaller, maps) else [Step(kind, value, node, graph)]
+
+
+def _holds_stages(node, value, inner, maps):
+    """A module is more than one step if it shrinks the map by more than that, or runs a whole stage first."""
+    sizes = {maps[step.value].size for step in inner}
+    smallest = min((maps[v].size[-1] for v in node.outputs if maps[v] and maps[v].pixels > 1), default=1)
+    if maps[value].size[-1] >= 3 * smallest and len(sizes) > 1:
+        return True
+    return bool(inner) and inner[0].value is not value and blocks(node.child, maps, until=inner[0].value) >= A_STAGE
 
 
 def _kind(node, before, maps):
@@ -88,12 +107,12 @@ def _operator(node):
 
 
 def _is_neck(node, maps):
-    """A module that is handed a collection of maps of several sizes combines them (FPN)."""
+    """A module that is handed a dict of maps, or a list of several sizes, combines them (FPN)."""
     if node.child is None or all(hasattr(arg, "shape") for arg in node.child.args):
         return False
     collections = [arg for arg in (*node.child.args, *node.child.kwargs.values()) if isinstance(arg, (list, tuple, dict))]
-    counts = [len({tuple(leaf.shape[-2:]) for leaf in tree_leaves(c) if getattr(leaf, "ndim", 0) >= 4}) for c in collections]
-    return any(count > 1 for count in counts)
+    spatial = [[tuple(leaf.shape[-2:]) for leaf in tree_leaves(c) if getattr(leaf, "ndim", 0) >= 4] for c in collections]
+    return any(len(set(sizes)) > 1 or (isinstance(c, dict) and len(sizes) > 1) for c, sizes in zip(collections, spatial))
 
 
 def _grows(node, before, maps):

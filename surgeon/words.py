@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from surgeon.maps import Maps
+from surgeon.residual import blocks, is_residual
 from surgeon.trunk import trunk
 
 
@@ -28,9 +29,13 @@ class Candidate:
 class Scene:
     """What a rule looks at: one observed run, the maps in it and its trunk."""
 
-    def __init__(self, graph):
+    def __init__(self, graph, maps=None):
         self.graph = graph
-        self.maps = Maps(graph)
+        self.maps = maps or Maps(graph)
+
+    def of(self, graph):
+        """The scene narrowed to one module; what is a map stays what it is."""
+        return self if graph is self.graph else Scene(graph, self.maps)
 
     @cached_property
     def graphs(self):
@@ -44,25 +49,24 @@ class Scene:
 
     @cached_property
     def stem(self):
-        """All values made in the module that takes the image and does not hold the end of the trunk."""
+        """All values made in the module that takes the image, if it is a stem: about a layer for each size, no blocks.
+
+        A network whose first module holds nearly all of it (`features`) has its stem inside that.
+        """
         graph = self.graph
         while graph is not None:
-            taker = next((node.child for node in graph.nodes if self.maps.image in node.inputs and node.child), None)
-            values = {value for inner in (taker.walk() if taker else ()) for value in inner.makers}
-            if self.steps[-1].value not in values:
-                return values if not self._has_block(taker) else set()
-            graph = taker
+            graph = next((node.child for node in graph.nodes if self.maps.image in node.inputs and node.child), None)
+            values = {value for inner in (graph.walk() if graph else ()) for value in inner.makers}
+            sizes = {self.maps[step.value].size for step in self.steps if step.value in values}
+            if graph and graph.cost[0] <= len(sizes) + 1 and not blocks(graph, self.maps):
+                return values
         return set()
-
-    def _has_block(self, graph):
-        nodes = (node for inner in (graph.walk() if graph else ()) for node in inner.nodes if node.op == "add")
-        return any(is_residual(node, self) for node in nodes)
 
     def inside(self, path):
         """The scene narrowed to what the child `path` does; None if there is no such child."""
         full = f"{self.graph.path}.{path}".strip(".")
         graph = next((graph for graph in self.graphs if graph.path == full), None)
-        return graph and Scene(graph)
+        return graph and self.of(graph)
 
 
 def op(candidate, name, scene):
@@ -80,7 +84,8 @@ def operands(candidate, wanted, scene):
 
     Binds the names, so that `splice` can use them.
     """
-    return is_residual(candidate.node, scene) and all(
+    outside = any(words.origin == "outside" for words in wanted.values())
+    return is_residual(candidate.node, scene.maps, outside) and all(
         scene.maps[candidate.names[name]] is not None for name, words in wanted.items() if words.rank == "map"
     )
 
@@ -105,68 +110,19 @@ def beyond(candidate, what, scene):
     return candidate.value not in scene.stem
 
 
+def before(candidate, name, scene):
+    """The full name of a class: a module of it takes the value."""
+    return candidate.node.child is not None and name in class_names(candidate.node.child.module)
+
+
+def class_names(module):
+    """Full names of a module's class and of all that it derives from."""
+    return [f"{base.__module__}.{base.__qualname__}" for base in type(module).__mro__]
+
+
 def value_is(candidate, what, scene):
     """`image`: what the network is given."""
     return candidate.value is scene.maps.image
 
 
-def is_residual(node, scene):
-    """Two maps of one shape are added, one of which has learned more on its way from where both come from."""
-    if len(node.inputs) != 2 or node.child is not None:
-        return False
-    branch, shortcut = branch_and_shortcut(node)
-    maps = scene.maps
-    if maps[branch] is None or maps[shortcut] is None or branch.shape != shortcut.shape:
-        return False
-    ways = Ways.of(node.graph)
-    return ways.cost(branch) > ways.cost(shortcut) and ways.share_a_fork(branch, shortcut, maps)
-
-
-def branch_and_shortcut(node):
-    """The operands of an add: the one with more learned on its shortest way is the branch."""
-    ways = Ways.of(node.graph)
-    first, second = node.inputs
-    return (first, second) if ways.cost(first) > ways.cost(second) else (second, first)
-
-
-class Ways:
-    """The ways through one graph, from what comes in to each of its values."""
-
-    @classmethod
-    def of(cls, graph):
-        if "ways" not in vars(graph):
-            graph.ways = cls(graph)
-        return graph.ways
-
-    def __init__(self, graph):
-        self.graph = graph
-        self._costs, self._roots, self._behind = {}, {}, {}
-        for value, node in graph.makers.items():
-            inputs = [v for v in node.inputs if not v.fixed]
-            nearest = min((self.cost(v) for v in inputs), default=(0, 0))
-            self._costs[value] = tuple(map(sum, zip(nearest, node.cost)))
-            self._behind[value] = frozenset(inputs).union(*(self.behind(v) for v in inputs))
-
-    def cost(self, value):
-        """What is learned on the cheapest way to `value`: a block with an identity path has one that costs nothing."""
-        return self._costs.get(value, (0, 0))
-
-    def behind(self, value):
-        """All values of this graph that `value` depends on, itself not among them."""
-        return self._behind.get(value, frozenset())
-
-    def share_a_fork(self, branch, shortcut, maps):
-        """Both come from one value of this graph, and the branch from no other map that comes in.
-
-        Adds that join maps of different origin (feature pyramids, fusions of several resolutions,
-        roots of aggregation trees) have no fork in their own graph.
-        """
-        behind_branch = self.behind(branch) | {branch}
-        behind_shortcut = self.behind(shortcut) | {shortcut}
-        if not behind_branch & behind_shortcut:
-            return False
-        incoming = {value for value in behind_branch if value not in self.graph.makers and maps[value]}
-        return incoming <= behind_shortcut
-
-
-WORDS = {"op": op, "rank": rank, "from": operands, "into": into, "beyond": beyond, "is": value_is}
+WORDS = {"op": op, "rank": rank, "from": operands, "into": into, "beyond": beyond, "before": before, "is": value_is}
