@@ -60,7 +60,7 @@ def load(folders=()):
     extra = [path for path in os.environ.get("SURGEON_RULES", "").split(os.pathsep) if path]
     files = {file.resolve(): file for path in (folder(), *packaged(), *extra, *folders) for file in _files(Path(path))}
     rules = [read(file) for file in files.values()]
-    _refuse_rivals(rules)
+    refuse_rivals(rules)
     return rules
 
 
@@ -89,7 +89,8 @@ def _folder_of(point):
         raise BadRule(f"entry point {point.name} = {point.value} of {ENTRY_POINTS}: no such package ({error}).") from None
 
 
-def _refuse_rivals(rules):
+def refuse_rivals(rules):
+    """Refuse two rules of one name, and two that claim one place for one class."""
     ids, claims = {}, {}
     for rule in rules:
         if ids.setdefault(rule.id, rule) is not rule:

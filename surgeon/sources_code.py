@@ -1,0 +1,46 @@
+"""Networks of anyone's own: `package.module:Class`, or a function in its place, called without arguments.
+
+Importing runs code, so nothing here is called but for a name that the user typed or allowed.
+"""
+
+import sys
+from importlib import import_module
+
+from torch import nn
+
+from surgeon.errors import BadModel, UnknownName
+from surgeon.sources import LIBRARIES
+
+
+def names_code(source):
+    """True if `source` means somebody's code and not a library's network.
+
+    >>> names_code("my_project.networks:Detector"), names_code("timm:resnet50"), names_code("weights.pth")
+    (True, False, False)
+    """
+    module, colon, name = str(source).partition(":")
+    return bool(colon) and module not in LIBRARIES and all(part.isidentifier() for part in (*module.split("."), *name.split(".")))
+
+
+def build(source):
+    """The network that `package.module:Class` makes, in evaluation mode. Modules of the current folder count.
+
+    Raises:
+        UnknownName: no such module, or nothing of that name in it. BadModel: what it makes is no network.
+    """
+    module, _, name = source.partition(":")
+    sys.path.insert(0, "")
+    try:
+        found = import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+        model = found()
+    except (ImportError, AttributeError) as error:
+        raise UnknownName(f"{source}: {error}. Write package.module:Class, of something that Python can import.") from error
+    except Exception as error:  # anyone's constructor may raise anything
+        raise BadModel(f"{source} can't be called without arguments: {type(error).__name__}: {error}. Name a function that makes the network.") from error
+    finally:
+        sys.path.remove("")
+    if not isinstance(model, nn.Module):
+        raise BadModel(f"{source} makes a {type(model).__name__}, not a network (an nn.Module).")
+    return model.eval()
