@@ -58,22 +58,22 @@ def load(folders=()):
         BadRule: for a file that is no rule, or two rules that claim one place for one class.
     """
     extra = [path for path in os.environ.get("SURGEON_RULES", "").split(os.pathsep) if path]
-    files = {file.resolve(): file for path in (folder(), *packaged(), *extra, *folders) for file in _files(Path(path))}
-    rules = [read(file) for file in files.values()]
+    found = {file.resolve(): file for path in (folder(), *packaged(), *extra, *folders) for file in files(Path(path))}
+    rules = [read(file) for file in found.values()]
     refuse_rivals(rules)
     return rules
 
 
-def _files(path):
+def files(path):
     """The rule files of one folder, by name; of a file itself."""
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise BadRule(f"{path}: no such folder of rules.")
-    files = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
-    if not files:
+    found = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
+    if not found:
         raise BadRule(f"{path}: no rule in this folder (files that end in .yaml).")
-    return files
+    return found
 
 
 @cache
