@@ -42,6 +42,16 @@ def sites(plan, parameters):
     Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 140).print(table)
 
 
+def table(names, rows):
+    """Rows of text under their names."""
+    made = Table(box=None, pad_edge=False)
+    for name in names:
+        made.add_column(name, overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 160, markup=False).print(made)
+
+
 def facts(rows, *, title=None):
     """Two columns: name and value."""
     if title:
