@@ -5,7 +5,7 @@ import traceback
 
 import typer
 
-from surgeon.cli import files, operate
+from surgeon.cli import files, operate, rules
 from surgeon.errors import SurgeonError
 from surgeon.version import VERSION
 
@@ -13,6 +13,8 @@ app = typer.Typer(name="surgeon", no_args_is_help=True, add_completion=False, ri
                   help="Puts attention into torchvision and timm networks, and keeps their weights to the bit.")
 for command in (operate.places, operate.plan, operate.inject, files.show, files.strip, files.delta, files.merge, files.export, files.verify):
     app.command(rich_help_panel="Files" if command.__module__.endswith("files") else "Operations")(command)
+
+app.add_typer(rules.app, name="rules", rich_help_panel="Rules")
 
 # typer brings its own copy of click in some releases and imports it in others.
 REFUSED = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
