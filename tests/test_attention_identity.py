@@ -131,17 +131,6 @@ def test_a_layout_changes_nothing_but_the_order_of_axes(name, layout):
     assert torch.equal(y[:, : how.prefix], x[:, : how.prefix])
 
 
-@pytest.mark.parametrize("name", [*TABLE, "timm:coord"])
-def test_gradients_of_single_images(name):
-    gate, x = build(name, 16).eval(), torch.randn(3, 16, 5, 6)
-    loss = lambda weights, image: torch.func.functional_call(gate, weights, (image[None],)).square().sum()
-    weights = dict(gate.named_parameters())
-    each = torch.stack([torch.func.grad(loss)(weights, image)[key] for image in x for key in weights if "gamma" in key])
-    loss = lambda weights: torch.func.functional_call(gate, weights, (x,)).square().sum()
-    total = [torch.func.grad(loss)(weights)[key] for key in weights if "gamma" in key]
-    torch.testing.assert_close(each.view(3, -1).sum(0), torch.cat(total))
-
-
 @pytest.mark.parametrize("name", [*TABLE, "timm:gc"])
 def test_copies_and_pickles(name):
     gate = build(name, 16).eval()

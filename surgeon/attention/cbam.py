@@ -6,8 +6,9 @@ from torch import nn
 
 from surgeon.attention.checks import choice, flag, odd, subset, whole
 from surgeon.attention.gate import Gate, gamma
-from surgeon.attention.pools import POOLS, as_map
+from surgeon.attention.pools import POOLS, as_map, pooled
 from surgeon.attention.precision import conv, eased, linear, norm, scaled, wide
+from surgeon.attention.reductions import mean_and_max
 
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -80,7 +81,7 @@ class ChannelScale(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x):
-        scores = sum(self._mlp(POOLS[pool](x)) for pool in self.pools)
+        scores = sum(self._mlp(pool) for pool in pooled(x, self.pools))
         return as_map(eased(torch.sigmoid(scores), self.gamma), x)
 
     def _mlp(self, pooled):
@@ -105,13 +106,11 @@ class SpatialScale(nn.Module):
             nn.init.zeros_(self.bn.weight)
 
     def forward(self, x):
-        scores = conv(self.conv, torch.cat([self._map(name, x) for name in self.maps], dim=1))
+        mean, most = mean_and_max(x, (1,)) if {"max", "mean"} & set(self.maps) else (None, None)
+        maps = {"mean": mean, "max": most, "conv": self._squeezed(x)}
+        scores = conv(self.conv, torch.cat([maps[name] for name in self.maps], dim=1))
         scores = scores if self.bn is None else norm(self.bn, scores)
         return eased(torch.sigmoid(scores), self.gamma)
 
-    def _map(self, name, x):
-        if name == "conv":
-            return conv(self.squeeze, x.to(wide(x.dtype)))
-        if name == "max":
-            return x.amax(1, keepdim=True).to(wide(x.dtype))
-        return x.mean(1, keepdim=True, dtype=wide(x.dtype))
+    def _squeezed(self, x):
+        return conv(self.squeeze, x.to(wide(x.dtype))) if "conv" in self.maps else None

@@ -50,6 +50,8 @@ class _Mix(torch.autograd.Function):
     leave gamma without a gradient.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(x, y, gamma):
         return torch.where((gamma == 0) | (x == y), x, x + gamma.to(x.dtype) * (y - x))

@@ -7,6 +7,7 @@ graph, and `AdaptiveMaxPool2d` can't be exported with a dynamic size at all.
 import torch
 
 from surgeon.attention.precision import wide
+from surgeon.attention.reductions import mean_and_max
 
 
 def average(x):
@@ -30,6 +31,14 @@ def log_sum_exp(x):
 
 
 POOLS = {"avg": average, "max": maximum, "lp": power, "lse": log_sum_exp}
+
+
+def pooled(x, names):
+    """One (N, C) for each of the pools `names`, in their order."""
+    found = {}
+    if {"avg", "max"} <= set(names):
+        found = {name: pool.flatten(1) for name, pool in zip(("avg", "max"), mean_and_max(x, _spatial(x)))}
+    return [found[name] if name in found else POOLS[name](x) for name in names]
 
 
 def _spatial(x):

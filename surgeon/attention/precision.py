@@ -69,6 +69,8 @@ def scaled(x, scale):
 class _HalfProduct(torch.autograd.Function):
     """A float16 map times a float32 scale; the gradient of the scale is summed in float32."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(x, scale):
         return x * scale.to(x.dtype)
