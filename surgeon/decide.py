@@ -3,6 +3,7 @@
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from hashlib import sha256
+from math import prod
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from surgeon import match, owner, rulebook
 from surgeon.attention.gate import INITS
 from surgeon.errors import BadOption, BadPlan, NoSite, SurgeonError, suggest
 from surgeon.sites import Plan
+from surgeon.words import class_names
 
 
 def rules(folders):
@@ -53,7 +55,14 @@ def _sites(seen, where, rules):
     for one in [where] if isinstance(where, (str, Path)) else list(where):
         for candidate, site in _sites_of(seen, str(one), rules):
             found.setdefault((site.module, site.after), site)
-    return list(found.values())
+    shuffled = {name for rule in rules if rule.pixels == "shuffled" for name in rule.classes}
+    in_rows = shuffled.isdisjoint(class_names(seen.scene.graph.module))
+    return list(found.values()) if in_rows else [_as_sequence(site) for site in found.values()]
+
+
+def _as_sequence(site):
+    """Tokens that do not lie in rows have no neighbours above and below: a sequence, not a grid."""
+    return replace(site, size=(prod(site.size),)) if site.layout == "NLC" else site
 
 
 def _sites_of(seen, where, rules):

@@ -82,6 +82,7 @@ class Rule(_Strict):
     classes: tuple[ClassName, ...] = Field((), alias="for", description="Full names of the classes that it is for; inside them it wins over the general rule. Without any, it is general.")
     find: Find | None = Field(description="What to look for; empty if the classes it is for have no such place.")
     splice: str = Field("after value", max_length=80, description="Where attention goes: `after value`, `after` an operand by its name, or `before first use`.")
+    pixels: Literal["shuffled"] | None = Field(None, description="`shuffled`: tokens of these classes do not lie row by row; attention sees them as a sequence.")
     expect: dict[Source, Count | tuple[Path, ...]] = Field({}, description="Networks, and how many sites the place has in each, or the paths of the modules that own them.")
     file: str = Field("", exclude=True)
 

@@ -11,14 +11,14 @@ import torch
 
 from surgeon.errors import SurgeonError, UnknownName, suggest
 
-NAMES = ("NCL", "NCHW", "NCDHW", "NHWC", "NDHWC", "NLC")
+NAMES = ("NCL", "NCHW", "NCDHW", "NHWC", "NDHWC", "NLC", "NGLC", "NCGL")
 
 
 @dataclass(frozen=True)
 class Layout:
     """How one value of a network is laid out in memory.
 
-    name: the order of its axes; NLC are tokens of a grid.
+    name: the order of its axes; NLC are tokens of a grid, NCL the same channels first, NGLC and NCGL windows of tokens.
     size: the map's spatial size when it was planned, such as (56, 56) or (8, 14, 14).
     prefix: tokens in front of the grid that belong to no pixel (class, register, distillation).
 
@@ -41,6 +41,10 @@ class Layout:
 
     def view(self, x):
         """`x` as a map of (N, C, *spatial) that shares its memory."""
+        if self.name == "NGLC":
+            return x.flatten(0, 1).transpose(1, 2).unflatten(2, self._grid(x.shape[2]))
+        if self.name == "NCGL":
+            return x.transpose(1, 2).flatten(0, 1).unflatten(2, self._grid(x.shape[3]))
         if self.name == "NLC":
             tokens = x[:, self.prefix :]
             return tokens.transpose(1, 2).unflatten(2, self._grid(tokens.shape[1]))
@@ -50,7 +54,11 @@ class Layout:
 
     def restore(self, y, x):
         """The map `y` laid out as `x` is, behind the prefix tokens of `x`, if there are any."""
-        if self.name == "NLC":
+        if self.name == "NGLC":
+            y = y.flatten(2).transpose(1, 2).unflatten(0, x.shape[:2])
+        elif self.name == "NCGL":
+            y = y.flatten(2).unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+        elif self.name == "NLC":
             y = y.flatten(2).transpose(1, 2)
             if self.prefix:
                 return torch.cat([x[:, : self.prefix], y], dim=1)

@@ -51,6 +51,35 @@ class Maps:
             self._known[value] = self._read(value)
         return self._known[value]
 
+    def grouped(self, value):
+        """As `maps[value]`, or the map of each window where a value holds the image in windows, one by one.
+
+        Windows (MaxViT, NesT) and interleaved pixels (MobileViT) lie in the batch axis or one of their
+        own; a site may lie there, but no such value is the way of the whole map.
+        """
+        return self[value] or self._windows(value)
+
+    def _windows(self, value):
+        shape, rank = value.shape, len(value.shape)
+        if value.fixed or rank not in (3, 4) or value.axis not in (1, rank - 1) or shape[0] % self.batch:
+            return None
+        if rank == 4 and shape[0] == self.batch:
+            layout, windows, pixels = ("NCGL", shape[2], shape[3]) if value.axis == 1 else ("NGLC", shape[1], shape[2])
+        elif rank == 3 and value.axis == 2:
+            layout, windows, pixels = "NLC", shape[0] // self.batch, shape[1]
+        else:
+            return None
+        size = self._window(value, windows, pixels)
+        return size and FeatureMap(shape[value.axis], size, layout)
+
+    def _window(self, value, windows, pixels):
+        """Height and width of one of so many windows that make up the map seen last; None if they don't."""
+        whole = next((size for order, size in reversed(self._sizes) if order < value.order and prod(size) == windows * pixels), None)
+        parts = round(windows**0.5)
+        if whole is None or parts**2 != windows or any(side % parts for side in whole[-2:]):
+            return None
+        return tuple(side // parts for side in whole)
+
     def _read(self, value):
         shape, axis = value.shape, 1 if value is self.image else value.axis
         if value.fixed or axis is None or not shape or shape[0] != self.batch:

@@ -31,7 +31,7 @@ def site(candidate, rule, scene, rewrites):
 
 
 def _site(scene, value, place, module, after):
-    found = scene.maps[value]
+    found = scene.maps.grouped(value)
     return Site(module, after, place, found.channels, tuple(found.size), found.layout, found.prefix)
 
 
@@ -168,7 +168,7 @@ def after_module(graph, scene, rewrites):
     Raises:
         BadPlan: what it returns is no feature map, or nobody but the model itself could own it.
     """
-    value = next((v for v in graph.outputs if scene.maps[v] is not None), None)
+    value = next((v for v in graph.outputs if scene.maps.grouped(v) is not None), None)
     if value is None:
         raise BadPlan(f"{graph.path}: returns no feature map, so attention has nothing to weigh.")
     if _can_own(graph, scene) and not graph.hands_on(value):

@@ -16,7 +16,7 @@ def is_residual(node, maps, outside=False):
     if len(node.inputs) != 2 or node.child is not None:
         return False
     branch, shortcut = branch_and_shortcut(node)
-    if maps[branch] is None or maps[shortcut] is None or branch.shape != shortcut.shape:
+    if maps.grouped(branch) is None or maps.grouped(shortcut) is None or branch.shape != shortcut.shape:
         return False
     ways = Ways.of(node.graph)
     if not ways.cost(branch) > ways.cost(shortcut):
@@ -77,5 +77,5 @@ class Ways:
         behind_shortcut = self.behind(shortcut) | {shortcut}
         if not behind_branch & behind_shortcut:
             return False
-        incoming = {value for value in behind_branch if value not in self.graph.makers and maps[value]}
+        incoming = {value for value in behind_branch if value not in self.graph.makers and maps.grouped(value)}
         return incoming <= behind_shortcut

@@ -20,7 +20,7 @@ class Site:
     place: id of the rule that found it.
     channels: number of channels of the map.
     size: its height and width (or depth, height and width) on the example input.
-    layout: order of its axes: NCHW, NHWC, NCDHW, NDHWC or NLC (tokens).
+    layout: order of its axes: NCHW, NHWC, NCDHW, NDHWC, NLC (tokens), NCL, NGLC or NCGL (tokens in windows).
     prefix: tokens in front of the map that belong to no pixel (class, register, distillation).
     parameters, macs: what the attention costs here: weights, and multiply-adds for one image.
     """

@@ -76,7 +76,7 @@ def op(candidate, name, scene):
 
 def rank(candidate, kind, scene):
     """`map`: the value is a feature map, in whatever layout (NCHW, NHWC, tokens, video)."""
-    return scene.maps[candidate.value] is not None
+    return scene.maps.grouped(candidate.value) is not None
 
 
 def operands(candidate, wanted, scene):
@@ -86,7 +86,7 @@ def operands(candidate, wanted, scene):
     """
     outside = any(words.origin == "outside" for words in wanted.values())
     return is_residual(candidate.node, scene.maps, outside) and all(
-        scene.maps[candidate.names[name]] is not None for name, words in wanted.items() if words.rank == "map"
+        scene.maps.grouped(candidate.names[name]) is not None for name, words in wanted.items() if words.rank == "map"
     )
 
 
