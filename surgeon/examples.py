@@ -32,7 +32,7 @@ def _moved(value, device):
 def guesses(model):
     """Shapes of inputs that this model may take, the likeliest first; without the batch.
 
-    A model says so itself (`pretrained_cfg`, `image_size`), or its first convolution does.
+    A model says so itself (`pretrained_cfg`, `image_size`, `config.image_size`), or its first convolution does.
     """
     shapes = [*_told(model)]
     first = next((m for m in model.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d))), None)
@@ -53,6 +53,8 @@ def _told(model):
             yield tuple(size)
             # A network built for other images than the configuration's (`in_chans=1`) keeps its sides.
             yield (first.in_channels if first is not None else size[0], *size[1:])
-    side = getattr(model, "image_size", None)
-    if isinstance(side, int):
-        yield (3, side, side)
+    config = getattr(model, "config", None)
+    for side in (getattr(model, "image_size", None), getattr(config, "image_size", None)):
+        sides = (side, side) if isinstance(side, int) else tuple(side) if isinstance(side, (tuple, list)) else ()
+        if len(sides) == 2:
+            yield (getattr(config, "num_channels", 3), *sides)
