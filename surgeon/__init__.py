@@ -6,7 +6,10 @@
 
 from surgeon.attention import attention_modules, attention_parameters, disabled, record, register
 from surgeon.errors import SurgeonError
+from surgeon.formats import save
+from surgeon.intake import load
 from surgeon.operation import apply, inject, places, plan, remove
+from surgeon.report import report
 from surgeon.sites import Plan, Site
 
 __all__ = [
@@ -18,9 +21,12 @@ __all__ = [
     "attention_parameters",
     "disabled",
     "inject",
+    "load",
     "places",
     "plan",
     "record",
     "register",
     "remove",
+    "report",
+    "save",
 ]

@@ -6,7 +6,7 @@ Everything but weights stays where it was in `whole`, so that the same shape of 
 import argparse
 import pathlib
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
@@ -37,6 +37,8 @@ class Checkpoint:
     whole: all that the file holds (nested dicts); the state dict itself where it holds nothing else.
     nest: the keys in `whole` that lead to state dicts with the same keys, the chosen one first.
     recipe: surgeon's own recipe as text, where the file has one.
+    architectures: names of networks that the file gives.
+    program: what a .pt2 holds.
     """
 
     path: Path
@@ -45,7 +47,8 @@ class Checkpoint:
     nest: tuple = ()
     recipe: str | None = None
     recipe_sha256: str | None = None
-    architectures: tuple = field(default=())
+    architectures: tuple = ()
+    program: object = None
 
 
 def read(path, *, allow_pickle=False, ema=False):

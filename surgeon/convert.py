@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-import torch
-
 from surgeon import check, formats, nested, operation, recipe, samples, saved
 from surgeon.atomic import refuse_target
+from surgeon.checkpoint import first_line
 from surgeon.errors import BadInput, CheckFailed
 from surgeon.intake import Intake
 from surgeon.sites import Plan
@@ -18,6 +17,7 @@ class Conversion:
     taken: the network and where it came from, the attention now in it.
     plan: what was put where.
     parameters: number of weights before.
+    told: what there is to say about the file, such as the sizes that an exported program takes.
     moved: how far the output on a small image moved: (largest absolute difference, the same relative to the largest output).
     """
 
@@ -25,6 +25,7 @@ class Conversion:
     plan: Plan
     parameters: int
     moved: tuple[float, float]
+    told: str | None = None
 
 
 def convert(taken, decided, output, *, format=None, force=False, drop_optimizer=False, progress=None):
@@ -41,15 +42,15 @@ def convert(taken, decided, output, *, format=None, force=False, drop_optimizer=
     formats.format_of(output, format)
     refuse_target(output, force)
     parameters = sum(weight.numel() for weight in taken.model.parameters())
-    moved = _operate(taken.model, decided)
+    moved = _operate(taken.model, decided, taken.example)
     size = saved.size(taken.model.state_dict())
     _step(progress, "hashing", size)
     made = recipe.of(taken.model, base=taken.base, order=taken.order, prefix=taken.prefix, progress=progress)
     _step(progress, "writing", None)
     if drop_optimizer and taken.checkpoint is not None:
         taken = replace(taken, checkpoint=nested.without_optimizers(taken.checkpoint))
-    formats.write(taken.model, recipe.to_text(made), output, given=taken if taken.checkpoint else None, format=format, force=force)
-    return Conversion(taken, decided, parameters, moved)
+    told = formats.write(taken.model, recipe.to_text(made), output, given=taken, format=format, force=force)
+    return Conversion(taken, decided, parameters, moved, told)
 
 
 def _step(progress, text, total):
@@ -57,19 +58,27 @@ def _step(progress, text, total):
         progress.step(text, total)
 
 
-def _operate(model, decided):
+def _operate(model, decided, example):
     """Apply the plan; how far the output moved."""
     try:
-        image = samples.small(model)
+        inputs = example or ((samples.small(model),), {})
     except BadInput:
         # Detectors take lists of images; there the backbone is compared, which is where the attention is.
         operation.apply(model, decided, check="output")
         return (0.0, 0.0) if decided.init == "identity" else (float("nan"), float("nan"))
-    before = check.outputs(model, (image,))
-    operation.apply(model, decided)
-    after = check.outputs(model, (image,))
+    before = check.outputs(model, *inputs)
+    operation.apply(model, decided, example_inputs=example and example[0])
+    after = _after(model, inputs)
     if decided.init == "identity" and not check.same_bits(before, after):
         raise CheckFailed(f"the output differs from the original's by up to {check.farthest(before, after):.3g}; nothing was written.")
     farthest = check.farthest(before, after)
-    largest = max((float(part.abs().max()) for part in before if isinstance(part, torch.Tensor) and part.numel()), default=0.0)
+    largest = max((float(part.abs().max()) for part in before if part.numel()), default=0.0)
     return farthest, farthest / largest if largest else 0.0
+
+
+def _after(model, inputs):
+    """The outputs after the operation; a network that ran before and now raises is a failed check, whatever it raises."""
+    try:
+        return check.outputs(model, *inputs)
+    except Exception as error:
+        raise CheckFailed(f"the network ran before and does not run any more: {first_line(error)}. Nothing was written.") from error

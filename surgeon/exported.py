@@ -1,33 +1,35 @@
 """Programs without Python classes: torch.export's .pt2 and ONNX, with open batch and image size where the network allows."""
 
 import json
+import logging
 import warnings
 from contextlib import contextmanager
-import logging
 
 import torch
 
 from surgeon import digest
 from surgeon.checkpoint import first_line
 from surgeon.errors import BadFile, BadModel, BadOption
-from surgeon.samples import small
+from surgeon.program import is_program
+from surgeon.samples import natural, small
 
 RECIPE = "surgeon.json"
 
 
-def write_program(model, text, path):
-    """A torch.export program; the recipe lies in its archive.
+def write_program(model, text, path, example=None):
+    """A torch.export program; the recipe lies in its archive. Returns which sizes are open, in words.
 
     Raises:
         BadModel: the network does not export; in torch's words.
     """
-    program = _program(model)
+    program, told = _program(model, example)
     with _quiet():
         torch.export.save(program, path, extra_files={RECIPE: json.dumps({"recipe": text, "sha256": digest.of_text(text)})})
+    return told
 
 
-def write_onnx(model, text, path):
-    """An ONNX graph in one file, the recipe in its metadata.
+def write_onnx(model, text, path, example=None):
+    """An ONNX graph in one file, the recipe in its metadata. Returns which sizes are open, in words.
 
     Raises:
         BadOption: the extra `onnx` is not installed. BadModel: the network does not export.
@@ -37,31 +39,52 @@ def write_onnx(model, text, path):
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise BadOption(f"ONNX needs {error.name}: pip install 'attention-surgeon[onnx]'") from None
+    program, told = _program(model, example)
     with _quiet():
         try:
-            made = torch.onnx.export(_program(model), dynamo=True, verbose=False)
+            graph = torch.onnx.export(program, dynamo=True, verbose=False).model_proto
         except torch.onnx.errors.OnnxExporterError as error:
             raise BadModel(f"{type(model).__name__} does not export to ONNX: {first_line(error)}.") from error
-        graph = made.model_proto
-        entry = graph.metadata_props.add()
-        entry.key, entry.value = "surgeon", text
-        onnx.save(graph, path)
+    entry = graph.metadata_props.add()
+    entry.key, entry.value = "surgeon", text
+    onnx.save(graph, path)
+    return told
 
 
-def _program(model):
-    """The network as a graph for any batch and image size; for any batch at the smallest size that it takes, where sizes are fixed."""
-    example = small(model, batch=2)
-    open_axes = {0: torch.export.Dim("batch", min=1)}
-    sizes = {axis: torch.export.Dim.DYNAMIC for axis in range(2, example.ndim)}
+def _program(model, example):
+    """(the network as a graph, which of its sizes are open): batch and image size, else batch, else none."""
     failure = None
-    for axes in (open_axes | sizes, open_axes, {0: torch.export.Dim.DYNAMIC}):
+    for told, image, axes in _attempts(model, example):
+        # A program that was folded back into modules takes whatever it takes as *args.
+        axes = ((axes,),) if is_program(model) else (axes,)
         try:
             with _quiet(), torch.no_grad():
-                return torch.export.export(model.eval(), (example,), dynamic_shapes=(axes,), strict=False)
+                return torch.export.export(model.eval(), (image,), dynamic_shapes=axes, strict=False), told
         # Whatever a network's own code raises under symbolic sizes; the next attempt, or the report, deals with it.
         except Exception as error:
             failure = failure or error
     raise BadModel(f"{type(model).__name__} does not export: {first_line(failure)}.") from failure
+
+
+def _attempts(model, example):
+    """(what is open, image, open axes), the most open first.
+
+    Args:
+        example: (args, kwargs) that the model is known to run on, or None.
+    """
+    batch = torch.export.Dim("batch", min=1)
+    if not _has_windows(model):
+        image = example[0][0] if example else small(model, batch=2)
+        yield "open batch and image size", image, {0: batch} | dict.fromkeys(range(2, image.ndim), torch.export.Dim.DYNAMIC)
+    image = example[0][0] if example else natural(model, batch=2)
+    fixed = " x ".join(map(str, image.shape[2:]))
+    yield f"open batch, images of {fixed}", image, {0: batch}
+    yield f"batches of {len(image)}, images of {fixed}", image, {}
+
+
+def _has_windows(model):
+    """Shifted windows at open sizes keep torch's symbolic algebra busy for longer than anyone waits."""
+    return any("relative_position_bias_table" in key or "cpb_mlp" in key for key in model.state_dict())
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import torch
 from surgeon import exported, nested, optimizer, recipe, saved, sources_folder
 from surgeon.atomic import replacing
 from surgeon.errors import BadOption, suggest
+from surgeon.program import is_program
 
 
 def write_safetensors(model, text, path, given):
@@ -16,7 +17,7 @@ def write_safetensors(model, text, path, given):
 
 def write_torch(model, text, path, given):
     """A checkpoint of the shape that came in, with the attention in every state dict and optimizer of it; else a state dict."""
-    torch.save(_reshaped(model, text, given) if given else saved.labelled(model.state_dict(), text), path)
+    torch.save(_reshaped(model, text, given) if given and given.checkpoint else saved.labelled(model.state_dict(), text), path)
 
 
 def write_folder(model, text, path, given):
@@ -28,12 +29,12 @@ def write_folder(model, text, path, given):
 
 def write_program(model, text, path, given):
     """A `torch.export` program, the recipe beside it in the archive."""
-    exported.write_program(model, text, path)
+    return exported.write_program(model, text, path, given and given.example)
 
 
 def write_onnx(model, text, path, given):
     """An ONNX graph."""
-    exported.write_onnx(model, text, path)
+    return exported.write_onnx(model, text, path, given and given.example)
 
 
 FORMATS = {
@@ -88,14 +89,16 @@ def save(model, path, *, base=None, format=None, force=True):
 
 
 def write(model, text, path, *, given=None, format=None, force=False):
-    """Write `model` with its recipe `text` to `path`, whole or not at all.
+    """Write `model` with its recipe `text` to `path`, whole or not at all; returns what there is to say about the file, or None.
 
     Args:
         given: an Intake whose checkpoint shows the shape that a .pth should have.
     """
     chosen = FORMATS[format_of(path, format)]
+    if is_program(model) and chosen not in (write_program, write_onnx):
+        raise BadOption("a program without a library's name can only be written as .pt2 or .onnx. If it is a library's network: --arch torchvision:NAME or timm:NAME.")
     with replacing(path, force=force) as fresh:
-        chosen(model, text, fresh, given)
+        return chosen(model, text, fresh, given)
 
 
 def _reshaped(model, text, given):

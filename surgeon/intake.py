@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from surgeon import identify, prefix, saved, sources, ties
+from surgeon import digest, identify, prefix, program, saved, sources, ties
 from surgeon.checkpoint import Checkpoint, read
 from surgeon.errors import BadFile, BadOption, SurgeonError
 from surgeon.exported import read_program
@@ -23,6 +23,7 @@ class Intake:
     order: its keys, where they are in another order than the network's.
     recipe: that of a file which surgeon wrote.
     notes: what a reader should know.
+    example: (args, kwargs) that it runs on, where the file says so.
     """
 
     model: torch.nn.Module
@@ -33,6 +34,7 @@ class Intake:
     order: tuple = ()
     recipe: Recipe | None = None
     notes: list = field(default_factory=list)
+    example: tuple | None = None
 
 
 def take(source, *, arch=None, weights=None, pretrained=False, num_classes=None, arguments=None, allow_pickle=False,
@@ -66,7 +68,16 @@ def take(source, *, arch=None, weights=None, pretrained=False, num_classes=None,
         return _whole(found, source, arch)
     if found.recipe is not None:
         return _own(found, arch, allow_imports, copy, progress)
+    if found.program is not None and arch is None:
+        return _program(found)
     return _stock(found, arch, given, copy, named)
+
+
+def _program(found):
+    """A program that nobody names: operated on as it is."""
+    base = sources.Base("program", Path(found.path).name)
+    note = "a program without a library's name: it can be written as .pt2 or .onnx (--arch NAME opens all formats)"
+    return Intake(program.network(found.program), base, f"the program in {found.path}", notes=[note], example=found.program.example_inputs)
 
 
 def open_file(path, *, allow_pickle=False, ema=False):
@@ -75,8 +86,8 @@ def open_file(path, *, allow_pickle=False, ema=False):
     if path.is_dir():
         return read_folder(path, ema=ema)[0]
     if path.suffix == ".pt2" and path.is_file():
-        program, text, sha256 = read_program(path)
-        return Checkpoint(path, dict(program.state_dict), None, (), text, sha256)
+        made, text, sha256 = read_program(path)
+        return Checkpoint(path, dict(made.state_dict), None, (), text, sha256, program=made)
     return read(path, allow_pickle=allow_pickle, ema=ema)
 
 
@@ -98,6 +109,22 @@ def unwrapped(found, expected):
     return prefix.strip(found.tensors, front)[0], front
 
 
+def load(path, *, allow_imports=False, allow_pickle=False):
+    """The network in a file that surgeon wrote, in evaluation mode, every weight compared with its SHA-256.
+
+    Args:
+        path: .safetensors, .pth, .pt2, or a model folder; also anything else that says which network it is.
+        allow_imports: import the attention class that the file names, if it is a user's own.
+        allow_pickle: read a pickled module, which runs its code.
+
+    Raises:
+        BadFile: missing, damaged, incomplete, or for a network that can't be built here; names the first difference.
+
+    >>> model = surgeon.load("resnet50_cbam.safetensors")
+    """
+    return take(path, allow_imports=allow_imports, allow_pickle=allow_pickle).model
+
+
 def is_name(source):
     """Whether `source` is a library's name; one that is meant to be, but wrong, is reported as such."""
     return str(source).partition(":")[0] in sources.LIBRARIES or (not Path(source).exists() and not Path(source).suffix and "/" not in str(source))
@@ -114,10 +141,21 @@ def _whole(model, path, arch):
 
 def _own(found, arch, allow_imports, copy, progress):
     own = saved.opened(found)
+    if own.recipe.base.library == "program":
+        return _own_program(own)
     if arch and str(own.recipe.base) != arch:
         raise BadOption(f"{found.path} is {own.recipe.base}, not {arch}: its recipe says so. Leave --arch out.")
     model = saved.restore(own.recipe, own.tensors, found.path, allow_imports=allow_imports, copy=copy, progress=progress)
     return Intake(model, own.recipe.base, f"{own.recipe.base} with attention, from {found.path}", found, own.front, own.recipe.order, own.recipe)
+
+
+def _own_program(own):
+    """A program without a library's name that has attention in it already: it is its own builder."""
+    if own.checkpoint.program is None:
+        raise BadFile(f"{own.checkpoint.path}: its network, {own.recipe.base.name}, is a program; only a .pt2 holds it.")
+    digest.compare(own.tensors, own.recipe.tensors, own.checkpoint.path)
+    taken = _program(own.checkpoint)
+    return replace(taken, recipe=own.recipe)
 
 
 def _stock(found, arch, given, copy, named):

@@ -89,7 +89,7 @@ def merge(base, part, output, *, format=None, force=False, allow_pickle=False, a
     tensors, found, front = _base_tensors(base, own.recipe, allow_pickle, ema)
     digest.compare(tensors, own.recipe.stock, f"{base} is not the base of {part}")
     model = saved.restore(own.recipe, tensors | own.tensors, str(part), allow_imports=allow_imports, copy=False)
-    given = intake.Intake(model, own.recipe.base, str(base), found, front) if found else None
+    given = intake.Intake(model, own.recipe.base, str(base), found, front)
     formats.write(model, recipe.to_text(own.recipe), output, given=given, format=format, force=force)
 
 

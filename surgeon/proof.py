@@ -35,6 +35,9 @@ def verify(file, base=None, *, allow_pickle=False, allow_imports=False, progress
         BadFile: a hash that does not agree. CheckFailed: without attention it is not the base.
     """
     own = intake.open_own(file)
+    if own.recipe.base.library == "program":
+        digest.compare(own.tensors, own.recipe.tensors, str(file), progress=progress)
+        return Proof(len(own.recipe.tensors), None, None, None)
     model = saved.restore(own.recipe, own.tensors, str(file), allow_imports=allow_imports, progress=progress)
     stock = _base(own.recipe, base, allow_pickle) if base else _stock(own)
     if base:

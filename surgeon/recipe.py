@@ -68,10 +68,18 @@ def of(model, *, base=None, order=(), prefix="", progress=None):
     Raises:
         BadModel: it is no library's network, or its attention has no name that another process could import.
     """
-    stock = identify.stock_shapes(model)
-    named = identify.fit(sources.parse(base) if isinstance(base, str) else base, stock) if base else identify.infer(model)
+    named = _named(model, base)
     tensors = digest.of_tensors(model.state_dict(), progress=progress)
     return Recipe(named, operations_of(model), tensors, tuple(attention_modules(model)), tuple(order), prefix, versions())
+
+
+def _named(model, base):
+    if base is None:
+        return identify.infer(model)
+    if isinstance(base, sources.Base):
+        # Known since the network was taken in: built by this name, or a program without any.
+        return base
+    return identify.fit(sources.parse(base), identify.stock_shapes(model))
 
 
 def versions():
@@ -107,6 +115,8 @@ def rebuild(recipe, *, allow_imports=False, arguments=None, empty=True):
         BadFile: the recipe names a user's own attention and `allow_imports` was not given, or what it
             describes can't be built with these versions of the libraries.
     """
+    if recipe.base.library == "program":
+        raise BadFile(f"its network, {recipe.base.name}, is a program without a library's name; only the .pt2 holds it.")
     for plan in recipe.operations:
         _permit(plan.attention, allow_imports)
     try:

@@ -15,21 +15,31 @@ def small(model, *, batch=1, seed=0):
     Raises:
         BadInput: it runs on no image that surgeon can think of.
     """
+    return _first(model, [*_small_shapes(model), *examples.guesses(model)], batch, seed)
+
+
+def natural(model, *, batch=1, seed=0):
+    """An input of noise of the size that the network was made for.
+
+    Raises:
+        BadInput: it runs on no image that surgeon can think of.
+    """
+    return _first(model, examples.guesses(model), batch, seed)
+
+
+def _first(model, shapes, batch, seed):
+    """Noise of the first of `shapes` that the model takes."""
     weight = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     generator = torch.Generator().manual_seed(seed)
-    for shape in _shapes(model):
+    for shape in shapes:
         image = torch.randn(batch, *shape, generator=generator).to(weight.device, weight.dtype)
         if _runs(model, image):
             return image
     raise BadInput(f"{type(model).__name__} runs on no image that surgeon can think of.")
 
 
-def _shapes(model):
-    """Small ones first, then what the model itself says."""
-    guesses = list(examples.guesses(model))
-    for side in SIDES:
-        yield from dict.fromkeys((*shape[:-2], side, side) for shape in guesses[:1])
-    yield from guesses
+def _small_shapes(model):
+    return [(*shape[:-2], side, side) for side in SIDES for shape in list(examples.guesses(model))[:1]]
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from surgeon.cli import files, operate, rules
 from surgeon.errors import SurgeonError
 from surgeon.version import VERSION
 
-app = typer.Typer(name="surgeon", no_args_is_help=True, add_completion=False, rich_markup_mode="markdown",
+app = typer.Typer(name="surgeon", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
                   help="Puts attention into torchvision and timm networks, and keeps their weights to the bit.")
 for command in (operate.places, operate.plan, operate.inject, files.show, files.strip, files.delta, files.merge, files.export, files.verify):
     app.command(rich_help_panel="Files" if command.__module__.endswith("files") else "Operations")(command)
@@ -31,7 +31,7 @@ def options(
 
 
 def main(arguments=None):
-    """Run the command and end the process: 0 done, 1 no site, 2 wrong use, 3 a failed check, 130 interrupted."""
+    """Run the command and end the process: 0 done, 1 no site, 2 wrong use, 3 a failed check, 70 a fault of surgeon's own, 130 interrupted."""
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -49,6 +49,9 @@ def run(arguments):
         return _report("interrupted; nothing was written.", 130, False)
     except MemoryError:
         return _report("there is not enough memory.", 2, debug)
+    # What no part of surgeon foresaw: still one line, and how to see more.
+    except Exception as error:
+        return _report(f"unexpected {type(error).__name__}: {error} Please report it with what --debug shows.", 70, debug)
 
 
 def _report(text, code, debug):

@@ -79,8 +79,8 @@ def export(file: o.FILE, output: o.OUTPUT, format: o.FORMAT = None, force: o.FOR
     taken = intake.take(file, allow_imports=allow_imports)
     if taken.recipe is None:
         raise BadOption(f"{file} has no attention in it: surgeon inject puts some in, and writes every format as well.")
-    formats.write(taken.model, recipe.to_text(taken.recipe), output, given=taken, format=format, force=force)
-    _done({"base": str(taken.base), "output": output}, as_json, quiet)
+    told = formats.write(taken.model, recipe.to_text(taken.recipe), output, given=taken, format=format, force=force)
+    _done({"base": str(taken.base), "output": output} | ({"takes": told} if told else {}), as_json, quiet)
 
 
 def verify(file: o.FILE, base: Annotated[Optional[str], typer.Argument(help="A checkpoint of the base.", show_default=False)] = None,

@@ -24,7 +24,7 @@ def places(
     if names is not None:
         return _list(names, as_json)
     taken = _take(source, arch, weights, False, num_classes, arg, allow_pickle, allow_imports, quiet=True)
-    found = operation.places(taken.model, rules=rules)
+    found = operation.places(taken.model, rules=rules, example_inputs=_example(taken))
     if as_json:
         return screen.dump({"source": taken.told, "places": found})
     if not quiet:
@@ -48,7 +48,7 @@ def plan(
     Example: `surgeon plan timm:convnext_tiny --attention cbam --where residual --set reduction=8`
     """
     taken = _take(source, arch, weights, False, num_classes, arg, allow_pickle, allow_imports, quiet=True)
-    decided = operation.plan(taken.model, attention, where=_where(where), init=init, rules=rules, **o.pairs(setting, "--set"))
+    decided = operation.plan(taken.model, attention, where=_where(where), init=init, rules=rules, example_inputs=_example(taken), **o.pairs(setting, "--set"))
     if as_json:
         return screen.dump({"source": taken.told} | decided.to_dict())
     if not quiet:
@@ -68,7 +68,7 @@ def inject(
     with screen.bar("reading", quiet=quiet or as_json) as progress:
         taken = _take(source, arch, weights, pretrained, num_classes, arg, allow_pickle, allow_imports, ema=ema, progress=progress)
         progress.step("planning")
-        decided = operation.plan(taken.model, attention, where=_where(where), init=init, rules=rules, **o.pairs(setting, "--set"))
+        decided = operation.plan(taken.model, attention, where=_where(where), init=init, rules=rules, example_inputs=_example(taken), **o.pairs(setting, "--set"))
         done = convert.convert(taken, decided, output, format=format, force=force, drop_optimizer=drop_optimizer, progress=progress)
     if as_json:
         return screen.dump(_told(done, output))
@@ -83,6 +83,11 @@ def _take(source, arch, weights, pretrained, num_classes, arg, allow_pickle, all
                        allow_pickle=allow_pickle, allow_imports=allow_imports, ema=ema, copy=False, progress=progress)
 
 
+def _example(taken):
+    """The input that a program was exported with; None where surgeon has to guess."""
+    return taken.example[0] if taken.example else None
+
+
 def _where(places):
     places = places or ["residual"]
     return places[0] if len(places) == 1 else places
@@ -91,7 +96,7 @@ def _where(places):
 def _told(done, output):
     added = sum(site.parameters for site in done.plan)
     return {"source": done.taken.told, "notes": done.taken.notes, "plan": done.plan.to_dict(), "parameters": done.parameters,
-            "added": added, "moved": done.moved[0], "moved_relative": done.moved[1], "output": str(output)}
+            "added": added, "moved": done.moved[0], "moved_relative": done.moved[1], "output": str(output), "told": done.told}
 
 
 def _print(done, output):
@@ -104,4 +109,4 @@ def _print(done, output):
     else:
         screen.say(f"output on a small image moved by up to {done.moved[0]:.3g} ({done.moved[1]:.1%} of the largest output): "
                    "with init=paper the network has to be trained before it is used")
-    screen.say(f"written: {output}")
+    screen.say(f"written: {output}" + (f" ({done.told})" if done.told else ""))
