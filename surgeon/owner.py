@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_flatten
 
 from surgeon.axes import MOVES, VIEWS
 from surgeon.errors import BadPlan, NoSite, Untraceable
-from surgeon.graft import takes_grafts
+from surgeon.graft import runs_any_child, takes_grafts
 from surgeon.sites import Site
 from surgeon.trunk import entry
 
@@ -42,7 +42,7 @@ def _inner_site(candidate, value, place, scene, rewrites):
     try:
         if maker is None:
             raise Untraceable(f"{graph.path}: the branch comes in from outside, nothing in its forward makes it.")
-        return _site(scene, value, place, graph.path, rewrites(graph).names[maker])
+        return _site(scene, value, place, graph.path, rewrites(graph).name_of(value))
     except Untraceable as stop:
         site = _neighbour_site(candidate, value, place, scene)
         if site is None:
@@ -111,7 +111,7 @@ def _made_in(graph):
 
 def _can_own(graph, scene):
     calls = sum(other.module is graph.module for other in scene.graphs)
-    return graph.parent is not None and graph.finished and calls == 1 and not is_norm(graph.module) and takes_grafts(graph.module)
+    return graph.parent is not None and graph.finished and calls == 1 and not is_norm(graph.module) and takes_grafts(graph.module) and not runs_any_child(graph.module)
 
 
 def is_norm(module):
@@ -175,4 +175,4 @@ def after_module(graph, scene, rewrites):
         return _site(scene, value, "after", graph.path, returned(graph, value))
     if graph.parent.path == "" or not is_norm(graph.module):
         raise BadPlan(f"{graph.path}: can't own attention (a norm of the model itself, called more than once, or no plain class). Choose what comes after it.")
-    return _site(scene, value, "after", graph.parent.path, rewrites(graph.parent).names[graph.caller])
+    return _site(scene, value, "after", graph.parent.path, rewrites(graph.parent).name_of(value))

@@ -24,12 +24,22 @@ from surgeon.trace import Recorder, in_mode, observe, watched
 class Rewritable:
     """The forward of one module in both modes; `evaluate is train` where they are the same.
 
-    names: for each step on record, in eval mode, the name of the fx node that makes it.
+    names: for each value on record, in eval mode, the name of the fx node that gives it as a tensor of its own.
     """
 
     evaluate: fx.Graph
     train: fx.Graph
     names: dict
+
+    def name_of(self, value):
+        """The fx node that gives a recorded value.
+
+        Raises:
+            Untraceable: no node, or several.
+        """
+        if value not in self.names:
+            raise Untraceable("a map that is one of several results can't be told from the others in the rewritten forward.")
+        return self.names[value]
 
     @property
     def text(self):
@@ -232,18 +242,18 @@ class _Steps(fx.Interpreter):
         self.names = {}
 
     def run_node(self, node):
-        before = len(self.recorder.graph.nodes)
         result = super().run_node(node)
-        for index in range(before, len(self.recorder.graph.nodes)):
-            self.names[index] = node.name
+        # What returns several tensors is no value yet; the `getitem` that takes one of them is.
+        if isinstance(result, torch.Tensor):
+            self.names.setdefault(self.recorder.value(result), node.name)
         return result
 
 
 def _align(graph, record):
-    """The fx node of each recorded step, found by running `graph` on the recorded arguments.
+    """The fx node of each recorded value, found by running `graph` on the recorded arguments.
 
     Returns:
-        {recorded Node: name of the fx node}
+        {recorded Value: name of the fx node}
 
     Raises:
         Untraceable: the two do not do the same, with the first difference.
@@ -263,7 +273,15 @@ def _align(graph, record):
             raise Untraceable(f"{record.path}: the traced forward differs from the real one at step {step}: {our[0]} for {their[0]}.")
     if len(ours) != len(theirs):
         raise Untraceable(f"{record.path}: the traced forward has {len(ours)} steps, the real one {len(theirs)}.")
-    return {node: steps.names[index] for index, node in enumerate(record.nodes)}
+    twins = {their: our for a, b in zip(again.nodes, record.nodes) for our, their in zip(a.outputs, b.outputs)}
+    apart = _taken_apart_twice(graph)
+    return {their: steps.names[our] for their, our in twins.items() if our in steps.names and steps.names[our] not in apart}
+
+
+def _taken_apart_twice(graph):
+    """Names of nodes that take a thing out of a collection which another node takes out as well: one name is not enough."""
+    items = [(str(node.args), node.name) for node in graph.nodes if node.target is operator.getitem and type(node.args[1]) is int]
+    return {name for args, name in items if sum(args == other for other, _ in items) > 1}
 
 
 def _flat(record):
