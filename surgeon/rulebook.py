@@ -17,6 +17,7 @@ from surgeon.grammar import Rule
 
 # An installed package names its folder of rules under this entry point: `NAME = package.with_yaml_files`.
 ENTRY_POINTS = "surgeon.rules"
+SUFFIXES = ".yaml", ".yml"
 
 
 def read(path):
@@ -69,8 +70,8 @@ def files(path):
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise BadRule(f"{path}: no such folder of rules.")
-    found = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
+        raise BadRule(f"{path}: no such {'rule file' if path.suffix in SUFFIXES else 'folder of rules'}.")
+    found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
     if not found:
         raise BadRule(f"{path}: no rule in this folder (files that end in .yaml).")
     return found
@@ -112,7 +113,7 @@ def for_place(place, rules):
     Raises:
         UnknownName: no rule is for such a place. BadRule: the file is none.
     """
-    if place.endswith((".yaml", ".yml")):
+    if place.endswith(SUFFIXES):
         rule = read(place)
         return (None, [rule]) if rule.classes else (rule, [])
     chosen = [rule for rule in rules if rule.place == place]
