@@ -5,6 +5,7 @@ parametrizations. What a class was made from is text and names, so that a whole 
 copied, and pickled into a process that has only imported surgeon.
 """
 
+import inspect
 import linecache
 import math
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from functools import cache
 
 import torch
 import torch.fx
+from torch import nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 
@@ -74,6 +76,44 @@ class Input:
         return forward
 
 
+def _views(inner, child):
+    """How a container shows what it holds: all but `child`, since a forward may run whatever it is shown."""
+    shown = lambda self: [(name, module) for name, module in _held(inner, self) if name != child]
+    if issubclass(inner, nn.ModuleDict):
+        keys = lambda self: dict(shown(self)).keys()
+        return {"items": lambda self: dict(shown(self)).items(), "values": lambda self: dict(shown(self)).values(), "keys": keys,
+                "__iter__": lambda self: iter(keys(self)), "__len__": lambda self: len(shown(self))}  # fmt: skip
+    modules = lambda self: [module for _, module in shown(self)]
+    if issubclass(inner, nn.Sequential | nn.ModuleList):
+        return {"__iter__": lambda self: iter(modules(self)), "__len__": lambda self: len(modules(self)),
+                "__getitem__": lambda self, at: nn.Sequential(*modules(self)[at]) if isinstance(at, slice) else modules(self)[at]}  # fmt: skip
+    return {}
+
+
+def _held(inner, container):
+    hidden = {graft.child for graft in vars(inner).get("grafted_from", ())[1:] if not isinstance(graft, Forward)}
+    return [(name, module) for name, module in container._modules.items() if name not in hidden]
+
+
+# Asked for in a forward, these give it attention as one child more, to be run a second time.
+_ALL_CHILDREN = {"children", "named_children", "_modules", "modules", "named_modules"}
+
+
+def runs_any_child(module):
+    """True if the forward of `module`, or a method that it calls, runs whatever children there are."""
+    cls, seen, todo = type(module), set(), ["forward"]
+    while todo:
+        name = todo.pop()
+        function = inspect.getattr_static(cls, name, None)
+        if name in seen or not inspect.isfunction(function) or function.__module__.startswith("torch.nn.modules."):
+            continue
+        seen.add(name)
+        todo += function.__code__.co_names
+        if _ALL_CHILDREN.intersection(function.__code__.co_names):
+            return True
+    return False
+
+
 @cache
 def grafted(base, *grafts):
     """The subclass of `base` with each of `grafts` applied, innermost first; one class for all equal modules."""
@@ -87,6 +127,8 @@ def grafted(base, *grafts):
         "__module__": __name__,
         "grafted_from": (base, *grafts),
     }
+    if not isinstance(grafts[-1], Forward):
+        body |= _views(inner, grafts[-1].child)
     return type(base.__name__, (inner,), body)
 
 

@@ -7,7 +7,7 @@ from torch import fx, nn
 
 from surgeon.attention import Gate
 from surgeon.errors import BadModel, BadPlan, CheckFailed, Untraceable, suggest
-from surgeon.graft import NO_GRAFTS, Forward, Input, Output, grafted, grafts_of, takes_grafts
+from surgeon.graft import NO_GRAFTS, Forward, Input, Output, grafted, grafts_of, runs_any_child, takes_grafts
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ def _stitch(module, path, sites, name, rewrites):
     inner = {site.after: child for site, child in children.items() if not _at_edge(site)}
     if inner:
         grafts.append(_forward(path, rewrites(path), inner))
+    if len(inner) < len(sites) and runs_any_child(module):
+        raise Untraceable(f"{path or 'the model'}: its forward runs all its children, and would run attention as one of them.")
     for site, child in children.items():
         if _at_edge(site) and not _is_appended(module, site, grafts):
             grafts.append(_edge(site, child))
