@@ -63,7 +63,7 @@ def _variants(base, shapes):
         if base.name.endswith(("googlenet", "inception_v3")) and not has("AuxLogits") and not has("aux1"):
             yield {"aux_logits": False}
         if not has("num_batches_tracked") and sources.is_detector(base):
-            yield {"norm_layer": "torchvision.ops.FrozenBatchNorm2d"}
+            yield {sources.FROZEN: 1e-5}
 
 
 def _classes(base, own, shapes):
@@ -107,11 +107,13 @@ def _guesses(model):
 
 
 def _with_switches(base, model):
-    """Inception's and GoogLeNet's input transform leaves no trace in the weights, only on the model."""
-    builder_takes = "transform_input" in signature(type(model).__init__).parameters
-    if builder_takes and getattr(model, "transform_input", False):
-        return sources.Base(base.library, base.name, base.arguments | {"transform_input": True})
-    return base
+    """What leaves no trace in the weights, only on the model: an input transform, the epsilon of frozen norms."""
+    found = dict(base.arguments)
+    if "transform_input" in signature(type(model).__init__).parameters and getattr(model, "transform_input", False):
+        found["transform_input"] = True
+    if sources.FROZEN in found:
+        found[sources.FROZEN] = sources.frozen_eps(model)
+    return sources.Base(base.library, base.name, found)
 
 
 def stock_shapes(model):

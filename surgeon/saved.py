@@ -88,11 +88,11 @@ def restore(made, tensors, what, *, allow_imports=False, copy=True, progress=Non
     difference = first_difference(dict.fromkeys(made.tensors, ()), dict.fromkeys(tensors, ()))
     if difference:
         raise BadFile(f"{what} is not whole: {difference}.")
+    digest.compare(tensors, made.tensors, what, progress=progress)
     model = recipe.rebuild(made, allow_imports=allow_imports)
     difference = first_difference(ties.shapes_of(model), {key: tuple(value.shape) for key, value in tensors.items()})
     if difference:
         raise BadFile(f"{what} does not fit {made.base}: {difference}.")
-    digest.compare(tensors, made.tensors, what, progress=progress)
     ties.load(model, {key: tensors[key] for key in made.tensors}, copy=copy)
     return sources.remember(model, made.base)
 

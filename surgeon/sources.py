@@ -17,6 +17,8 @@ from surgeon.errors import BadModel, BadOption, UnknownName, suggest
 from surgeon.hollow import hollow
 
 LIBRARIES = ("timm", "torchvision")
+# An argument of surgeon's own: the epsilon of a detector's frozen norms.
+FROZEN = "frozen_norms"
 # Objects that a constructor argument may name: layers of the libraries themselves, nothing of anyone else's.
 NAMEABLE = ("torch.nn.", "torchvision.ops.", "timm.layers.")
 
@@ -108,12 +110,28 @@ def _timm(name, pretrained, arguments):
 def _torchvision(name, pretrained, arguments):
     builder = torchvision.models.get_model_builder(name)
     options = dict(arguments)
-    if not pretrained and ".detection." in builder.__module__ or ".segmentation." in builder.__module__:
+    frozen = options.pop(FROZEN, None)
+    if not pretrained and any(part in builder.__module__ for part in (".detection.", ".segmentation.")):
         options.setdefault("weights_backbone", None)
     # Their slow truncated-normal start is announced as deprecated, and its absence as well.
     if not pretrained and builder.__module__.endswith((".googlenet", ".inception")):
         options.setdefault("init_weights", False)
-    return builder(weights="DEFAULT" if pretrained else None, **options)
+    model = builder(weights="DEFAULT" if pretrained else None, **options)
+    return model if pretrained or frozen is None else _freeze(model, frozen)
+
+
+def _freeze(model, eps):
+    """A detector as torchvision builds it around pretrained weights: no argument of theirs says so without a download."""
+    for module in model.backbone.modules():
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                module._modules[name] = torchvision.ops.FrozenBatchNorm2d(child.num_features, eps=float(eps))
+    return model
+
+
+def frozen_eps(model):
+    """The epsilon of a network's frozen norms; None where it has none."""
+    return next((module.eps for module in model.modules() if isinstance(module, torchvision.ops.FrozenBatchNorm2d)), None)
 
 
 def _named(value):
@@ -132,8 +150,8 @@ def _settled(base, model, arguments, pretrained):
     found = dict(arguments)
     if getattr(model, "transform_input", False):
         found["transform_input"] = True
-    if ".detection" in type(model).__module__ and any(type(m).__name__ == "FrozenBatchNorm2d" for m in model.modules()):
-        found["norm_layer"] = "torchvision.ops.FrozenBatchNorm2d"
+    if frozen_eps(model) is not None:
+        found[FROZEN] = frozen_eps(model)
     if getattr(model, "aux_classifier", None) is not None:
         found["aux_loss"] = True
     return found
