@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
-from surgeon.attention import TABLE, options_of
-from surgeon.attention.page import page, sections
+import pytest
+
+from surgeon.attention import TABLE, build, options_of
+from surgeon.attention.page import FORMS, page, sections
 
 PAGE = Path(__file__).parents[1] / "docs" / "attention.md"
 
@@ -18,6 +20,11 @@ def test_every_module_and_option_has_its_line():
         assert f"\n## {name}\n" in text
         documented = sections(factory.__doc__.replace("\n    ", "\n"))["Args"]
         assert list(documented) == list(options_of(name))
+
+
+@pytest.mark.parametrize(("form", "name", "options"), FORMS)
+def test_known_forms_can_be_asked_for(form, name, options):
+    assert build(name, 64, **options).made["options"] == options and f"| {form} |" in page()
 
 
 def test_sections_of_a_docstring():

@@ -24,7 +24,27 @@ the published module and its initialisation, without gamma. Weights are counted 
 multiply-adds are for one map of 256 x 56 x 56.
 """
 
+# Forms that papers and libraries are known by, and how to ask for them.
+FORMS = [
+    ("CBAM, the official code and its weights", "cbam", {}),
+    ("CBAM as in timm", "cbam", {"bias": False, "maps": ("mean", "max")}),
+    ("channel attention alone, without reduction", "cbam", {"branches": "channel", "reduction": 1}),
+    ("CBAM with a 3 x 3 convolution", "cbam", {"kernel_size": 3}),
+    ("CBAM with a 1 x 1 convolution for its spatial pooling", "cbam", {"maps": "conv"}),
+    ("BAM, the official code and its weights", "bam", {}),
+    ("BAM as in its paper", "bam", {"form": "paper"}),
+    ("SE as in its paper", "se", {}),
+    ("SE as in timm's ResNet-18 and 34", "se", {"divisor": 8}),
+    ("ECA as in its paper and in timm", "eca", {}),
+]
+
 TAIL = """\
+## Known forms
+
+| form | name | options |
+|---|---|---|
+{forms}
+
 ## timm's
 
 `timm:NAME` takes any layer of timm's `create_attn` that keeps the shape, with timm's own options. At the start it acts
@@ -42,7 +62,8 @@ input in place, is refused when the operation is planned.
 def page():
     """The whole page, as Markdown."""
     names = ", ".join(f"`{name}`" for name in TIMM)
-    return "\n".join([HEAD, *(_section(name) for name in TABLE), TAIL.format(names=names)])
+    forms = "\n".join(f"| {form} | `{name}` | {_text(options)} |" for form, name, options in FORMS)
+    return "\n".join([HEAD, *(_section(name) for name in TABLE), TAIL.format(names=names, forms=forms)])
 
 
 def sections(text):
@@ -68,6 +89,10 @@ def _section(name):
         + [f"- **{part}**: {text[part]}" for part in ("Start", "Cost", "Source")]
         + ["", "| option | default | meaning |", "|---|---|---|", *rows, ""]
     )
+
+
+def _text(options):
+    return ", ".join(f"`{name}={value!r}`" for name, value in options.items()) or "the defaults"
 
 
 if __name__ == "__main__":
