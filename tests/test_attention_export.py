@@ -1,5 +1,6 @@
 """Every form compiles in one graph and exports, with batch, height and width left open."""
 
+import onnxruntime
 import pytest
 import torch
 from test_attention_formulas import randomized
@@ -23,25 +24,19 @@ def maps():
     return [torch.randn(size) for size in SIZES]
 
 
-@forms
-def test_export(name, options):
-    gate = form(name, options)
-    program = torch.export.export(gate, (maps()[0],), dynamic_shapes={"x": OPEN}).module()
-    for x in maps():
-        torch.testing.assert_close(program(x), gate(x), rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @forms
-def test_onnx(name, options, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
+def test_export_and_onnx(name, options, tmp_path):
     gate, file = form(name, options), tmp_path / "gate.onnx"
-    program = torch.onnx.export(gate, (maps()[0],), dynamo=True, dynamic_shapes={"x": OPEN}, verbose=False)
-    program.save(str(file))
+    program = torch.export.export(gate, (maps()[0],), dynamic_shapes={"x": OPEN})
+    exported = program.module()
+    torch.onnx.export(program, dynamo=True, verbose=False).save(str(file))
     session = onnxruntime.InferenceSession(str(file))
     for x in maps():
+        want = gate(x).detach()
+        torch.testing.assert_close(exported(x), want, rtol=1e-4, atol=1e-5)
         (y,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-        torch.testing.assert_close(torch.from_numpy(y), gate(x).detach(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(torch.from_numpy(y), want, rtol=1e-4, atol=1e-5)
 
 
 @forms
