@@ -61,6 +61,9 @@ class Node:
         """(layers with a matrix or kernel, layers with any weight) of this step, children included."""
         if self.child:
             return self.child.cost
+        if self.inputs and all(value.fixed for value in self.inputs):
+            # What a layer does to its own weight (standardising it) is no layer more.
+            return 0, 0
         kernels = self.op.startswith(("conv", "linear")) or any(rank > 1 for rank in self.weights)
         return int(kernels), int(kernels or bool(self.weights))
 
