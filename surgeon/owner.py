@@ -87,8 +87,13 @@ def _ends(scene):
 
 def _gives(graph, value, scene):
     """True if the module makes `value` and returns it, and no end of a stage before it."""
-    made = _returns(graph, value) and not graph.hands_on(value)
+    made = sum(v is value for v in graph.outputs) == 1 and not graph.hands_on(value) and not _reads(graph, value)
     return made and not _is_list_of_tokens(graph, value, scene) and _ends(scene) & _made_in(graph) <= {value} and not _only_moves(graph)
+
+
+def _reads(graph, value):
+    """True if something inside the module works on the value: attention on what it returns would come too late."""
+    return any(value in node.inputs and value not in node.outputs for inner in graph.walk() for node in inner.nodes)
 
 
 def _returns(graph, value):
