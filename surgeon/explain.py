@@ -13,6 +13,7 @@ KEPT = {
     "outermost": "it lies inside the branch of another one",
     "first": "another one comes before it",
     "last": "another one comes after it",
+    "first of each size": "another one of its size comes before it",
     "last of each size": "another one of its size comes after it",
 }
 NONE = " So there is none to find."

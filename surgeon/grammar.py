@@ -51,8 +51,8 @@ class Find(_Strict):
     rank: Literal["map"] | None = Field(None, description="`map`: the value is a feature map, in whatever layout (NCHW, NHWC, tokens, video).")
     value: Literal["image"] | None = Field(None, alias="is", description="`image`: what the network is given.")
     inside: Path | None = Field(None, description="Look only inside the child of this path; such as `backbone`.")
-    keep: Literal["each", "outermost", "first", "last", "last of each size"] = Field(
-        "each", description="Which of those found: `each`; `outermost`, none that lies inside another's branch; the `first`; the `last`; the `last of each size`."
+    keep: Literal["each", "outermost", "first", "last", "first of each size", "last of each size"] = Field(
+        "each", description="Which of those found: `each`; `outermost`, none that lies inside another's branch; the `first`; the `last`; the `first` or `last of each size`."
     )
 
     @model_validator(mode="after")

@@ -98,8 +98,10 @@ def kept(which, found, scene):
     found = sorted(found, key=lambda c: c.value.order)
     if which in ("first", "last"):
         return found[:1] if which == "first" else found[-1:]
-    if which == "last of each size":
-        return list({scene.maps[c.value].size: c for c in found}.values())
+    if which in ("first of each size", "last of each size"):
+        found = found if which.startswith("last") else found[::-1]
+        by_size = {scene.maps[c.value].size: c for c in found}
+        return sorted(by_size.values(), key=lambda c: c.value.order)
     if which == "outermost":
         beside = set().union(*(_branch_nodes(c) for c in found))
         return [c for c in found if not beside.intersection(_callers(c))]
