@@ -1,0 +1,183 @@
+"""One network: every place x {cbam, bam}, operated on, run, compared to the bit, and restored."""
+
+import gc
+import time
+
+import timm
+import torch
+import torchvision
+from torch.utils._pytree import tree_leaves
+
+import surgeon
+from surgeon import errors, sources
+from surgeon.check import same_bits
+from surgeon.examples import guesses
+
+PLACES = ("residual", "bottleneck", "final", "input")
+ATTENTION = ("cbam", "bam")
+COLUMNS = "network,family,parameters,place,attention,sites,eval,train,gradients,reached,restored,reason,detail,seconds".split(",")
+# Sides to try before a network's own, since what is compared are bits, not accuracy.
+SMALL = (128,)
+# Why a cell has no sites, or is not complete.
+REASONS = {
+    errors.NoSite: "no-such-place",
+    errors.Untraceable: "untraceable",
+    errors.BadInput: "no-input",
+    errors.BadModule: "module-misfit",
+    errors.CheckFailed: "changed",
+}
+
+
+def names(everything=False):
+    """All of torchvision's networks and all of timm's, or the smallest of each timm file."""
+    tv = [f"torchvision:{name}" for name in sources.names("torchvision")]
+    if everything:
+        return tv + [f"timm:{name}" for name in timm.list_models()]
+    files = {}
+    for name in timm.list_models():
+        files.setdefault(family(f"timm:{name}"), []).append(name)
+    return tv + [f"timm:{min(found, key=_size_in_words)}" for found in files.values()]
+
+
+def _size_in_words(name):
+    """Sorts small networks of a file before large ones, by what their names say."""
+    large = ("giant", "huge", "large", "xlarge", "_7b", "enormous", "gigantic", "base", "_l", "_m", "_b")
+    small = ("pico", "atto", "femto", "nano", "tiny", "small", "test_", "_s", "_t", "18", "_b0", "_m0")
+    return sum(word in name for word in large) - sum(word in name for word in small), len(name), name
+
+
+def family(network):
+    """timm's file; torchvision's module."""
+    library, _, name = network.partition(":")
+    if library == "timm":
+        return timm.models._registry._model_to_module[name]
+    return torchvision.models.get_model_builder(name).__module__.rpartition(".")[2]
+
+
+def measured(network, limit):
+    """All rows of one network."""
+    torch.set_num_threads(1)
+    try:
+        model = sources.build(network, empty=True)
+        count = sum(weight.numel() for weight in model.parameters())
+        if count <= limit:
+            del model
+            torch.manual_seed(0)
+            model = sources.build(network)
+    except Exception as error:  # whatever a constructor raises, the row says it
+        return [_row(network, 0, "", "", reason="no-build", detail=_line(error))]
+    subject = _Subject(model, runs=count <= limit)
+    found = [_cell(subject, network, count, place, attention) for place in PLACES for attention in ATTENTION]
+    gc.collect()
+    return found
+
+
+class _Subject:
+    """A network, what it computes before any operation, and the input for that."""
+
+    def __init__(self, model, runs):
+        # A detector's head needs real boxes; its backbone is what attention goes into.
+        self.model = model.backbone if type(model).__module__.startswith("torchvision.models.detection") else model
+        self.input = _input(self.model) if runs else None
+        if self.input is not None:
+            self.eval = evaluated(self.model, self.input)
+            self.train, self.gradients = trained(self.model, self.input)
+            again, gradients = trained(self.model, self.input)
+            self.repeats = same_bits(self.train, again) and same_bits(self.gradients.values(), gradients.values())
+        self.before = _objects(self.model)
+
+
+def _input(model):
+    """The smallest image that the network takes, with noise for pixels."""
+    shapes = guesses(model)
+    small = [(*shapes[0][:-2], side, side) for side in SMALL if side <= shapes[0][-1]] if shapes else []
+    for shape in (*small, *shapes):
+        image = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
+        try:
+            evaluated(model, image)
+            trained(model, image)
+            return image
+        except Exception:  # too small for it; the next one
+            continue
+    return None
+
+
+def evaluated(model, image):
+    """Outputs in eval mode."""
+    model.eval()
+    with torch.no_grad():
+        return _tensors(model(image))
+
+
+def trained(model, image):
+    """Outputs and gradients in train mode, from the same seed and the same running statistics each time."""
+    model.train().zero_grad(set_to_none=True)
+    statistics = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    torch.manual_seed(1)
+    outputs = _tensors(model(image))
+    sum(output.float().square().mean() for output in outputs if output.requires_grad).backward()
+    for buffer, value in statistics:
+        buffer.copy_(value)
+    gradients = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+    return [output.detach() for output in outputs], gradients
+
+
+def _objects(model):
+    """The tensors by key and the modules with their classes by path: what must come back."""
+    tensors = {name: id(tensor) for name, tensor in (*model.named_parameters(), *model.named_buffers())}
+    return list(tensors.items()), [(path, id(module), type(module)) for path, module in model.named_modules()]
+
+
+def _tensors(result):
+    return [leaf for leaf in tree_leaves(dict(result) if hasattr(result, "items") else result) if isinstance(leaf, torch.Tensor)]
+
+
+def _cell(subject, network, count, place, attention):
+    model, start = subject.model, time.perf_counter()
+    row = _row(network, count, place, attention)
+    try:
+        surgeon.inject(model.eval(), attention, where=place)
+        gates = surgeon.attention_modules(model)
+        row["sites"] = len(gates)
+        row |= _compared(subject, gates)
+        surgeon.remove(model)
+        row["restored"] = "yes" if _objects(model) == subject.before else "NO"
+    except surgeon.SurgeonError as error:
+        surgeon.remove(model)
+        row |= {"reason": REASONS.get(type(error), type(error).__name__), "detail": _line(error)}
+    except Exception as error:  # a crash of ours is a result too
+        surgeon.remove(model)
+        row |= {"reason": "crash", "detail": f"{type(error).__name__}: {_line(error)}"}
+    row["seconds"] = f"{time.perf_counter() - start:.2f}"
+    return row
+
+
+def _compared(subject, gates):
+    """Bits in eval and train mode, gradients of the old weights, and whether each gate learns."""
+    if subject.input is None:
+        return {"reason": "not-run", "detail": "over the limit of parameters: looked at only"}
+    evaluation = same_bits(subject.eval, evaluated(subject.model, subject.input))
+    outputs, gradients = trained(subject.model, subject.input)
+    old = [gradients.get(name) for name in subject.gradients]
+    kept = all(grad is not None for grad in old) and same_bits(subject.gradients.values(), old)
+    missing = [path for path, gate in gates.items() if any(weight.grad is None for weight in gate.parameters())]
+    idle = [path for path, gate in gates.items() if path not in missing and not any(w.grad.any() for w in gate.parameters())]
+    told = {"eval": _said(evaluation), "train": _said(same_bits(subject.train, outputs)), "gradients": _said(kept)}
+    if not subject.repeats:
+        told |= {"train": "unrepeatable", "gradients": "unrepeatable"}
+    told["reached"] = f"{len(gates) - len(missing) - len(idle)}/{len(gates)}"
+    if missing or idle:
+        told |= {"reason": "unread", "detail": f"nothing that the loss reads depends on the map at {(missing + idle)[0]}"}
+    return told
+
+
+def _said(truth):
+    return "same" if truth else "DIFFERENT"
+
+
+def _row(network, count, place, attention, **more):
+    return dict.fromkeys(COLUMNS, "") | {"network": network, "family": family(network), "parameters": count, "place": place, "attention": attention} | more
+
+
+def _line(error):
+    return " ".join(str(error).split())[:240]
