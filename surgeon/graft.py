@@ -105,7 +105,7 @@ def runs_any_child(module):
     while todo:
         name = todo.pop()
         function = inspect.getattr_static(cls, name, None)
-        if name in seen or not inspect.isfunction(function) or function.__module__.startswith("torch.nn.modules."):
+        if name in seen or not inspect.isfunction(function) or (function.__module__ or "").startswith("torch.nn.modules."):
             continue
         seen.add(name)
         todo += function.__code__.co_names
