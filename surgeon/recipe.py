@@ -172,8 +172,9 @@ def from_text(text, what):
         if isinstance(number, int) and number > FORMAT:
             raise BadFile(f"{what} has recipe format {number}; this surgeon ({VERSION}) reads up to {FORMAT}. Upgrade: pip install -U attention-surgeon")
         base = sources.Base(data["base"]["library"], data["base"]["name"], dict(data["base"]["arguments"]))
-        return Recipe(base, tuple(map(Plan.from_dict, data["operations"])), _texts(data["tensors"]),
-                      tuple(data["attention"]), tuple(data["order"]), str(data["prefix"]), _texts(data["versions"]))
+        tensors = _texts(data["tensors"])
+        return Recipe(base, tuple(map(Plan.from_dict, data["operations"])), tensors, tuple(data["attention"]),
+                      tuple(key for key in data["order"] if tensors[key]), str(data["prefix"]), _texts(data["versions"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadFile(f"{what} holds no recipe that can be read: {type(error).__name__}: {error}.") from None
 
