@@ -28,7 +28,7 @@ def load_published(model, state_dict):
     Raises:
         BadFile: a tensor without a place, a place without a tensor, or another shape; all of them are named.
 
-    >>> load_published(model, torch.load("RESNET50_CBAM.pth"))["layer1.0.cbam.ChannelGate.mlp.1.weight"]
+    >>> load_published(model, official)["layer1.0.cbam.ChannelGate.mlp.1.weight"]
     'layer1.0.cbam.channel.fc1.weight'
     """
     given, own = unwrapped(state_dict), model.state_dict()

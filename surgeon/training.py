@@ -20,7 +20,9 @@ def freeze(model, head=False):
     Args:
         head: True leaves the classifier trainable; a path such as `"fc"` says where it is.
 
-    >>> freeze(inject(resnet50(), "cbam", where="residual"), head=True)
+    >>> model = freeze(model, head=True)
+    >>> [name for name, weight in model.fc.named_parameters() if weight.requires_grad]
+    ['weight', 'bias']
     """
     learning = set(attention_parameters(model).values())
     if not learning:
@@ -48,7 +50,9 @@ def param_groups(model, *, lr, attention_lr=None, weight_decay=0.0, optimizer=No
         optimizer: one that exists; what it holds already is left out, so that each group of the result can be
             given to its `add_param_group`.
 
-    >>> torch.optim.AdamW(param_groups(model, lr=1e-4, attention_lr=1e-3, weight_decay=0.05))
+    >>> groups = param_groups(model, lr=1e-4, attention_lr=1e-3, weight_decay=0.05)
+    >>> [(group["lr"], group["weight_decay"]) for group in torch.optim.AdamW(groups).param_groups]
+    [(0.0001, 0.0), (0.0001, 0.05), (0.001, 0.0), (0.001, 0.05)]
     """
     attention = set(attention_parameters(model).values())
     held = {weight for group in optimizer.param_groups for weight in group["params"]} if optimizer else set()
@@ -60,7 +64,7 @@ def param_groups(model, *, lr, attention_lr=None, weight_decay=0.0, optimizer=No
     rates = {True: lr if attention_lr is None else attention_lr, False: lr}
     return [
         {"params": weights, "lr": rates[is_attention], "weight_decay": weight_decay if decays else 0.0}
-        for (is_attention, decays), weights in groups.items()
+        for (is_attention, decays), weights in sorted(groups.items(), key=lambda item: item[0])
     ]
 
 

@@ -15,8 +15,9 @@ def record(model):
     module that surgeon did not write) leaves nothing. Outputs do not change.
 
     >>> with record(model) as maps:
-    ...     model(images)
-    >>> maps["layer1.0.cbam"]["channel"][0].mean((0, 2, 3))    # one number per channel
+    ...     scores = model(images)
+    >>> maps["layer1.0.cbam"]["channel"][0].mean((0, 2, 3)).shape  # one number per channel
+    torch.Size([64])
     """
     gates = attention_modules(model)
     before = {path: gate.maps for path, gate in gates.items()}

@@ -29,6 +29,8 @@ def disabled(model, *paths):
 
     >>> with disabled(model, "layer4.*"):
     ...     without_the_last_stage = model(images)
+    >>> torch.equal(without_the_last_stage, model(images))  # a fresh gate changes nothing either
+    True
     """
     gates = _matching(attention_modules(model), paths)
     before = [gate.enabled for gate in gates]
