@@ -79,6 +79,22 @@ def test_export_and_compile_on_a_layout(name, layout, shape, free):
     torch.testing.assert_close(compiled(x), gate(x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("name", ["cbam", "bam", "se", "eca", "timm:gc"])
+def test_jit_trace(name):
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 1), form(name, {})).eval()
+    traced, x = torch.jit.trace(model, torch.randn(2, 3, 5, 4)), torch.randn(3, 3, 6, 7)
+    torch.testing.assert_close(traced(x), model(x))
+
+
+@pytest.mark.parametrize("name", ["cbam", "bam", "se", "timm:gc"])
+def test_an_exported_network_has_no_python_in_it(name):
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 1), build(name, 16)).eval()
+    program = torch.export.export(model, (torch.randn(2, 3, 5, 4),))
+    called = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+    assert called and all(target.startswith("aten.") for target in called)
+
+
 @pytest.mark.parametrize("name", ["cbam", "se", "timm:gc"])
 def test_one_node_to_fx(name):
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 1), build(name, 8)).eval()

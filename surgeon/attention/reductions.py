@@ -16,8 +16,9 @@ def mean_and_max(x, dims):
         dims: axes that follow each other; they stay, with length 1.
     """
     learns = x.requires_grad and torch.is_grad_enabled()
-    # A compiler does better with the plain operators, whose backward passes it fuses.
-    return _MeanAndMax.apply(x, dims) if learns and not torch.compiler.is_compiling() else _both(x, dims)
+    # A compiler does better with the plain operators, whose backward passes it fuses; a trace needs one form.
+    is_captured = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return _MeanAndMax.apply(x, dims) if learns and not is_captured else _both(x, dims)
 
 
 def _both(x, dims):
