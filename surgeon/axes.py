@@ -7,6 +7,8 @@ _FIRST = ("conv", "batch_norm", "instance_norm", "group_norm", "pool", "interpol
 _LAST = ("linear", "layer_norm", "rms_norm")
 # Operators that lay the same numbers in another order.
 MOVES = {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"}
+# Operators that change how many channels or pixels there are, and not which axis counts them.
+RESIZES = {"cat", "getitem", "chunk", "split", "tensor_split", "narrow"}
 VIEWS = {"view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze"}
 
 
@@ -31,7 +33,7 @@ def channel_axis(op, args, kwargs, inputs, shape):
     if op in VIEWS:
         return _reshaped(known, shape)
     alike = (v.axis for v in inputs if v.axis is not None and len(v.shape) == rank and v.shape[v.axis] == shape[v.axis])
-    joined = (v.axis for v in inputs if v.axis is not None and len(v.shape) == rank and op in ("cat", "getitem"))
+    joined = (v.axis for v in inputs if v.axis is not None and len(v.shape) == rank and op in RESIZES)
     return next((axis for axis in (*alike, *joined)), None)
 
 
