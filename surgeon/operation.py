@@ -16,7 +16,7 @@ def places(model, *, rules=None, example_inputs=None):
         BadInput: the model does not run on the example input, or none could be guessed.
 
     >>> places(torchvision.models.resnet50())
-    {'residual': 16, 'bottleneck': 3, 'final': 1, 'input': 1}
+    {'bottleneck': 3, 'final': 1, 'input': 1, 'residual': 16}
     """
     with looking_at(model, example_inputs) as seen:
         return decide.counts(seen, decide.rules(rules))
