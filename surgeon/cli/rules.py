@@ -110,6 +110,7 @@ def new(
     if output is None:
         return screen.say(text.rstrip())
     try:
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
         with open(output, "w" if force else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
