@@ -44,7 +44,7 @@ class Residual(nn.Module):
 class Projected(Residual):
     """A shortcut with weights of its own, fewer than the branch has."""
 
-    def __init__(self, channels=8, stride=2):
+    def __init__(self, channels=8, stride=1):
         super().__init__(channels)
         self.conv = nn.Sequential(conv(channels, channels, stride), nn.ReLU(), conv(channels, channels))
         self.downsample = nn.Conv2d(channels, channels, 1, stride)
