@@ -5,7 +5,8 @@ A rule file is data: it is read with its line numbers, held against the grammar 
 
 import os
 from functools import cache, lru_cache
-from importlib import metadata, resources
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -80,14 +81,17 @@ def files(path):
 @cache
 def packaged():
     """Folders that installed packages offer under the entry point group `surgeon.rules`."""
-    return tuple(_folder_of(point) for point in sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda point: point.name))
+    points = sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
+    return tuple(Path(folder) for point in points for folder in _folders_of(point))
 
 
-def _folder_of(point):
+def _folders_of(point):
+    """Where a package lies. A folder of YAML files alone is a package too, one of a namespace."""
     try:
-        return Path(str(resources.files(point.module)))
-    except Exception as error:  # importing someone's package can raise anything
-        raise BadRule(f"entry point {point.name} = {point.value} of {ENTRY_POINTS}: no such package ({error}).") from None
+        return find_spec(point.module).submodule_search_locations or ()
+    except Exception as error:  # this imports what holds the package, which can raise anything
+        told = "" if isinstance(error, AttributeError) else f" ({error})"
+        raise BadRule(f"entry point {point.name} = {point.value} of {ENTRY_POINTS}: no such package{told}.") from None
 
 
 def refuse_rivals(rules):

@@ -108,6 +108,8 @@ def _counted(source, places, book):
             counts = {place: len(match.candidates(*rulebook.for_place(place, book), seen.scene)) for place in places}
     except SurgeonError as error:
         return Verdict("wrong", "", source, str(error))
+    except Exception as error:  # one network of a thousand must not end the survey
+        return Verdict("wrong", "", source, f"unexpected {type(error).__name__}: {error}")
     return Verdict("found", "", source, ", ".join(f"{place} {count}" for place, count in counts.items()))
 
 

@@ -1,7 +1,6 @@
 """Rule files: what they say, and one clear line for everything that is no rule."""
 
 import os
-from types import SimpleNamespace
 
 import pytest
 
@@ -118,7 +117,7 @@ def test_own_rules_are_general_for_the_four_places():
     assert all(rule.source and rule.expect for rule in rules)
 
 
-def test_rules_come_from_folders_files_the_environment_and_packages(tmp_path, monkeypatch):
+def test_rules_come_from_folders_files_and_the_environment(tmp_path, monkeypatch):
     def rule(name):
         (tmp_path / name).mkdir()
         file = tmp_path / name / f"{name}.yaml"
@@ -127,21 +126,30 @@ def test_rules_come_from_folders_files_the_environment_and_packages(tmp_path, mo
 
     ids = lambda *folders: {rule.id for rule in rulebook.load(folders)} - own
     own = {rule.id for rule in rulebook.load()}
-    folder, file, environment, package = (rule(name) for name in ("folder", "file", "environment", "package"))
+    folder, file, environment = (rule(name) for name in ("folder", "file", "environment"))
     assert ids(folder.parent, file) == {"folder", "file"}
     assert ids(folder.parent, folder) == {"folder"}, "the same file twice is one rule"
     monkeypatch.setenv("SURGEON_RULES", f"{environment.parent}{os.pathsep}{folder.parent}")
     assert ids() == {"environment", "folder"}
-    (package.parent / "__init__.py").touch()
+
+
+def test_an_installed_package_ships_rules(tmp_path, monkeypatch):
+    """A package as pip leaves it: its files, and a dist-info that names the entry point."""
+    for part in ("surgeon_test_nets", "surgeon_test_nets/rules", "surgeon_test_nets-1.0.dist-info"):
+        (tmp_path / part).mkdir()
+    (tmp_path / "surgeon_test_nets" / "__init__.py").touch()
+    (tmp_path / "surgeon_test_nets" / "rules" / "net.yaml").write_text(changed("id: residual", "id: shipped\nplace: shipped"))
+    about = tmp_path / "surgeon_test_nets-1.0.dist-info"
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: surgeon-test-nets\nVersion: 1.0\n")
+    points = about / "entry_points.txt"
+    points.write_text("[surgeon.rules]\nnets = surgeon_test_nets.rules\n")
     monkeypatch.syspath_prepend(tmp_path)
-    point = SimpleNamespace(name="mine", value="package", module="package")
-    monkeypatch.setattr(rulebook.metadata, "entry_points", lambda group: [point] if group == "surgeon.rules" else [])
-    rulebook.packaged.cache_clear()
     try:
-        assert ids() == {"environment", "folder", "package"}
         rulebook.packaged.cache_clear()
-        point.module = "nowhere_at_all"
-        with pytest.raises(BadRule, match="entry point mine = package of surgeon.rules: no such package"):
+        assert "shipped" in rulebook.places(rulebook.load())
+        rulebook.packaged.cache_clear()
+        points.write_text("[surgeon.rules]\nnets = surgeon_test_nets.rule\n")
+        with pytest.raises(BadRule, match="entry point nets = surgeon_test_nets.rule of surgeon.rules: no such package"):
             rulebook.load()
     finally:
         rulebook.packaged.cache_clear()
