@@ -57,5 +57,7 @@ def run(arguments):
 def _report(text, code, debug):
     if debug:
         traceback.print_exc()
-    print(f"surgeon: {' '.join(text.split())}", file=sys.stderr)
+    # Without a command there is nothing to complain of: the help was printed.
+    if text.strip():
+        print(f"surgeon: {' '.join(text.split())}", file=sys.stderr)
     return code
