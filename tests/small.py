@@ -13,6 +13,11 @@ def tiny(attention="cbam", where="residual", *, classes=4, seed=0, **options):
     """A tiny network with attention that has been moved away from the identity."""
     torch.manual_seed(seed)
     model = sources.build(TINY, num_classes=classes)
+    for module in model.modules():
+        # timm starts the last norm of a residual branch at 0: nothing in the branch would matter.
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.running_mean, -0.5, 0.5)
     if attention:
         surgeon.inject(model, attention, where=where, **options)
         stir(model)
