@@ -32,11 +32,11 @@ def check_options(attention, init, options):
             raise BadOption(f"{modules.name_of(attention)} has no option {name!r}. {suggest(name, known)}")
 
 
-def plan(seen, attention, where, init, rules, options):
-    """The Plan for one observed model."""
+def plan(seen, attention, where, init, rules, options, *, prices=True):
+    """The Plan for one observed model; without `prices`, which take as long as the rest, if nobody will read them."""
     sites = _sites(seen, where, rules)
     _refuse_second(sites, seen.scene)
-    sites = tuple(_priced(sites, seen.scene, attention, init, options))
+    sites = tuple(_priced(sites, seen.scene, attention, init, options, prices))
     spec = modules.spec_of(attention)
     factory = None if isinstance(attention, str) else attention
     return Plan(spec or modules.name_of(attention), sites, dict(options), init, fingerprint(seen.model), factory)
@@ -113,22 +113,23 @@ def _refuse_second(sites, scene):
                 raise BadPlan(f"{there}: already has attention ({path}). Take it out with surgeon.remove(model), or choose other sites.")
 
 
-def _priced(sites, scene, attention, init, options):
+def _priced(sites, scene, attention, init, options, prices):
     """The sites with what attention costs at each; finds out on fake tensors that the module fits there."""
     known = {}
     dtype = next((w.dtype for w in scene.graph.module.parameters() if w.is_floating_point()), torch.float32)
     for site in sites:
         key = (site.channels, site.size)
         if key not in known:
-            known[key] = _price(site, attention, init, options, dtype)
+            known[key] = _price(site, attention, init, options, dtype, prices)
         yield replace(site, parameters=known[key][0], macs=known[key][1])
 
 
-def _price(site, attention, init, options, dtype):
+def _price(site, attention, init, options, dtype, prices):
     try:
         with torch.device("meta"):
             gate = modules.build(attention, site.channels, init=init, dims=len(site.size), **options)
-        modules.probe(gate, (2, site.channels, *site.size), dtype)
-        return modules.cost(gate, (site.channels, *site.size))
+        if isinstance(gate, modules.Foreign):
+            modules.probe(gate, (2, site.channels, *site.size), dtype)
+        return modules.cost(gate, (site.channels, *site.size)) if prices else (0, 0)
     except SurgeonError as error:
         raise type(error)(f"{site}: {error}") from None

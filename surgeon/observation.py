@@ -7,7 +7,7 @@ from torch import nn
 
 from surgeon import examples
 from surgeon.errors import BadInput, BadModel, Untraceable
-from surgeon.rewrite import rewritable
+from surgeon.rewrite import likeness, rewritable, twin
 from surgeon.still import spare_buffers, still
 from surgeon.trace import in_mode, observe, on_meta
 from surgeon.words import Scene
@@ -24,7 +24,7 @@ class Observation:
         self.model = model
         self.scene = Scene(graph)
         self.example = example
-        self._forwards = {}
+        self._forwards, self._kinds = {}, {}
 
     def rewrites(self, graph):
         """The forward of one recorded call as fx graphs; each is traced once.
@@ -33,7 +33,10 @@ class Observation:
             Untraceable: it can't be rewritten, or the module is called in several ways.
         """
         if graph not in self._forwards:
-            self._forwards[graph] = rewritable(graph)
+            alike = self._kinds.setdefault(likeness(graph), [])
+            twins = (twin(self._forwards[old], old, graph) for old in alike)
+            self._forwards[graph] = next(filter(None, twins), None) or rewritable(graph)
+            alike.append(graph)
         return self._forwards[graph]
 
     def rewrites_of(self, path):

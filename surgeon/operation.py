@@ -70,7 +70,7 @@ def inject(model, attention, *, where="residual", init="identity", rules=None, e
     decide.check_options(attention, init, options)
     surgery.check_choice(check)
     with looking_at(model, example_inputs) as seen:
-        decided = decide.plan(seen, attention, where, init, decide.rules(rules), options)
+        decided = decide.plan(seen, attention, where, init, decide.rules(rules), options, prices=False)
         prepared = surgery.prepare(model, decided, seen)
     return surgery.perform(model, decided, prepared, check)
 

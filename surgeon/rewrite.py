@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import fx, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_structure
 
 from surgeon.errors import Untraceable
 from surgeon.expect import expect, expect_items
@@ -69,6 +69,55 @@ def rewritable(record):
             raise Untraceable(f"{record.path}: does not run in train mode: {error}") from error
         _align(train, lesson)
     return Rewritable(evaluate, train, names)
+
+
+def twin(known, old, new):
+    """What is known of the forward of one block, for another that did the same; None if it did something else.
+
+    Networks repeat their blocks; each kind is traced once.
+
+    Args:
+        known: the Rewritable of `old`. old, new: recorded calls of two modules of one `likeness`.
+    """
+    if _pattern(old) != _pattern(new):
+        return None
+    partner = {}
+    for mine, other in zip(old.nodes, new.nodes):
+        partner.update(zip((*mine.inputs, *mine.outputs), (*other.inputs, *other.outputs)))
+    names = {partner[value]: name for value, name in known.names.items() if value in partner}
+    return Rewritable(known.evaluate, known.train, names) if len(names) == len(known.names) else None
+
+
+def likeness(record):
+    """All that a trace can depend on: classes, settings, names of children, and the kind of each argument."""
+    settings = tuple((path, type(module), _settings(module)) for path, module in record.module.named_modules())
+    kinds = (leaf if leaf is None or isinstance(leaf, (bool, str, float)) else type(leaf) for leaf in tree_leaves((record.args, record.kwargs)))
+    return settings, tuple(kinds), tree_structure((record.args, record.kwargs))
+
+
+def _settings(module):
+    """Numbers and flags of one module; those of torch's own layers only where they are no sizes."""
+    own = type(module).__module__.startswith("torch.nn.modules.")
+    kinds = (bool, float, str) if own else (bool, float, str, int, tuple)
+    plain = ((key, value) for key, value in vars(module).items() if key != "training" and (value is None or isinstance(value, kinds)))
+    missing = tuple(key for key, value in (*module._parameters.items(), *module._modules.items()) if value is None)
+    return tuple((key, str(value)) for key, value in plain), missing
+
+
+def _pattern(record):
+    """The steps of a record without sizes: which operator or child, on which of the values before it."""
+    numbers = {}
+
+    def number(values):
+        return [numbers.setdefault(value, len(numbers)) for value in values]
+
+    number(record.inputs)
+    steps = [(_title(node), _child_name(record, node), number(node.inputs), number(node.outputs), node.in_place) for node in record.nodes]
+    return [*steps, number(record.outputs)]
+
+
+def _child_name(record, node):
+    return node.child.path.removeprefix(record.path) if node.child else ""
 
 
 class Shallow(fx.Tracer):
