@@ -90,15 +90,17 @@ def _has_windows(model):
 @contextmanager
 def _quiet():
     """torch's exporters warn about their own inner workings; a user of surgeon can do nothing about it."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
+    logs = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch._export")]
+    levels = [log.level for log in logs]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        log.setLevel(logging.ERROR)
         try:
+            for log in logs:
+                log.setLevel(logging.CRITICAL)
             yield
         finally:
-            log.setLevel(level)
+            for log, level in zip(logs, levels):
+                log.setLevel(level)
 
 
 def read_program(path):

@@ -47,7 +47,7 @@ def take(source, *, arch=None, weights=None, pretrained=False, num_classes=None,
         weights: a checkpoint for a library's network.
         pretrained: the library's own weights instead.
         num_classes, arguments: for the constructor; both are read from the weights where there are any.
-        allow_pickle: read pickled objects, running their code. allow_imports: import a user's own attention.
+        allow_pickle: read pickled objects and programs, running their code. allow_imports: import a user's own attention.
         ema: the averaged weights of a file that has both.
         copy: False leaves the weights in the file, mapped into memory, for a network that is only written elsewhere.
         progress: called with numbers of bytes.
@@ -86,18 +86,21 @@ def open_file(path, *, allow_pickle=False, ema=False):
     if path.is_dir():
         return read_folder(path, ema=ema)[0]
     if path.suffix == ".pt2" and path.is_file():
+        if not allow_pickle:
+            raise BadFile(f"{path} is a program, and torch runs code from the file to read it. "
+                          "If you trust whoever made it: --allow-pickle (allow_pickle=True).")
         made, text, sha256 = read_program(path)
         return Checkpoint(path, dict(made.state_dict), None, (), text, sha256, program=made)
     return read(path, allow_pickle=allow_pickle, ema=ema)
 
 
-def open_own(path):
-    """The saved.Own file at `path`.
+def open_own(path, *, allow_pickle=False):
+    """The saved.Own file at `path`; `allow_pickle` opens programs as well.
 
     Raises:
         BadFile: damaged, or not written by surgeon.
     """
-    found = open_file(path)
+    found = open_file(path, allow_pickle=allow_pickle)
     if isinstance(found, torch.nn.Module):
         raise BadFile(f"{path} is a pickled module, not a file of surgeon's.")
     return saved.opened(found)
@@ -115,7 +118,7 @@ def load(path, *, allow_imports=False, allow_pickle=False):
     Args:
         path: .safetensors, .pth, .pt2, or a model folder; also anything else that says which network it is.
         allow_imports: import the attention class that the file names, if it is a user's own.
-        allow_pickle: read a pickled module, which runs its code.
+        allow_pickle: read a pickled module or a .pt2, which runs code from the file.
 
     Raises:
         BadFile: missing, damaged, incomplete, or for a network that can't be built here; names the first difference.

@@ -10,13 +10,13 @@ from surgeon.errors import BadFile, BadOption
 from surgeon.identify import first_difference
 
 
-def strip(file, output, *, format=None, force=False, drop_optimizer=False):
+def strip(file, output, *, format=None, force=False, drop_optimizer=False, allow_pickle=False):
     """Write the base of a file of surgeon's without the attention: keys, order and bytes as they came.
 
     Raises:
         BadFile: not a file of surgeon's, or a damaged one.
     """
-    own = intake.open_own(file)
+    own = intake.open_own(file, allow_pickle=allow_pickle)
     digest.compare(own.tensors, own.recipe.stock, str(file))
     chosen = formats.format_of(output, format)
     if chosen not in ("safetensors", "pth", "folder"):
@@ -58,12 +58,12 @@ def _stock_folder(own, path):
     saved.write_safetensors(saved.stock(own.recipe, own.tensors), None, path / "model.safetensors")
 
 
-def delta(file, output, *, force=False):
+def delta(file, output, *, force=False, allow_pickle=False):
     """Write the attention alone, with the recipe: a few MB that `merge` puts back on the base.
 
     Returns the bytes of its tensors.
     """
-    own = intake.open_own(file)
+    own = intake.open_own(file, allow_pickle=allow_pickle)
     tensors = saved.attention(own.recipe, own.tensors)
     digest.compare(tensors, {key: own.recipe.tensors[key] for key in tensors}, str(file))
     _only_safetensors(output, "a delta")
@@ -83,7 +83,7 @@ def merge(base, part, output, *, format=None, force=False, allow_pickle=False, a
     Raises:
         BadFile: the base is not the one that the attention was trained on; names the first tensor that differs.
     """
-    own = intake.open_own(part)
+    own = intake.open_own(part, allow_pickle=allow_pickle)
     if any(key in own.tensors for key in own.recipe.stock):
         raise BadOption(f"{part} is no delta: it has the base's weights as well. surgeon delta FILE makes one.")
     tensors, found, front = _base_tensors(base, own.recipe, allow_pickle, ema)

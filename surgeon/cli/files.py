@@ -12,12 +12,12 @@ from surgeon.errors import BadOption
 BASE = Annotated[str, typer.Argument(help="A checkpoint of the base, or timm:NAME or torchvision:NAME for the library's own weights.", show_default=False)]
 
 
-def show(file: o.FILE, as_json: o.JSON = False, quiet: o.QUIET = False):
+def show(file: o.FILE, allow_pickle: o.PICKLE = False, as_json: o.JSON = False, quiet: o.QUIET = False):
     """What a file is: its network, its attention, and what it was made from. Builds nothing, runs nothing.
 
     Example: `surgeon show resnet50_cbam.safetensors`
     """
-    own = intake.open_own(file)
+    own = intake.open_own(file, allow_pickle=allow_pickle)
     told = _told(own)
     if as_json:
         return screen.dump(told | {"plans": [plan.to_dict() for plan in own.recipe.operations]})
@@ -42,21 +42,21 @@ def _told(own):
     }
 
 
-def strip(file: o.FILE, output: o.OUTPUT, format: o.FORMAT = None, force: o.FORCE = False, drop_optimizer: o.DROP = False, quiet: o.QUIET = False, as_json: o.JSON = False):
+def strip(file: o.FILE, output: o.OUTPUT, format: o.FORMAT = None, force: o.FORCE = False, drop_optimizer: o.DROP = False, allow_pickle: o.PICKLE = False, quiet: o.QUIET = False, as_json: o.JSON = False):
     """Give the stock checkpoint back: its keys, their order, the bytes of its tensors.
 
     Example: `surgeon strip resnet50_cbam.safetensors --output resnet50.pth`
     """
-    made = parts.strip(file, output, format=format, force=force, drop_optimizer=drop_optimizer)
+    made = parts.strip(file, output, format=format, force=force, drop_optimizer=drop_optimizer, allow_pickle=allow_pickle)
     _done({"base": str(made.base), "tensors": len(made.stock), "output": output}, as_json, quiet)
 
 
-def delta(file: o.FILE, output: o.OUTPUT, force: o.FORCE = False, quiet: o.QUIET = False, as_json: o.JSON = False):
+def delta(file: o.FILE, output: o.OUTPUT, force: o.FORCE = False, allow_pickle: o.PICKLE = False, quiet: o.QUIET = False, as_json: o.JSON = False):
     """Write the attention alone, to be put back on the same base.
 
     Example: `surgeon delta resnet50_cbam.safetensors --output cbam.safetensors`
     """
-    size = parts.delta(file, output, force=force)
+    size = parts.delta(file, output, force=force, allow_pickle=allow_pickle)
     _done({"bytes of attention": size, "output": output}, as_json, quiet)
 
 
@@ -71,12 +71,13 @@ def merge(base: BASE, part: Annotated[str, typer.Argument(metavar="DELTA", help=
     _done({"output": output}, as_json, quiet)
 
 
-def export(file: o.FILE, output: o.OUTPUT, format: o.FORMAT = None, force: o.FORCE = False, allow_imports: o.IMPORTS = False, quiet: o.QUIET = False, as_json: o.JSON = False):
+def export(file: o.FILE, output: o.OUTPUT, format: o.FORMAT = None, force: o.FORCE = False, allow_pickle: o.PICKLE = False,
+           allow_imports: o.IMPORTS = False, quiet: o.QUIET = False, as_json: o.JSON = False):
     """Write a file of surgeon's in another format.
 
     Example: `surgeon export resnet50_cbam.safetensors --output resnet50_cbam.onnx`
     """
-    taken = intake.take(file, allow_imports=allow_imports)
+    taken = intake.take(file, allow_pickle=allow_pickle, allow_imports=allow_imports)
     if taken.recipe is None:
         raise BadOption(f"{file} has no attention in it: surgeon inject puts some in, and writes every format as well.")
     told = formats.write(taken.model, recipe.to_text(taken.recipe), output, given=taken, format=format, force=force)
