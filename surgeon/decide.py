@@ -53,11 +53,14 @@ def _sites(seen, where, rules):
     """The sites of one place, or of several: each value once, in order of execution."""
     found = {}
     for one in [where] if isinstance(where, (str, Path)) else list(where):
-        for candidate, site in _sites_of(seen, str(one), rules):
-            found.setdefault((site.module, site.after), site)
+        for value, site in _sites_of(seen, str(one), rules):
+            found.setdefault(value, site)
+    in_order = [found[value] for value in sorted(found, key=lambda value: value.order)]
+    # A block that runs twice has two such values, and one forward to hold them.
+    sites = list({(site.module, site.after): site for site in reversed(in_order)}.values())[::-1]
     shuffled = {name for rule in rules if rule.pixels == "shuffled" for name in rule.classes}
     in_rows = shuffled.isdisjoint(class_names(seen.scene.graph.module))
-    return list(found.values()) if in_rows else [_as_sequence(site) for site in found.values()]
+    return sites if in_rows else [_as_sequence(site) for site in sites]
 
 
 def _as_sequence(site):
@@ -72,16 +75,17 @@ def _sites_of(seen, where, rules):
     found = match.candidates(general, special, seen.scene)
     if not found:
         raise NoSite(_no_site((general or special[0]).place, seen, rules))
-    return [(c, owner.site(c, rule, seen.scene, seen.rewrites)) for c, rule in found]
+    spliced = lambda c, rule: c.names.get(rule.splice.removeprefix("after "), c.value)
+    return [(spliced(c, rule), owner.site(c, rule, seen.scene, seen.rewrites)) for c, rule in found]
 
 
 def _after_modules(seen, pattern):
     """The values that the modules whose path matches `pattern` return."""
-    graphs = [graph for graph in seen.scene.graphs if graph.parent and fnmatchcase(graph.path, pattern)]
+    graphs = [graph for graph in seen.scene.graphs if graph.parent and not isinstance(graph.module, modules.Gate) and fnmatchcase(graph.path, pattern)]
     if not graphs:
         paths = [graph.path for graph in seen.scene.graphs if graph.path]
         raise NoSite(f"{pattern!r} matches no module that runs. {suggest(pattern, paths[:40])}")
-    return [(graph, owner.after_module(graph, seen.scene, seen.rewrites)) for graph in graphs]
+    return [owner.after_module(graph, seen.scene, seen.rewrites) for graph in graphs]
 
 
 def _no_site(place, seen, rules):

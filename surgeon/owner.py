@@ -168,7 +168,7 @@ def _users(graph, value):
 
 
 def after_module(graph, scene, rewrites):
-    """The Site after one given module: it owns what it returns, unless it is a norm; then its caller does.
+    """(value, Site) after one given module: it owns what it returns, unless it is a norm; then its caller does.
 
     Raises:
         BadPlan: what it returns is no feature map, or nobody but the model itself could own it.
@@ -177,7 +177,7 @@ def after_module(graph, scene, rewrites):
     if value is None:
         raise BadPlan(f"{graph.path}: returns no feature map, so attention has nothing to weigh.")
     if _can_own(graph, scene) and not graph.hands_on(value):
-        return _site(scene, value, "after", graph.path, returned(graph, value))
+        return value, _site(scene, value, "after", graph.path, returned(graph, value))
     if graph.parent.path == "" or not is_norm(graph.module):
         raise BadPlan(f"{graph.path}: can't own attention (a norm of the model itself, called more than once, or no plain class). Choose what comes after it.")
-    return _site(scene, value, "after", graph.parent.path, rewrites(graph.parent).name_of(value))
+    return value, _site(scene, value, "after", graph.parent.path, rewrites(graph.parent).name_of(value))
