@@ -30,8 +30,9 @@ def draft(model, where="residual", *, source="", rules=None, example_inputs=None
         told = explained(seen, where, book)
         name = _class_name(seen.scene.graph.module)
         head = _head(name, told, seen.scene, source, book)
-        for find, splice in _choices(told, book):
-            text = "\n".join([*head, *_find(find), f"splice: {splice}"])
+        for rule, splice in _choices(name, told, book):
+            pixels = [f"pixels: {rule.pixels}"] if rule and rule.pixels else []
+            text = "\n".join([*head, *_find(rule and rule.find), f"splice: {splice}", *pixels])
             modules = _found(text, seen, book)
             if modules is not None:
                 return "\n".join([text, *_expect(modules, source), ""])
@@ -46,13 +47,14 @@ def _class_name(module):
     return name
 
 
-def _choices(told, book):
-    """(words, splice) to try: as the rule says that found most, or the general one; then on the sum; then that there is nothing."""
+def _choices(name, told, book):
+    """(rule to copy, splice) to try: the rule that found most, that of the class, or the general one; then on the sum; then nothing."""
     speakers = [case.rule for case in told.found]
-    general = next((rule for rule in book if rule.place == told.place and not rule.classes), None)
-    rule = next((rule for rule in book if speakers and rule.id == max(speakers, key=speakers.count)), general)
-    if rule is not None:
-        yield from ((rule.find, splice) for splice in dict.fromkeys((rule.splice, rule.splices()[0])))
+    most = [rule for rule in book if speakers and rule.id == max(speakers, key=speakers.count)]
+    here = [rule for rule in book if rule.place == told.place]
+    rules = [*most, *(rule for rule in here if name in rule.classes), *(rule for rule in here if not rule.classes)]
+    for rule in rules[:1]:
+        yield from ((rule, splice) for splice in dict.fromkeys((rule.splice, rule.splices()[0])))
     yield None, "after value"
 
 

@@ -45,10 +45,17 @@ def test_a_network_without_a_name_has_nothing_to_expect():
 
 
 def test_an_own_rule_for_the_class_is_pointed_at():
-    dla = next(rule for rule in BOOK if rule.id == "hrnet_bottleneck")
+    own = next(rule for rule in BOOK if rule.id == "hrnet_bottleneck")
     text = draft(sources.build("timm:hrnet_w18_small", empty=True), "bottleneck", source="timm:hrnet_w18_small")
-    assert f"# {dla} is for this class and place already: edit that one." in text.splitlines()
-    assert rulebook.understand(text, "draft.yaml").id == "highresolutionnet_bottleneck"
+    assert f"# {own} is for this class and place already: edit that one." in text.splitlines()
+    rule = rulebook.understand(text, "draft.yaml")
+    assert rule.id == "highresolutionnet_bottleneck" and rule.find is None and rule.expect == {"timm:hrnet_w18_small": 0}
+
+
+def test_a_draft_copies_what_a_rule_says_of_its_pixels():
+    hiera = next(rule for rule in BOOK if rule.id == "hiera_residual")
+    text = draft(sources.build("timm:hiera_tiny_224", empty=True), "residual", source="timm:hiera_tiny_224")
+    assert rulebook.understand(text, "draft.yaml").pixels == hiera.pixels == "shuffled"
 
 
 def test_what_can_not_be_rewritten_is_drafted_at_the_sum():
