@@ -40,16 +40,17 @@ def replacing(target, *, force=False):
         raise
     except Exception as error:
         # Rust and C++ writers report a full disk in words of their own.
-        if isinstance(error, OSError) or shutil.disk_usage(room).free < 1 << 20:
-            raise BadFile(f"can't write {target}: {_reason(error, room)}. What was there before is untouched.") from error
+        if isinstance(error, OSError) or _is_full(error, room):
+            reason = "the disk is full" if _is_full(error, room) else error.strerror or str(error)
+            raise BadFile(f"can't write {target}: {reason}. What was there before is untouched.") from error
         raise
     finally:
         shutil.rmtree(room, ignore_errors=True)
 
 
-def _reason(error, room):
-    full = getattr(error, "errno", None) == errno.ENOSPC or shutil.disk_usage(room).free < 1 << 20
-    return "the disk is full" if full else getattr(error, "strerror", None) or str(error)
+def _is_full(error, room):
+    """Whether a failure to write means a full disk: told by number, in words, or by the little that is left."""
+    return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error) or shutil.disk_usage(room).free < 1 << 20
 
 
 def refuse_target(target, force):
