@@ -1,0 +1,26 @@
+"""Files that an earlier surgeon wrote are read for ever."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import surgeon
+from surgeon import intake
+
+FILES = sorted(path for path in (Path(__file__).parent / "golden").iterdir() if path.suffix in (".safetensors", ".pth"))
+
+
+def test_there_is_a_golden_file_for_each_format_version():
+    assert {path.stem for path in FILES} == {"v1"} and len(FILES) == 2
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_golden_file_is_read(path):
+    model = surgeon.load(path)
+    gates = surgeon.attention_modules(model)
+    assert [gate.site.place for gate in gates.values()] == ["bottleneck"] * 3
+    assert next(iter(gates.values())).made["options"] == {"reduction": 8}
+    assert all(bool((tensor == number % 7).all()) for number, tensor in enumerate(model.state_dict().values()))
+    assert str(intake.open_own(path).recipe.base) == "timm:test_resnet"
+    assert {tensor.dtype for tensor in model.parameters()} == {torch.float16}
