@@ -135,7 +135,9 @@ def _before(value, graph, scene):
         graph, node = node.child, node.child.makers[value]
     earlier = node and entry(node, scene.maps)
     here = scene.maps[value]
-    if not earlier or scene.maps[earlier].size != here.size or scene.maps[earlier].channels != here.channels:
+    # Where two maps are joined, neither of them is the value that was asked for.
+    joins = node and node.child is None and sum(scene.maps[v] is not None for v in node.inputs) > 1
+    if not earlier or joins or scene.maps[earlier].size != here.size or scene.maps[earlier].channels != here.channels:
         raise NoSite(f"the map of {here.channels} channels that {graph.path or 'the model'} ends with belongs to no module of its own.")
     return earlier, graph
 

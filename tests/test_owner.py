@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import surgeon
-from surgeon.errors import BadPlan, Untraceable
+from surgeon.errors import BadPlan, NoSite, Untraceable
 from surgeon.owner import is_norm
 
 
@@ -139,3 +139,10 @@ def test_a_plan_that_names_such_an_owner_is_refused():
     bad = surgeon.Plan.from_dict(plan.to_dict() | {"sites": [plan.to_dict()["sites"][0] | {"module": "block"}]})
     with pytest.raises(Untraceable, match="^block: its forward runs all its children"):
         surgeon.apply(model, surgeon.Plan(**{**vars(plan), "sites": bad.sites}), example_inputs=toy.image(32))
+
+
+def test_a_sum_that_only_the_model_makes_has_no_owner():
+    with pytest.raises(NoSite) as caught:
+        owners(toy.Residual(3), "final")
+    assert str(caught.value) == "the map of 3 channels that the model ends with belongs to no module of its own."
+    assert owners(toy.Residual(3), "residual") == ["the model itself: after bn"]
