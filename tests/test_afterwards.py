@@ -172,7 +172,7 @@ def test_feature_extractor_sees_attention(name, node):
 @one_of_each
 def test_quick_training_lowers_the_loss(name):
     model, x = operated(name).train(), image(name)
-    optimizer = torch.optim.SGD(surgeon.attention_parameters(model).values(), lr=0.01)
+    optimizer = torch.optim.Adam(surgeon.attention_parameters(model).values(), lr=0.02)
     losses = []
     for _ in range(4):
         torch.manual_seed(0)
