@@ -9,8 +9,10 @@ from surgeon.errors import SurgeonError
 from surgeon.formats import save
 from surgeon.intake import load
 from surgeon.operation import apply, inject, places, plan, remove
+from surgeon.published import load_published
 from surgeon.report import report
 from surgeon.sites import Plan, Site
+from surgeon.training import freeze, param_groups
 
 __all__ = [
     "Plan",
@@ -20,8 +22,11 @@ __all__ = [
     "attention_modules",
     "attention_parameters",
     "disabled",
+    "freeze",
     "inject",
     "load",
+    "load_published",
+    "param_groups",
     "places",
     "plan",
     "record",

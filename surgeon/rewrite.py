@@ -9,6 +9,7 @@ steps must be the steps on record, one by one.
 import inspect
 import operator
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import fx, nn
@@ -89,19 +90,29 @@ def twin(known, old, new):
 
 
 def likeness(record):
-    """All that a trace can depend on: classes, settings, names of children, and the kind of each argument."""
-    settings = tuple((path, type(module), _settings(module)) for path, module in record.module.named_modules())
+    """All that a trace can depend on: classes, the settings that its code names, and the kind of each argument."""
+    names = _names(type(record.module))
+    settings = tuple((path, type(module), _settings(module, names)) for path, module in record.module.named_modules())
     kinds = (leaf if leaf is None or isinstance(leaf, (bool, str, float)) else type(leaf) for leaf in tree_leaves((record.args, record.kwargs)))
     return settings, tuple(kinds), tree_structure((record.args, record.kwargs))
 
 
-def _settings(module):
-    """Numbers and flags of one module; those of torch's own layers only where they are no sizes."""
-    own = type(module).__module__.startswith("torch.nn.modules.")
-    kinds = (bool, float, str) if own else (bool, float, str, int, tuple)
-    plain = ((key, value) for key, value in vars(module).items() if key != "training" and (value is None or isinstance(value, kinds)))
+def _settings(module, names):
+    """What the attributes called so hold, as far as it is plain; which children and weights are None."""
+    held = vars(module)
+    plain = tuple((name, str(held[name])) for name in names & held.keys() if not isinstance(held[name], (dict, torch.Tensor)))
     missing = tuple(key for key, value in (*module._parameters.items(), *module._modules.items()) if value is None)
-    return tuple((key, str(value)) for key, value in plain), missing
+    return plain, missing
+
+
+@cache
+def _names(cls):
+    """All names that the methods of a class mention, and the functions that these call."""
+    functions = [f for base in cls.__mro__ if base.__module__.partition(".")[0] != "torch" for f in vars(base).values() if inspect.isfunction(f)]
+    called = [f.__globals__.get(name) for f in functions for name in f.__code__.co_names]
+    codes = [f.__code__ for f in (*functions, *called) if inspect.isfunction(f)]
+    inner = [constant for code in codes for constant in code.co_consts if inspect.iscode(constant)]
+    return frozenset(name for code in (*codes, *inner) for name in code.co_names) - {"training"}
 
 
 def _pattern(record):

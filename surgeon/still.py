@@ -32,10 +32,13 @@ def still(model):
 
 def _contents(module):
     """(container, copy of what it holds) for the dicts, lists and sets of one module, its children's among them."""
-    return [(held, held.copy()) for held in vars(module).values() if isinstance(held, _CONTAINERS)]
+    # Most are empty (a dozen of hooks in every module), and copying an ordered dict takes its time.
+    return [(held, held.copy() if held else ()) for held in vars(module).values() if isinstance(held, _CONTAINERS)]
 
 
 def _refill(container, held):
+    if not container and not held:
+        return
     container.clear()
     container.extend(held) if isinstance(container, list) else container.update(held)
 

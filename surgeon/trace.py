@@ -234,10 +234,20 @@ class Recorder(TorchFunctionMode):
         return result
 
 
+# Their results have their input's shape, which torch takes long to find out on meta.
+_NORMS = {nn.functional.batch_norm, nn.functional.layer_norm, nn.functional.group_norm}
+_ACTIVATIONS = {getattr(nn.functional, name) for name in ("relu", "relu6", "gelu", "hardswish", "hardsigmoid", "hardtanh")}
+
+
 def _shape_of(function, args, kwargs):
-    """What an operator returns. A batch norm's result has its input's shape; on meta, torch takes long to find out."""
-    if function is nn.functional.batch_norm and args and args[0].is_meta:
+    """What an operator returns, by the shortest way."""
+    if function in _NORMS and args and args[0].is_meta:
         return torch.empty_like(args[0])
+    if function in _ACTIVATIONS and args and args[0].is_meta:
+        if not (kwargs.get("inplace") or args[-1] is True):
+            return torch.empty_like(args[0])
+        torch.autograd.graph.increment_version(args[0])
+        return args[0]
     return function(*args, **kwargs)
 
 
