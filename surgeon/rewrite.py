@@ -60,8 +60,10 @@ def rewritable(record):
     """
     module = record.module
     evaluate = _trace(module, record, training=False)
-    train = _trace(module, record, training=True)
     names = _align(evaluate, record)
+    if "training" not in _names(type(module)):
+        return Rewritable(evaluate, evaluate, names)
+    train = _trace(module, record, training=True)
     if _code(train) == _code(evaluate):
         return Rewritable(evaluate, evaluate, names)
     with in_mode(module, True):
@@ -91,7 +93,7 @@ def twin(known, old, new):
 
 def likeness(record):
     """All that a trace can depend on: classes, the settings that its code names, and the kind of each argument."""
-    names = _names(type(record.module))
+    names = _names(type(record.module)) - {"training"}
     settings = tuple((path, type(module), _settings(module, names)) for path, module in record.module.named_modules())
     kinds = (leaf if leaf is None or isinstance(leaf, (bool, str, float)) else type(leaf) for leaf in tree_leaves((record.args, record.kwargs)))
     return settings, tuple(kinds), tree_structure((record.args, record.kwargs))
@@ -107,12 +109,24 @@ def _settings(module, names):
 
 @cache
 def _names(cls):
-    """All names that the methods of a class mention, and the functions that these call."""
-    functions = [f for base in cls.__mro__ if base.__module__.partition(".")[0] != "torch" for f in vars(base).values() if inspect.isfunction(f)]
-    called = [f.__globals__.get(name) for f in functions for name in f.__code__.co_names]
-    codes = [f.__code__ for f in (*functions, *called) if inspect.isfunction(f)]
-    inner = [constant for code in codes for constant in code.co_consts if inspect.iscode(constant)]
-    return frozenset(name for code in (*codes, *inner) for name in code.co_names) - {"training"}
+    """All names that the methods of a class mention, and the functions that these call, and so on."""
+    left = [f for base in cls.__mro__ if _is_foreign(base) for f in vars(base).values() if inspect.isfunction(f)]
+    seen, names = set(), set()
+    while left:
+        function = left.pop()
+        seen.add(function)
+        codes = [function.__code__]
+        for code in codes:
+            names.update(code.co_names)
+            codes += [constant for constant in code.co_consts if inspect.iscode(constant)]
+        called = (function.__globals__.get(name) for name in names)
+        left += [f for f in called if inspect.isfunction(f) and _is_foreign(f) and f not in seen and f not in left]
+    return frozenset(names)
+
+
+def _is_foreign(thing):
+    """True for what is not torch's own, and so may look at any attribute of a module."""
+    return thing.__module__.partition(".")[0] not in ("torch", "builtins")
 
 
 def _pattern(record):
