@@ -163,6 +163,10 @@ def _compared(subject, gates):
     kept = all(grad is not None for grad in old) and same_bits(subject.gradients.values(), old)
     missing = [path for path, gate in gates.items() if any(weight.grad is None for weight in gate.parameters())]
     idle = [path for path, gate in gates.items() if path not in missing and not any(w.grad.any() for w in gate.parameters())]
+    if idle:
+        # A drop-path may have dropped just this branch.
+        moved = _moved_in_eval(subject, gates)
+        idle = [path for path in idle if path not in moved]
     told = {"eval": _said(evaluation), "train": _said(same_bits(subject.train, outputs)), "gradients": _said(kept)}
     if not subject.repeats:
         told |= {"train": "unrepeatable", "gradients": "unrepeatable"}
@@ -170,6 +174,14 @@ def _compared(subject, gates):
     if missing or idle:
         told |= {"reason": "unread", "detail": f"nothing that the loss reads depends on the map at {(missing + idle)[0]}"}
     return told
+
+
+def _moved_in_eval(subject, gates):
+    """The gates that get a gradient when nothing is dropped."""
+    subject.model.eval().zero_grad(set_to_none=True)
+    outputs = _tensors(subject.model(subject.input))
+    sum(output.float().square().mean() for output in outputs if output.requires_grad).backward()
+    return {path for path, gate in gates.items() if any(w.grad is not None and w.grad.any() for w in gate.parameters())}
 
 
 def _said(truth):
