@@ -58,7 +58,8 @@ class Scene:
             graph = next((node.child for node in graph.nodes if self.maps.image in node.inputs and node.child), None)
             values = {value for inner in (graph.walk() if graph else ()) for value in inner.makers}
             sizes = {self.maps[step.value].size for step in self.steps if step.value in values}
-            if graph and graph.cost[0] <= len(sizes) + 1 and not blocks(graph, self.maps):
+            is_slim = graph and graph.cost[0] <= len(sizes) + 1 and not blocks(graph, self.maps)
+            if is_slim and self.steps[-1].value not in values:
                 return values
         return set()
 
