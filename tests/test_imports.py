@@ -75,6 +75,6 @@ def test_a_library_would_be_found():
     assert {package for package, _ in imported("import timm.layers\nfrom torchvision import ops")} == LIBRARIES
 
 
-@pytest.mark.parametrize("name", WITHOUT_TORCH)
+@pytest.mark.parametrize("name", sorted(WITHOUT_TORCH))
 def test_plain_data_does_not_need_torch(name):
     assert "torch" not in {package for package, _ in imported((PACKAGE / f"{name}.py").read_text())}
