@@ -35,6 +35,24 @@ def test_channels_first_costs_nothing(name):
     assert layout.view(x) is x and layout.restore(x, x) is x
 
 
+WINDOWS = {
+    # Windows and rows come in the order of the batch: window g of image n is map n * G + g.
+    "NGLC": ((2, 3, 12, 8), lambda x: x.permute(0, 1, 3, 2).reshape(6, 8, 3, 4)),
+    "NCGL": ((2, 8, 3, 12), lambda x: x.permute(0, 2, 1, 3).reshape(6, 8, 3, 4)),
+    "NCL": ((2, 8, 12), lambda x: x.reshape(2, 8, 3, 4)),
+}
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_windows_and_rows_are_maps_of_their_own(name):
+    shape, spelled_out = WINDOWS[name]
+    layout, x = Layout(name, (3, 4)), torch.randn(shape)
+    view = layout.view(x)
+    assert layout.dims == 2 and torch.equal(view, spelled_out(x))
+    back = layout.restore(view * 2, x)
+    assert torch.equal(back, 2 * x) and back.is_contiguous()
+
+
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     size=st.lists(st.integers(1, 6), min_size=1, max_size=3).map(tuple),
