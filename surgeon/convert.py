@@ -1,8 +1,9 @@
 """From what people have to a file with attention in it: take, plan, apply, compare, write."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from surgeon import check, formats, nested, operation, recipe, samples, saved
+from surgeon import check, digest, formats, nested, operation, recipe, samples, saved
 from surgeon.atomic import refuse_target
 from surgeon.checkpoint import first_line
 from surgeon.errors import BadInput, CheckFailed
@@ -42,10 +43,13 @@ def convert(taken, decided, output, *, format=None, force=False, drop_optimizer=
     formats.format_of(output, format)
     refuse_target(output, force)
     parameters = sum(weight.numel() for weight in taken.model.parameters())
-    moved = _operate(taken.model, decided, taken.example)
-    size = saved.size(taken.model.state_dict())
-    _step(progress, "hashing", size)
-    made = recipe.of(taken.model, base=taken.base, order=taken.order, prefix=taken.prefix, progress=progress)
+    stock = taken.model.state_dict()
+    _step(progress, "hashing and comparing", saved.size(stock))
+    with ThreadPoolExecutor(1) as beside:
+        # The base's weights do not change any more: they are hashed while the network runs.
+        hashed = beside.submit(digest.of_tensors, stock, progress=progress)
+        moved = _operate(taken.model, decided, taken.example)
+    made = recipe.of(taken.model, base=taken.base, order=taken.order, prefix=taken.prefix, known=hashed.result())
     _step(progress, "writing", None)
     if drop_optimizer and taken.checkpoint is not None:
         taken = replace(taken, checkpoint=nested.without_optimizers(taken.checkpoint))
@@ -61,12 +65,11 @@ def _step(progress, text, total):
 def _operate(model, decided, example):
     """Apply the plan; how far the output moved."""
     try:
-        inputs = example or ((samples.small(model),), {})
+        inputs, before = _answered(model, example)
     except BadInput:
         # Detectors take lists of images; there the backbone is compared, which is where the attention is.
         operation.apply(model, decided, check="output")
         return (0.0, 0.0) if decided.init == "identity" else (float("nan"), float("nan"))
-    before = check.outputs(model, *inputs)
     operation.apply(model, decided, example_inputs=example and example[0])
     after = _after(model, inputs)
     if decided.init == "identity" and not check.same_bits(before, after):
@@ -74,6 +77,14 @@ def _operate(model, decided, example):
     farthest = check.farthest(before, after)
     largest = max((float(part.abs().max()) for part in before if part.numel()), default=0.0)
     return farthest, farthest / largest if largest else 0.0
+
+
+def _answered(model, example):
+    """((args, kwargs), the model's outputs for them)."""
+    if example:
+        return example, check.outputs(model, *example)
+    image, outputs = samples.answered(model)
+    return ((image,), {}), outputs
 
 
 def _after(model, inputs):

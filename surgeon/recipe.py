@@ -57,19 +57,21 @@ class Recipe:
         return digest.of_all(dict(sorted(self.stock.items())))
 
 
-def of(model, *, base=None, order=(), prefix="", progress=None):
+def of(model, *, base=None, order=(), prefix="", known=None):
     """The recipe of a network with attention, read off the network itself.
 
     Args:
         base: `torchvision:NAME` or `timm:NAME`; None where the network can be recognised.
         order, prefix: as in Recipe, where it came from a checkpoint.
-        progress: called with numbers of bytes.
+        known: SHA-256 of tensors that have been hashed already.
 
     Raises:
         BadModel: it is no library's network, or its attention has no name that another process could import.
     """
     named = _named(model, base)
-    tensors = digest.of_tensors(model.state_dict(), progress=progress)
+    known, weights = known or {}, model.state_dict()
+    fresh = digest.of_tensors({key: weights[key] for key in weights if key not in known})
+    tensors = {key: known.get(key) or fresh[key] for key in weights}
     return Recipe(named, operations_of(model), tensors, tuple(attention_modules(model)), tuple(order), prefix, versions())
 
 

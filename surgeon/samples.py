@@ -3,8 +3,8 @@
 import torch
 
 from surgeon import examples
+from surgeon.check import outputs
 from surgeon.errors import BadInput
-from surgeon.trace import in_mode
 
 SIDES = (64, 96, 128)
 
@@ -15,6 +15,11 @@ def small(model, *, batch=1, seed=0):
     Raises:
         BadInput: it runs on no image that surgeon can think of.
     """
+    return answered(model, batch=batch, seed=seed)[0]
+
+
+def answered(model, *, batch=1, seed=0):
+    """A `small` input and the model's outputs for it, a flat list of tensors: each run of a large network is long."""
     return _first(model, [*_small_shapes(model), *examples.guesses(model)], batch, seed)
 
 
@@ -24,30 +29,22 @@ def natural(model, *, batch=1, seed=0):
     Raises:
         BadInput: it runs on no image that surgeon can think of.
     """
-    return _first(model, examples.guesses(model), batch, seed)
+    return _first(model, examples.guesses(model), batch, seed)[0]
 
 
 def _first(model, shapes, batch, seed):
-    """Noise of the first of `shapes` that the model takes."""
+    """Noise of the first of `shapes` that the model takes, and what it answers."""
     weight = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     generator = torch.Generator().manual_seed(seed)
     for shape in shapes:
         image = torch.randn(batch, *shape, generator=generator).to(weight.device, weight.dtype)
-        if _runs(model, image):
-            return image
+        try:
+            return image, outputs(model, (image,))
+        # A network says no with whatever exception its author chose.
+        except Exception:
+            continue
     raise BadInput(f"{type(model).__name__} runs on no image that surgeon can think of.")
 
 
 def _small_shapes(model):
     return [(*shape[:-2], side, side) for side in SIDES for shape in list(examples.guesses(model))[:1]]
-
-
-@torch.no_grad()
-def _runs(model, image):
-    """Whether the model takes this image; a network says no with whatever exception its author chose."""
-    try:
-        with in_mode(model, False):
-            model(image)
-    except Exception:
-        return False
-    return True
