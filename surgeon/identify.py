@@ -6,7 +6,7 @@ its keys and shapes are that network's, each one.
 
 from inspect import signature
 
-from surgeon import sources
+from surgeon import sources, sources_traits
 from surgeon.attention import attention_modules
 from surgeon.errors import BadFile, BadModel, BadOption
 from surgeon.ties import shapes_of
@@ -62,7 +62,7 @@ def _variants(base, shapes):
             yield {"aux_loss": True}
         if base.name.endswith(("googlenet", "inception_v3")) and not has("AuxLogits") and not has("aux1"):
             yield {"aux_logits": False}
-        if not has("num_batches_tracked") and sources.is_detector(base):
+        if not has("num_batches_tracked") and sources_traits.is_detector(base):
             yield {sources.FROZEN: 1e-5}
 
 
@@ -71,7 +71,7 @@ def _classes(base, own, shapes):
 
     A detector's heads are multiples of it (boxes, anchors), so the ratio counts and not the size.
     """
-    default = base.arguments.get("num_classes") or sources.classes_by_default(base)
+    default = base.arguments.get("num_classes") or sources_traits.classes_by_default(base)
     differing = [(own[key][0], shapes[key][0]) for key in own if key in shapes and own[key] != tuple(shapes[key]) and own[key]]
     wanted = {new * default / old for old, new in differing}
     if len(wanted) != 1 or not (count := wanted.pop()).is_integer() or count < 1:
@@ -100,10 +100,10 @@ def _guesses(model):
     known = sources.remembered(model)
     if known is not None:
         yield known
-    written = sources.written_on(model)
+    written = sources_traits.written_on(model)
     if written is not None:
         yield written
-    yield from sources.same_class(model)
+    yield from sources_traits.same_class(model)
 
 
 def _with_switches(base, model):

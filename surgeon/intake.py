@@ -7,9 +7,10 @@ import torch
 
 from surgeon import digest, identify, prefix, program, saved, sources, ties
 from surgeon.checkpoint import Checkpoint, read
-from surgeon.errors import BadFile, BadOption, SurgeonError
+from surgeon.errors import BadFile, BadOption
 from surgeon.exported import read_program
 from surgeon.recipe import Recipe
+from surgeon.recognise import candidates, completed, recognise
 from surgeon.sources_folder import read_folder
 
 
@@ -163,61 +164,8 @@ def _own_program(own):
 
 def _stock(found, arch, given, copy, named):
     """A checkpoint that knows nothing of surgeon."""
-    base, front, tensors, notes = _recognise(found, _candidates(found, arch, given, named))
+    base, front, tensors, notes = recognise(found, candidates(found, arch, given, named))
     model = sources.build(base, empty=True)
     order = tuple(tensors) if list(tensors) != list(ties.shapes_of(model)) else ()
     ties.load(model, completed(model, tensors), copy=copy)
     return Intake(model, base, f"{base}, weights from {found.path}", found, front, order, None, notes)
-
-
-def _recognise(found, candidates):
-    """(base, prefix, the network's own tensors, notes): the first candidate that fits; the last one's refusal if none does."""
-    refusal = None
-    for base in candidates:
-        expected = ties.shapes_of(sources.build(base, empty=True))
-        front = prefix.find(found.tensors, expected)
-        tensors, rest = prefix.strip(found.tensors, front)
-        try:
-            fitted = identify.fit(base, _shapes(tensors, expected))
-            return fitted, front, tensors, _notes(found, front, rest)
-        except SurgeonError as error:
-            refusal = refusal or error
-    raise BadFile(f"{found.path}: {refusal}") from refusal
-
-
-def _candidates(found, arch, given, named):
-    """The networks that a checkpoint may be for: as the user says, as its folder says, as it says itself."""
-    if arch is not None:
-        return [sources.parse(arch, **given)]
-    if named is not None:
-        return [replace(named, arguments=named.arguments | given)]
-    for name in found.architectures:
-        plain = name.partition(".")[0]
-        known = [library for library in sorted(sources.LIBRARIES, reverse=True) if plain in sources.names(library)]
-        if ":" in name or known:
-            # Where both libraries know the name and the keys fit both, the network is the same function.
-            return [sources.parse(name, **given)] if ":" in name else [sources.Base(library, plain, given) for library in known]
-    says = f" It says {found.architectures[0]!r}, which neither library knows." if found.architectures else ""
-    raise BadOption(f"{found.path} does not say which network it is for.{says} Name it: --arch torchvision:NAME or timm:NAME.")
-
-
-def _shapes(tensors, expected):
-    """Key -> shape of a checkpoint, with the step counters that torch before 0.4.1 did not have."""
-    shapes = {key: tuple(value.shape) for key, value in tensors.items()}
-    counters = {key for key in expected if key.endswith(".num_batches_tracked")}
-    return shapes if counters & set(shapes) else shapes | dict.fromkeys(sorted(counters), ())
-
-
-def completed(model, tensors):
-    """The tensors in the network's order, with a zero for each step counter that an old file lacks."""
-    return {key: tensors.get(key, torch.zeros_like(own)) for key, own in model.state_dict().items()}
-
-
-def _notes(found, front, rest):
-    notes = [f"keys begin with {front!r}: left out in the new file's own keys, kept in a .pth"] if front else []
-    if rest:
-        notes.append(f"{len(rest)} entries are no part of the network and stay behind, except in a .pth: {', '.join(list(rest)[:3])}")
-    if len(found.nest) > 1:
-        others = ", ".join(".".join(nest) for nest in found.nest[1:])
-        notes.append(f"taken from {'.'.join(found.nest[0])!r}; the file also holds {others} (--ema takes the average)")
-    return notes

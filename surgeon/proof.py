@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from surgeon import check, digest, intake, saved, sources, ties
 from surgeon.attention import attention_modules, disabled
 from surgeon.errors import BadFile, BadInput, CheckFailed
+from surgeon.recognise import completed
 from surgeon.samples import small
 
 
@@ -57,7 +58,7 @@ def verify(file, base=None, *, allow_pickle=False, allow_imports=False, progress
 
 def _stock(own):
     model = sources.build(own.recipe.base, empty=True)
-    return ties.load(model, intake.completed(model, saved.stock(own.recipe, own.tensors)))
+    return ties.load(model, completed(model, saved.stock(own.recipe, own.tensors)))
 
 
 def _base(made, base, allow_pickle):

@@ -10,7 +10,7 @@ from torch import nn
 
 from surgeon import recipe as recipes
 from surgeon import sources
-from surgeon.checkpoint import Checkpoint, first_line, read
+from surgeon.checkpoint import first_line, read
 from surgeon.errors import BadFile, BadOption
 
 NAME = "surgeon_network"
