@@ -6,7 +6,7 @@ import torch
 from torch.utils._pytree import tree_flatten
 
 from surgeon.errors import CheckFailed
-from surgeon.trace import in_mode
+from surgeon.modes import in_mode
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks")
 

@@ -7,9 +7,11 @@ from torch import nn
 
 from surgeon import examples
 from surgeon.errors import BadInput, BadModel, Untraceable
-from surgeon.rewrite import likeness, rewritable, twin
+from surgeon.likeness import likeness, twin
+from surgeon.modes import in_mode, on_meta
+from surgeon.rewrite import rewritable
 from surgeon.still import spare_buffers, still
-from surgeon.trace import in_mode, observe, on_meta
+from surgeon.trace import observe
 from surgeon.words import Scene
 
 

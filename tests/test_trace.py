@@ -5,7 +5,8 @@ import toy
 import torch
 from torch import nn
 
-from surgeon.trace import in_mode, observe, on_meta, plain_name
+from surgeon.modes import in_mode, on_meta
+from surgeon.trace import observe, plain_name
 
 
 def record(model, *args, **kwargs):
