@@ -48,7 +48,7 @@ def _shapes(tensors, expected):
 
 def completed(model, tensors):
     """The tensors in the network's order, with a zero for each step counter that an old file lacks."""
-    return {key: tensors.get(key, torch.zeros_like(own)) for key, own in model.state_dict().items()}
+    return {key: tensors[key] if key in tensors else torch.zeros_like(own) for key, own in model.state_dict().items()}
 
 
 def _notes(found, front, rest):
