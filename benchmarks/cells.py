@@ -32,11 +32,16 @@ def names(everything=False):
     """All of torchvision's networks and all of timm's, or the smallest of each timm file."""
     tv = [f"torchvision:{name}" for name in sources.names("torchvision")]
     if everything:
-        return tv + [f"timm:{name}" for name in timm.list_models()]
+        return tv + [f"timm:{name}" for name in _timm()]
     files = {}
-    for name in timm.list_models():
+    for name in _timm():
         files.setdefault(family(f"timm:{name}"), []).append(name)
     return tv + [f"timm:{min(found, key=_size_in_words)}" for found in files.values()]
+
+
+def _timm():
+    """timm's own names; surgeon registers one there for its folders."""
+    return [name for name in timm.list_models() if timm.model_entrypoint(name).__module__.startswith("timm.")]
 
 
 def _size_in_words(name):
@@ -95,8 +100,10 @@ def _input(model):
         image = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
         try:
             trained(model, image)
-            # A map of one pixel has no memory format of its own, and convolutions round by that format.
-            if min(surgeon.plan(model, "cbam", where="final", example_inputs=image).sites[0].size[-2:]) > 1:
+            # A map of one pixel has no memory format of its own, and convolutions round their gradients by that.
+            there = [place for place, count in surgeon.places(model, example_inputs=image).items() if count]
+            sites = surgeon.plan(model, "cbam", where=there, example_inputs=image).sites
+            if min(min(site.size[-2:]) for site in sites) > 1:
                 return image
         except Exception:  # too small for it; the next one
             continue
@@ -172,7 +179,7 @@ def _compared(subject, gates):
         told |= {"train": "unrepeatable", "gradients": "unrepeatable"}
     told["reached"] = f"{len(gates) - len(missing) - len(idle)}/{len(gates)}"
     if missing or idle:
-        told |= {"reason": "unread", "detail": f"nothing that the loss reads depends on the map at {(missing + idle)[0]}"}
+        told |= {"reason": "zero-gradient", "detail": f"no gradient but zero at {(missing + idle)[0]}, on fresh weights"}
     return told
 
 

@@ -6,13 +6,15 @@ HEAD = """# Coverage
 
 Made by `python -m benchmarks.coverage --page` from `benchmarks/coverage.csv`. Every network was built with random
 weights; at each place CBAM and BAM were put in and taken out again. *Same* means bit for bit: the output in eval mode, the
-output and all gradients of the old weights in train mode from the same seed. Images are as small as the network takes.
+output and all gradients of the old weights in train mode from the same seed. Images are as small as the
+network takes with every map larger than one pixel: such a map has no memory format of its own, and the gradients of convolutions behind it may be
+rounded in another way.
 
 """
 
 WORDS = {
     "no-such-place": "the network has no such place",
-    "unread": "the loss does not depend on the map at some site (a class token is all that is read after it)",
+    "zero-gradient": "on fresh weights some gate gets a gradient of exactly zero: the branch or the head starts at zero, or only a class token is read after it",
     "not-run": "looked at only, too large to be run here",
     "untraceable": "a forward that can't be rewritten",
     "no-input": "the network does not run on a guessed image",
@@ -48,7 +50,7 @@ def _by_place(rows):
             having = {row["network"] for row in chosen if row["sites"]}
             run = [row for row in chosen if row["eval"]]
             same = sum(row["eval"] == row["gradients"] == "same" for row in run)
-            reached = sum(row["reason"] != "unread" for row in run)
+            reached = sum(row["reason"] != "zero-gradient" for row in run)
             without = len({row["network"] for row in chosen} - having)
             table.append(f"| {library} | `{place}` | {len(having)} | {without} | {same} of {len(run)} | {reached} of {len(run)} |")
     return "\n".join(table) + "\n\n"

@@ -32,6 +32,8 @@ def channel_axis(op, args, kwargs, inputs, shape):
         return _moved(op, args[1:], kwargs, known)
     if op in VIEWS:
         return _reshaped(known, shape)
+    if op in ("stack", "sum", "mean"):
+        return _stacked(op, args[1:], kwargs, known, rank)
     alike = (v.axis for v in inputs if v.axis is not None and len(v.shape) == rank and v.shape[v.axis] == shape[v.axis])
     joined = (v.axis for v in inputs if v.axis is not None and len(v.shape) == rank and op in RESIZES)
     return next((axis for axis in (*alike, *joined)), None)
@@ -49,6 +51,17 @@ def _moved(op, dims, kwargs, value):
         return dims.index(value.axis)
     first, second = dims
     return {first: second, second: first}.get(value.axis, value.axis)
+
+
+def _stacked(op, rest, kwargs, value, rank):
+    """Where the channel axis is after an axis was put in front of it, or taken away (branches summed in parallel)."""
+    dim = kwargs.get("dim", rest[0] if rest else 0 if op == "stack" else None)
+    if rank == len(value.shape) and dim != value.axis:
+        return value.axis
+    if not isinstance(dim, int) or abs(rank - len(value.shape)) != 1 or (op != "stack" and dim % len(value.shape) == value.axis):
+        return None
+    step = 1 if op == "stack" else -1
+    return value.axis + step if dim % max(rank, len(value.shape)) <= value.axis else value.axis
 
 
 def _reshaped(value, shape):
