@@ -25,7 +25,7 @@ NETWORKS = (
     *("regnet_y_400mf", "densenet121", "vgg16_bn", "swin_t", "vit_b_16", "mnasnet1_0"),
 )
 TIMM = ("resnet50", "convnext_tiny", "regnety_008", "mobilenetv3_large_100", "efficientnet_b0", "resnetv2_50", "vit_tiny_patch16_224")
-RUNS = 7
+RUNS = 5
 console = Console(width=110)
 
 
