@@ -57,5 +57,11 @@ def test_a_module_that_halves_twice_is_looked_into():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("up", [nn.Upsample(scale_factor=2), nn.PixelShuffle(2), nn.ConvTranspose2d(16, 4, 2, 2)], ids=lambda up: type(up).__name__)
+def test_a_map_that_is_only_made_larger_again_ended_before(up):
+    body = plain(a=toy.conv(3, 8, 2), b=toy.conv(8, 16, 2), up=up)
+    assert spelled(body) == [("smaller", 16, 3), ("smaller", 8, 8), ("pool", 4, 16)]
+
+
 def test_a_few_pixels_lost_at_the_border_are_no_step():
     assert spelled(plain(a=nn.Conv2d(3, 8, 5), b=nn.AdaptiveAvgPool2d(1)))[:1] == [("pool", 12, 8)]
