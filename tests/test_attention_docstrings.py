@@ -12,8 +12,8 @@ import surgeon
 from surgeon.attention import build
 
 MODULES = [
-    "layouts", "published", "training", "attention.building", "attention.checks", "attention.eca", "attention.naming",
-    "attention.page", "attention.probing", "attention.recording", "attention.se", "attention.switching",
+    "layouts", "published", "training", "attention.building", "attention.checks", "attention.eca", "attention.images",
+    "attention.naming", "attention.page", "attention.probing", "attention.recording", "attention.se", "attention.switching",
 ]  # fmt: skip
 
 

@@ -1,65 +1,17 @@
-"""A fresh gate changes no bit of what passes through it, in any precision, on any layout."""
+"""A fresh gate changes no bit in autocast, around infinities and backwards; copies, switches and recordings of gates."""
 
 import copy
 import pickle
 
-import formulas
 import pytest
 import torch
+from test_attention_layouts import awkward, same_bits
 
 from surgeon.attention import TABLE, attention_modules, attention_parameters, build, disabled, record
 from surgeon.errors import UnknownName
 from surgeon.layouts import Layout
 
-BITS = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float64: torch.int64}
 FOREIGN = ["timm:gc", "timm:coord", "timm:cbam", "timm:ceca", "timm:gca", "timm:nl"]
-LAYOUTS = {
-    "NCL": ((2, 16, 30), Layout("NCL", (30,))),
-    "NCHW": ((2, 16, 5, 6), None),
-    "NHWC": ((2, 5, 6, 16), Layout("NHWC", (5, 6))),
-    "NCDHW": ((2, 16, 3, 4, 5), Layout("NCDHW", (3, 4, 5))),
-    "NDHWC": ((2, 3, 4, 5, 16), Layout("NDHWC", (3, 4, 5))),
-    "tokens": ((2, 30, 16), Layout("NLC", (5, 6))),
-    "tokens and five in front": ((2, 35, 16), Layout("NLC", (5, 6), prefix=5)),
-    "video tokens": ((2, 61, 16), Layout("NLC", (3, 4, 5), prefix=1)),
-}
-
-
-def same_bits(a, b):
-    return torch.equal(a.contiguous().view(BITS[a.dtype]), b.contiguous().view(BITS[b.dtype]))
-
-
-def awkward(shape, dtype):
-    """Numbers of every size, with zeros of both signs."""
-    torch.manual_seed(0)
-    x = torch.randn(shape) * torch.tensor(10.0) ** torch.randint(-3, 4, shape)
-    x.view(-1)[:4] = torch.tensor([0.0, -0.0, 1e4, -1e4])
-    return x.to(dtype)
-
-
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("dtype", BITS)
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(("name", "options"), formulas.FORMS, ids=formulas.NAMES)
-def test_identity_on_every_layout(name, options, layout, dtype, training):
-    shape, how = LAYOUTS[layout]
-    gate = build(name, 16, dims=how.dims if how else 2, **options).to(dtype).train(training)
-    gate.layout = how
-    x = awkward(shape, dtype)
-    y = gate(x)
-    assert same_bits(y, x) and y.stride() == x.stride() and y.data_ptr() != x.data_ptr()
-
-
-@pytest.mark.parametrize("dtype", BITS)
-@pytest.mark.parametrize("layout", ["NCHW", "NHWC", "tokens and five in front"])
-@pytest.mark.parametrize("name", FOREIGN)
-def test_identity_of_modules_from_elsewhere(name, layout, dtype):
-    shape, how = LAYOUTS[layout]
-    gate = build(name, 16).to(dtype)
-    gate.layout = how
-    x = awkward(shape, dtype)
-    y = gate(x)
-    assert same_bits(y, x) and y.stride() == x.stride()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -116,19 +68,6 @@ def test_two_zeros_in_a_row_would_never_learn(name):
         gate(x).square().mean().backward()
         optimizer.step()
     assert any(not torch.equal(old, new) for old, new in zip(before, gate.inner.parameters()))
-
-
-@pytest.mark.parametrize("layout", ["NHWC", "NDHWC", "tokens", "tokens and five in front", "video tokens"])
-@pytest.mark.parametrize("name", ["cbam", "bam", "se", "eca"])
-def test_a_layout_changes_nothing_but_the_order_of_axes(name, layout):
-    shape, how = LAYOUTS[layout]
-    gate = build(name, 16, dims=how.dims, init="paper").eval()
-    x = torch.randn(shape)
-    want = gate(how.view(x))
-    gate.layout = how
-    y = gate(x)
-    torch.testing.assert_close(how.view(y), want)
-    assert torch.equal(y[:, : how.prefix], x[:, : how.prefix])
 
 
 @pytest.mark.parametrize("name", [*TABLE, "timm:gc"])

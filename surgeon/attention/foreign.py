@@ -4,7 +4,9 @@ import torch
 from torch import nn
 
 from surgeon.attention.gate import Gate, gamma
+from surgeon.attention.images import as_before, as_images
 from surgeon.attention.precision import wide
+from surgeon.attention.probing import runs
 from surgeon.errors import BadModule
 
 
@@ -13,7 +15,7 @@ class Foreign(Gate):
 
     Args:
         inner: a module that returns a map of the shape, dtype and device that it is given. It sees autocast and
-            the network's precision as they are.
+            the network's precision as they are; and images, where it does not run on maps of `dims` spatial axes.
     """
 
     def __init__(self, inner, channels, *, init="identity", dims=2):
@@ -21,8 +23,9 @@ class Foreign(Gate):
         if not isinstance(inner, nn.Module):
             raise BadModule(f"the attention made {type(inner).__name__!r}, not a torch.nn.Module.")
         self.inner = inner
+        self.inner_dims = _dims_of(inner, channels, dims)
         self.gamma = gamma(init)
-        if self.gamma is not None and _is_neutral(inner, channels, dims):
+        if self.gamma is not None and _is_neutral(inner, channels, self.inner_dims):
             self._wake()
 
     def _wake(self):
@@ -32,11 +35,15 @@ class Foreign(Gate):
             weight = getattr(layer, "weight", None)
             if weight is not None and hasattr(layer, "reset_parameters") and not weight.any():
                 layer.reset_parameters()
-        if _is_neutral(self.inner, self.channels, self.dims):
+        if _is_neutral(self.inner, self.channels, self.inner_dims):
             nn.init.ones_(self.gamma)
 
+    def given(self, x):
+        """What the inner module gets of the map `x`: the frames of a video in the batch, where it takes images only."""
+        return as_images(x, self.inner_dims)
+
     def attend(self, x):
-        y = self.inner(x)
+        y = as_before(self.inner(self.given(x)), x)
         if self.gamma is not None:
             return _Mix.apply(x, y, self.gamma)
         # The module may need its own result in the backward pass, and the network goes on in place.
@@ -66,6 +73,14 @@ class _Mix(torch.autograd.Function):
         part = gamma.to(x.dtype)
         along = grad.to(wide(x.dtype)) * (y.to(wide(x.dtype)) - x)
         return grad * (1 - part), grad * part, along.sum().reshape(1).to(gamma.dtype)
+
+
+def _dims_of(inner, channels, dims):
+    """How many spatial axes `inner` takes: those of the network's maps, or two if it runs on images alone."""
+    # Lengths that differ, so that no axis passes for another by chance, and that blocks of 4, 7 and 8 pixels divide.
+    batch, *size = [n for n in (5, 56, 112, 168, 224) if n != channels]
+    fits = lambda dims: runs(inner, (batch, channels, *size[:dims]))
+    return 2 if dims != 2 and not fits(dims) and fits(2) else dims
 
 
 @torch.no_grad()

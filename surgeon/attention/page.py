@@ -56,6 +56,13 @@ refused when the operation is planned, with timm's own words. Names: {names}.
 A class or callable `channels -> Module`, an import path `package.module:Class`, or a name made known by
 `surgeon.register(name, factory)`. It starts as timm's do. A module that changes shape, dtype or device, or changes its
 input in place, is refused when the operation is planned.
+
+## Modules for images, at videos and sequences
+
+surgeon's own work on sequences, images and video alike. A module from elsewhere gets the maps as they are, channels
+first, where it runs on them, and takes a whole video then. timm's, and most others, run on images alone: these get the
+frames of a video as images of one batch, so that no frame knows of another, and a sequence as one column of pixels.
+Windows of tokens are images of one batch as well, to every module. Class and register tokens stay out of it.
 """
 
 

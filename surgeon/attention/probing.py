@@ -1,6 +1,7 @@
 """What a gate does to a map, and what it costs, found on fake tensors: no weights, no arithmetic."""
 
 import logging
+from copy import deepcopy
 
 import torch
 from torch.func import functional_call
@@ -23,6 +24,16 @@ def probe(gate, shape, dtype=torch.float32, *, device="cpu"):
     _faked(gate, tuple(shape), dtype, device)
 
 
+def runs(module, shape):
+    """Whether `module`, on its own, keeps a map of `shape` (N, C, *spatial)."""
+    try:
+        # A copy: some modules keep what they computed for a shape, and here it would be fake.
+        _faked(deepcopy(module), tuple(shape), torch.float32, "cpu")
+    except (BadModule, RuntimeError, TypeError):
+        return False
+    return True
+
+
 def cost(gate, shape):
     """What `gate` costs on one image of `shape` (C, *spatial): weights, and multiply-adds.
 
@@ -43,12 +54,12 @@ def cost(gate, shape):
 
 def _is_shape_only(gate):
     """True for a gate of surgeon's own on meta: it runs as it is, and is known to keep its input's shape."""
-    return not hasattr(gate, "inner") and all(weight.is_meta for weight in gate.parameters())
+    return not hasattr(gate, "given") and all(weight.is_meta for weight in gate.parameters())
 
 
 def _faked(gate, shape, dtype, device):
     # What a user's module does is told as it is, before the gate around it adds x and y of two shapes.
-    module = getattr(gate, "inner", gate)
+    module, shape = _inside(gate, shape)
     name = type(module).__name__
     x, y = _run(module, name, shape, dtype, device)
     if x._version:
@@ -60,11 +71,18 @@ def _faked(gate, shape, dtype, device):
             raise BadModule(f"{name} changes the {what}: {_text(old)} in, {_text(new)} out. Attention has to keep it.")
 
 
+def _inside(gate, shape):
+    """The module that does the work, and the shape of the map that it is given."""
+    if not hasattr(gate, "given"):
+        return gate, shape
+    return gate.inner, tuple(gate.given(torch.empty(shape, device="meta")).shape)
+
+
 def _run(module, name, shape, dtype, device):
     modes = {each: each.training for each in module.modules()}
     log.disabled, was_disabled = True, log.disabled
     try:
-        with FakeTensorMode(), torch.no_grad():
+        with FakeTensorMode(), torch.device(device), torch.no_grad():
             x = torch.empty(shape, dtype=dtype, device=device)
             return x, functional_call(module.eval(), _fake_state(module, dtype, device), (x,))
     except Exception as error:
