@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from surgeon import digest
+from surgeon import digest, vet
 from surgeon.checkpoint import first_line
 from surgeon.errors import BadFile, BadModel, BadOption
 from surgeon.program import is_program
@@ -103,18 +103,25 @@ def _quiet():
                 log.setLevel(level)
 
 
-def read_program(path):
+def read_program(path, *, allow_pickle=False):
     """(ExportedProgram, recipe text or None, its SHA-256) of a .pt2 file.
 
+    Args:
+        allow_pickle: read what might run code as well.
+
     Raises:
-        BadFile: it is damaged, or no program.
+        BadFile: it is damaged, no program, or might run code.
     """
     extra = {RECIPE: ""}
     try:
         with _quiet():
+            if not allow_pickle:
+                vet.archive(path)
             program = torch.export.load(path, extra_files=extra)
         told = json.loads(extra[RECIPE] or "{}")
         return program, told.get("recipe"), told.get("sha256")
+    except BadFile:
+        raise
     # A damaged archive can fail in any of the libraries that unpack it.
     except Exception as error:
         raise BadFile(f"{path} is no whole program of torch.export: {first_line(error)}.") from error

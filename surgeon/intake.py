@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from surgeon import digest, identify, prefix, program, saved, sources, ties
-from surgeon.checkpoint import Checkpoint, read
+from surgeon.checkpoint import Checkpoint, first_line, read
 from surgeon.errors import BadFile, BadOption
 from surgeon.exported import read_program
 from surgeon.recipe import Recipe
@@ -48,7 +48,7 @@ def take(source, *, arch=None, weights=None, pretrained=False, num_classes=None,
         weights: a checkpoint for a library's network.
         pretrained: the library's own weights instead.
         num_classes, arguments: for the constructor; both are read from the weights where there are any.
-        allow_pickle: read pickled objects and programs, running their code. allow_imports: import a user's own attention.
+        allow_pickle: read pickled objects, running their code. allow_imports: import a user's own attention.
         ema: the averaged weights of a file that has both.
         copy: False leaves the weights in the file, mapped into memory, for a network that is only written elsewhere.
         progress: called with numbers of bytes.
@@ -78,7 +78,15 @@ def _program(found):
     """A program that nobody names: operated on as it is."""
     base = sources.Base("program", Path(found.path).name)
     note = "a program without a library's name: it can be written as .pt2 or .onnx (--arch NAME opens all formats)"
-    return Intake(program.network(found.program), base, f"the program in {found.path}", notes=[note], example=found.program.example_inputs)
+    return Intake(_network(found), base, f"the program in {found.path}", notes=[note], example=found.program.example_inputs)
+
+
+def _network(found):
+    try:
+        return program.network(found.program)
+    # Whole, and yet no graph that Python can run: unfolding can fail in any part of torch.
+    except Exception as error:
+        raise BadFile(f"{found.path} can't be unfolded into modules: {first_line(error)}.") from error
 
 
 def open_file(path, *, allow_pickle=False, ema=False):
@@ -87,16 +95,13 @@ def open_file(path, *, allow_pickle=False, ema=False):
     if path.is_dir():
         return read_folder(path, ema=ema)[0]
     if path.suffix == ".pt2" and path.is_file():
-        if not allow_pickle:
-            raise BadFile(f"{path} is a program, and torch runs code from the file to read it. "
-                          "If you trust whoever made it: --allow-pickle (allow_pickle=True).")
-        made, text, sha256 = read_program(path)
+        made, text, sha256 = read_program(path, allow_pickle=allow_pickle)
         return Checkpoint(path, dict(made.state_dict), None, (), text, sha256, program=made)
     return read(path, allow_pickle=allow_pickle, ema=ema)
 
 
 def open_own(path, *, allow_pickle=False):
-    """The saved.Own file at `path`; `allow_pickle` opens programs as well.
+    """The saved.Own file at `path`.
 
     Raises:
         BadFile: damaged, or not written by surgeon.
@@ -119,7 +124,7 @@ def load(path, *, allow_imports=False, allow_pickle=False):
     Args:
         path: .safetensors, .pth, .pt2, or a model folder; also anything else that says which network it is.
         allow_imports: import the attention class that the file names, if it is a user's own.
-        allow_pickle: read a pickled module or a .pt2, which runs code from the file.
+        allow_pickle: read a pickled module, or a .pt2 that is more than a plain program: this runs code from the file.
 
     Raises:
         BadFile: missing, damaged, incomplete, or for a network that can't be built here; names the first difference.

@@ -44,7 +44,7 @@ def test_a_pt2_runs_as_the_network_does(network_and_words, tmp_path):
     program = torch.export.load(tmp_path / "net.pt2").module()
     with torch.no_grad():
         assert all(distance(program(image), model(image)) < 1e-4 for image in batches(words))
-    assert same(surgeon.load(tmp_path / "net.pt2", allow_pickle=True), model)
+    assert same(surgeon.load(tmp_path / "net.pt2"), model)
 
 
 def test_an_onnx_runs_as_the_network_does(network_and_words, tmp_path, capsys):
@@ -81,30 +81,25 @@ def test_a_folded_program_has_the_places_and_weights_of_its_network(exported):
 def test_a_program_of_somebodys_is_operated_on(place, exported, tmp_path, capsys):
     path, model = exported
     target = tmp_path / "out.pt2"
-    assert run(["inject", str(path), "--allow-pickle", "--attention", "cbam", "--where", place, "-o", str(target), "-q"]) == 0
+    assert run(["inject", str(path), "--attention", "cbam", "--where", place, "-o", str(target), "-q"]) == 0
     program = torch.export.load(target)
     image = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         assert distance(program.module()(image), model(image)) < 1e-6
     assert set(model.state_dict()) < set(program.state_dict)
-    assert run(["verify", str(target), "--allow-pickle", "--json"]) == 0
+    assert run(["verify", str(target), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tensors that agree with their SHA-256"] == len(program.state_dict)
-    assert run(["show", str(target), "--allow-pickle", "-q"]) == 0
+    assert run(["show", str(target), "-q"]) == 0
 
 
 def test_a_program_without_a_name_is_written_as_a_program_only(exported, tmp_path, capsys):
     path, model = exported
-    arguments = ["inject", str(path), "--allow-pickle", "--attention", "cbam", "-o", str(tmp_path / "out.safetensors"), "-q"]
+    arguments = ["inject", str(path), "--attention", "cbam", "-o", str(tmp_path / "out.safetensors"), "-q"]
     assert run(arguments) == 2
     assert "can only be written as .pt2 or .onnx" in capsys.readouterr().err
     assert run([*arguments, "--arch", TINY]) == 0
     loaded = surgeon.load(tmp_path / "out.safetensors")
     assert torch.equal(output(loaded), output(model))
-
-
-def test_a_program_needs_permission(exported, capsys):
-    assert run(["places", str(exported[0])]) == 2
-    assert "--allow-pickle" in capsys.readouterr().err
 
 
 def test_a_network_that_does_not_export_is_refused_in_one_line(tmp_path, capsys):
@@ -117,5 +112,5 @@ def test_a_network_that_does_not_export_is_refused_in_one_line(tmp_path, capsys)
 def test_a_pt2_of_surgeons_is_taken_in(tmp_path):
     model = tiny()
     surgeon.save(model, tmp_path / "net.pt2")
-    taken = intake.take(tmp_path / "net.pt2", allow_pickle=True)
+    taken = intake.take(tmp_path / "net.pt2")
     assert str(taken.base) == TINY and same(taken.model, model)

@@ -22,7 +22,7 @@ RULES = Annotated[Optional[list[str]], typer.Option(help="One more folder of rul
 OUTPUT = Annotated[str, typer.Option("--output", "-o", help="Its ending chooses the format: .safetensors, .pth, .pt2, .onnx, none for a timm folder.", show_default=False)]
 FORMAT = Annotated[Optional[str], typer.Option(help="The format, whatever the ending: safetensors, pth, folder, pt2, onnx.", show_default=False)]
 FORCE = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
-PICKLE = Annotated[bool, typer.Option("--allow-pickle", help="Read pickled objects and .pt2 programs. This runs code from the file.")]
+PICKLE = Annotated[bool, typer.Option("--allow-pickle", help="Read pickled objects, and .pt2 files that are more than plain programs. This may run code from the file.")]
 IMPORTS = Annotated[bool, typer.Option("--allow-imports", help="Import the attention class that the file names.")]
 EMA = Annotated[bool, typer.Option("--ema", help="Take the averaged weights of a file that has both.")]
 DROP = Annotated[bool, typer.Option("--drop-optimizer", help="Leave the optimizer's state out of the new checkpoint.")]
