@@ -4,7 +4,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from surgeon import convert, intake, operation, sources
+from surgeon import adopt, convert, intake, operation, sources
 from surgeon.cli import options as o
 from surgeon.cli import screen
 from surgeon.errors import BadOption, suggest
@@ -57,23 +57,38 @@ def plan(
 
 def inject(
     source: o.SOURCE, attention: o.ATTENTION, output: o.OUTPUT, where: o.WHERE = None, setting: o.SET = None, init: o.INIT = "identity",
-    rules: o.RULES = None, arch: o.ARCH = None, weights: o.WEIGHTS = None, pretrained: o.PRETRAINED = False, num_classes: o.CLASSES = None,
-    arg: o.ARGUMENTS = None, format: o.FORMAT = None, force: o.FORCE = False, ema: o.EMA = False, drop_optimizer: o.DROP = False,
+    rules: o.RULES = None, arch: o.ARCH = None, weights: o.WEIGHTS = None, pretrained: o.PRETRAINED = False, published: o.PUBLISHED = None,
+    num_classes: o.CLASSES = None, arg: o.ARGUMENTS = None, format: o.FORMAT = None, force: o.FORCE = False, ema: o.EMA = False, drop_optimizer: o.DROP = False,
     allow_pickle: o.PICKLE = False, allow_imports: o.IMPORTS = False, as_json: o.JSON = False, quiet: o.QUIET = False,
 ):
     """Put attention into a network and write it, with a recipe that builds it again.
 
     Example: `surgeon inject torchvision:resnet50 --weights resnet50.pth --attention cbam --where bottleneck --output resnet50_cbam.safetensors`
+
+    With weights in which the attention is trained already: `surgeon inject torchvision:resnet50 --attention cbam --published cbam_resnet50.pth --output resnet50_cbam.safetensors`
     """
+    if published is not None:
+        _only_published(source, weights, pretrained)
     with screen.bar("reading", quiet=quiet or as_json) as progress:
         taken = _take(source, arch, weights, pretrained, num_classes, arg, allow_pickle, allow_imports, ema=ema, progress=progress)
         progress.step("planning")
         decided = operation.plan(taken.model, attention, where=_where(where), init=init, rules=rules, example_inputs=_example(taken), **o.pairs(setting, "--set"))
-        done = convert.convert(taken, decided, output, format=format, force=force, drop_optimizer=drop_optimizer, progress=progress)
+        if published is not None:
+            progress.step("placing the published weights")
+            done = adopt.adopt(taken, decided, published, output, format=format, force=force, ema=ema, allow_pickle=allow_pickle)
+        else:
+            done = convert.convert(taken, decided, output, format=format, force=force, drop_optimizer=drop_optimizer, progress=progress)
     if as_json:
         return screen.dump(_told(done, output))
     if not quiet:
         _print(done, output)
+
+
+def _only_published(source, weights, pretrained):
+    if not intake.is_name(source):
+        raise BadOption(f"--published brings every weight, and {source} has its own: give torchvision:NAME or timm:NAME as the source.")
+    if weights is not None or pretrained:
+        raise BadOption(f"--published and {'--pretrained' if pretrained else '--weights'} are two answers to one question. Give one.")
 
 
 def _take(source, arch, weights, pretrained, num_classes, arg, allow_pickle, allow_imports, *, quiet=False, ema=False, progress=None):
@@ -95,8 +110,9 @@ def _where(places):
 
 def _told(done, output):
     added = sum(site.parameters for site in done.plan)
+    moved, relative = done.moved or (None, None)
     return {"source": done.taken.told, "notes": done.taken.notes, "plan": done.plan.to_dict(), "parameters": done.parameters,
-            "added": added, "moved": done.moved[0], "moved_relative": done.moved[1], "output": str(output), "told": done.told}
+            "added": added, "moved": moved, "moved_relative": relative, "output": str(output), "told": done.told}
 
 
 def _print(done, output):
@@ -104,9 +120,14 @@ def _print(done, output):
     for note in done.taken.notes:
         screen.say(f"note: {note}")
     screen.sites(done.plan, done.parameters)
-    if done.plan.init == "identity":
-        screen.say("output on a small image: the same as before, bit for bit")
-    else:
-        screen.say(f"output on a small image moved by up to {done.moved[0]:.3g} ({done.moved[1]:.1%} of the largest output): "
-                   "with init=paper the network has to be trained before it is used")
+    screen.say(_moved(done))
     screen.say(f"written: {output}" + (f" ({done.told})" if done.told else ""))
+
+
+def _moved(done):
+    if done.moved is None:
+        return "every published tensor has its place, and the attention acts in full, as it was trained"
+    if done.plan.init == "identity":
+        return "output on a small image: the same as before, bit for bit"
+    return (f"output on a small image moved by up to {done.moved[0]:.3g} ({done.moved[1]:.1%} of the largest output): "
+            "with init=paper the network has to be trained before it is used")

@@ -12,6 +12,7 @@ FILE = Annotated[str, typer.Argument(help="A file or folder that surgeon wrote."
 ARCH = Annotated[Optional[str], typer.Option(help="The network of a checkpoint that does not name it: torchvision:NAME or timm:NAME.", show_default=False)]
 WEIGHTS = Annotated[Optional[str], typer.Option(help="A checkpoint with the weights of a named network.", show_default=False)]
 PRETRAINED = Annotated[bool, typer.Option("--pretrained", help="The library's own weights, downloaded if need be.")]
+PUBLISHED = Annotated[Optional[str], typer.Option(metavar="FILE", help="Weights of the whole network, trained attention among them: the authors' CBAM and BAM, timm's.", show_default=False)]
 CLASSES = Annotated[Optional[int], typer.Option("--num-classes", min=1, help="Size of the head; read from the weights where there are any.", show_default=False)]
 ARGUMENTS = Annotated[Optional[list[str]], typer.Option("--arg", metavar="KEY=VALUE", help="For the network's constructor; may be repeated.", show_default=False)]
 ATTENTION = Annotated[str, typer.Option(help="cbam, bam, se, eca, timm:NAME or package.module:Class.", show_default=False)]
