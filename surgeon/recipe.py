@@ -97,13 +97,21 @@ def operations_of(model):
     """
     groups = {}
     for path, gate in attention_modules(model).items():
-        if gate.site is None or not gate.made or gate.made["attention"] is None:
-            raise BadModel(f"{path} can't be named in a file: {type(getattr(gate, 'inner', gate)).__name__} was not put there by "
-                           "surgeon, or has no import path. Define its class at the top level of a module.")
+        _refuse_nameless(path, gate)
         key = json.dumps([gate.made["attention"], gate.made["init"], gate.made["options"]])
         groups.setdefault(key, []).append(gate.site)
     return tuple(Plan(name, tuple(sites), options, init) for (name, init, options), sites in
                  ((json.loads(key), sites) for key, sites in groups.items()))
+
+
+def _refuse_nameless(path, gate):
+    made_from = type(getattr(gate, "inner", gate)).__name__
+    if gate.site is None or not gate.made:
+        raise BadModel(f"{path} can't be named in a file: this {made_from} was not put there by surgeon. Leave it out, and surgeon.inject it.")
+    if gate.made["attention"] is None:
+        raise BadModel(f"{path} can't be named in a file: what made this {made_from} has no import path (a lambda, a local class, or one of the script that "
+                       'runs). Inject it under a name: surgeon.register("mine", factory) and then "mine", or a class at the top level of a module, '
+                       '"package.module:Class".')
 
 
 def rebuild(recipe, *, allow_imports=False, arguments=None, empty=True):

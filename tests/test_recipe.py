@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import surgeon
 from small import TINY, output, same, tiny
-from surgeon import digest, intake, recipe, saved, sources, ties
+from surgeon import attention, digest, intake, recipe, saved, sources, ties
+from surgeon.attention import naming
 from surgeon.errors import BadFile, BadModel
 from surgeon.sites import Plan, Site
 
@@ -170,13 +171,53 @@ def test_a_users_own_attention_is_imported_only_if_allowed(tmp_path):
     assert same(model, surgeon.load(tmp_path / "own.safetensors", allow_imports=True))
 
 
-def test_attention_without_an_import_path_can_not_be_saved(tmp_path):
+def local(channels):
+    """Stands for a function of the script that runs: `python script.py` imports it under no name."""
+    return Halve(channels)
+
+
+local.__module__ = "__main__"
+
+
+def inner_class():
     class Local(Halve):
         pass
 
-    with pytest.raises(BadModel, match="has no import path"):
-        surgeon.save(tiny(Local, "final"), tmp_path / "own.safetensors")
+    return Local
+
+
+@pytest.mark.parametrize(("attention", "made"), [(lambda channels: Halve(channels), "Halve"), (inner_class(), "Local"), (local, "Halve")])
+def test_attention_without_an_import_path_is_refused_with_what_to_type(attention, made, tmp_path):
+    model = tiny(attention, "final")
+    (path,) = surgeon.attention_modules(model)
+    with pytest.raises(BadModel) as caught:
+        surgeon.save(model, tmp_path / "own.safetensors")
+    assert str(caught.value) == (
+        f"{path} can't be named in a file: what made this {made} has no import path (a lambda, a local class, or one of the script that runs). "
+        'Inject it under a name: surgeon.register("mine", factory) and then "mine", or a class at the top level of a module, "package.module:Class".'
+    )
     assert not list(tmp_path.iterdir())
+
+
+def test_what_the_refusal_says_works(tmp_path, monkeypatch):
+    monkeypatch.setattr(naming, "_registered", {})
+    surgeon.register("mine", lambda channels: Halve(channels))
+    model = tiny("mine", "final")
+    surgeon.save(model, tmp_path / "own.safetensors")
+    assert same(model, surgeon.load(tmp_path / "own.safetensors"))
+    monkeypatch.setattr(naming, "_registered", {})
+    with pytest.raises(BadFile, match=r"unknown attention 'mine'\. .* Or package\.module:Class, or one made known by surgeon\.register\."):
+        surgeon.load(tmp_path / "own.safetensors")
+    named = tiny(f"{__name__}:Halve", "final")
+    surgeon.save(named, tmp_path / "named.safetensors")
+    assert same(named, surgeon.load(tmp_path / "named.safetensors", allow_imports=True))
+
+
+def test_a_gate_that_surgeon_did_not_put_there_is_refused(tmp_path):
+    model = tiny()
+    model.fc.add_module("own", attention.build("se", 4))
+    with pytest.raises(BadModel, match=r"^fc\.own can't be named in a file: this SE was not put there by surgeon\. Leave it out, and surgeon\.inject it\.$"):
+        surgeon.save(model, tmp_path / "own.safetensors", base=TINY)
 
 
 def test_an_injected_file_fails_loudly_in_a_network_without_the_sites(file):

@@ -42,7 +42,7 @@ def factory_of(attention):
     if ":" in attention:
         return _called(_imported(attention), attention)
     known = [*TABLE, *_registered, *timm_names.TIMM]
-    raise UnknownName(f"unknown attention {attention!r}. {suggest(attention, known)} Or package.module:Class.")
+    raise UnknownName(f"unknown attention {attention!r}. {suggest(attention, known)} Or package.module:Class, or one made known by surgeon.register.")
 
 
 def name_of(attention):
