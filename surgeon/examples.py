@@ -46,6 +46,10 @@ def guesses(model):
 
 def _told(model):
     first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    # What the constructor was told counts for more than the size that the weights were published for.
+    for side in (_noted(model), *(getattr(m, "img_size", None) for m in model.modules())):
+        if sides := _sides(side):
+            yield (first.in_channels if first is not None else 3, *sides)
     for name in ("pretrained_cfg", "default_cfg"):
         config = getattr(model, name, None)
         size = getattr(config, "input_size", None) or (config.get("input_size") if isinstance(config, dict) else None)
@@ -55,6 +59,17 @@ def _told(model):
             yield (first.in_channels if first is not None else size[0], *size[1:])
     config = getattr(model, "config", None)
     for side in (getattr(model, "image_size", None), getattr(config, "image_size", None)):
-        sides = (side, side) if isinstance(side, int) else tuple(side) if isinstance(side, (tuple, list)) else ()
-        if len(sides) == 2:
+        if sides := _sides(side):
             yield (getattr(config, "num_channels", 3), *sides)
+
+
+def _noted(model):
+    """The `img_size` that timm was asked for, as it notes it."""
+    noted = getattr(model, "_model_args", None)
+    return noted.get("img_size") if isinstance(noted, dict) else None
+
+
+def _sides(size):
+    """(height, width) of a size as people write it; None of anything else."""
+    sides = (size, size) if isinstance(size, int) else size
+    return tuple(sides) if isinstance(sides, (tuple, list)) and len(sides) == 2 and all(isinstance(n, int) and n > 0 for n in sides) else None

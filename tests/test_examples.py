@@ -37,6 +37,7 @@ def test_a_network_that_says_what_it_takes():
     assert first(timm.create_model("test_vit")) == (3, 160, 160)
     assert first(timm.create_model("test_resnet", in_chans=5)) == (3, 160, 160)
     assert (5, 160, 160) in examples.guesses(timm.create_model("test_resnet", in_chans=5))
+    assert first(timm.create_model("test_vit", img_size=(64, 96))) == (3, 64, 96)
     assert first(torchvision.models.VisionTransformer(64, 16, 1, 2, 32, 64)) == (3, 64, 64)
 
 

@@ -48,6 +48,18 @@ def test_what_is_saved_is_loaded_bit_for_bit(model, file):
     assert all(p.requires_grad for p in loaded.parameters())
 
 
+@pytest.mark.parametrize(("name", "side"), [("test_vit", 96), ("test_vit", (64, 96)), ("test_resnet", (96, 40))])
+def test_a_network_for_images_of_another_size_needs_no_example_to_be_built_again(name, side, tmp_path):
+    options = {} if name == "test_resnet" else {"img_size": side}
+    image = torch.randn(2, 3, *(side if isinstance(side, tuple) else (side, side)))
+    model = timm.create_model(name, num_classes=3, **options).eval()
+    surgeon.inject(model, "cbam", where="residual", example_inputs=image)
+    surgeon.save(model, tmp_path / "sized.safetensors")
+    loaded = surgeon.load(tmp_path / "sized.safetensors")
+    assert torch.equal(model(image), loaded(image))
+    assert recipe.operations_of(loaded) == recipe.operations_of(model)
+
+
 def test_two_operations_are_two_plans_and_come_back(tmp_path):
     model = tiny("cbam", "residual", reduction=8)
     surgeon.inject(model, "bam", where="bottleneck", reduction=4)
