@@ -42,8 +42,11 @@ def _rename(node):
     name = node.target._schema.name.partition("::")[2]
     if name in IN_PLACE and len(node.args) == 2 and not node.kwargs:
         node.target = IN_PLACE[name]
+    elif function := name in KNOWN and (getattr(torch, name, None) or getattr(torch._C._nn, name, None)):
+        node.target = function
     elif name in KNOWN:
-        node.target = getattr(torch, name, None) or getattr(torch._C._nn, name, None) or getattr(torch.Tensor, name)
+        # Only tensors have it, and `torch.Tensor.view` itself takes no stand-in for one.
+        node.op, node.target = "call_method", name
 
 
 def _classes(program):

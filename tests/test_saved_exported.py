@@ -4,6 +4,7 @@ import json
 
 import numpy
 import pytest
+import timm
 import torch
 
 import surgeon
@@ -90,6 +91,17 @@ def test_a_program_of_somebodys_is_operated_on(place, exported, tmp_path, capsys
     assert run(["verify", str(target), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tensors that agree with their SHA-256"] == len(program.state_dict)
     assert run(["show", str(target), "-q"]) == 0
+
+
+def test_windows_of_a_program_take_attention_in_their_residual_branches(tmp_path):
+    torch.manual_seed(0)
+    model = timm.models.swin_transformer.SwinTransformer(img_size=32, window_size=4, embed_dim=8, depths=(2,), num_heads=(2,), num_classes=3).eval()
+    torch.export.save(torch.export.export(model, (torch.randn(2, 3, 32, 32),), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},)), tmp_path / "net.pt2")
+    assert run(["inject", str(tmp_path / "net.pt2"), "--attention", "eca", "--where", "residual", "-o", str(tmp_path / "out.pt2"), "-q"]) == 0
+    image, program = torch.randn(3, 3, 32, 32), torch.export.load(tmp_path / "out.pt2")
+    with torch.no_grad():
+        assert distance(program.module()(image), model(image)) < 1e-6
+    assert sum(".eca" in key and key.endswith(".gamma") for key in program.state_dict) == surgeon.places(model)["residual"] == 4
 
 
 def test_a_program_without_a_name_is_written_as_a_program_only(exported, tmp_path, capsys):
