@@ -1,5 +1,6 @@
 """From what was seen of a model to a plan: which sites, whether the module fits, what it costs."""
 
+import warnings
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from hashlib import sha256
@@ -11,8 +12,9 @@ import torch
 from surgeon import attention as modules
 from surgeon import match, owner, rulebook
 from surgeon.attention.gate import INITS
-from surgeon.errors import BadOption, BadPlan, NoSite, SurgeonError, suggest
+from surgeon.errors import BadOption, BadPlan, NoSite, SurgeonError, Unread, suggest
 from surgeon.sites import Plan
+from surgeon.unread import is_unread
 from surgeon.words import class_names
 
 
@@ -39,7 +41,11 @@ def plan(seen, attention, where, init, rules, options, *, prices=True):
     sites = tuple(_priced(sites, seen.scene, attention, init, options, prices))
     spec = modules.spec_of(attention)
     factory = None if isinstance(attention, str) else attention
-    return Plan(spec or modules.name_of(attention), sites, dict(options), init, fingerprint(seen.model), factory)
+    made = Plan(spec or modules.name_of(attention), sites, dict(options), init, fingerprint(seen.model), factory)
+    if not any(site.read for site in sites):
+        # To the line that called surgeon.inject or surgeon.plan.
+        warnings.warn(made.notes[0], Unread, stacklevel=3)
+    return made
 
 
 def fingerprint(model):
@@ -54,7 +60,7 @@ def _sites(seen, where, rules):
     found = {}
     for one in [where] if isinstance(where, (str, Path)) else list(where):
         for value, site in _sites_of(seen, str(one), rules):
-            found.setdefault(value, site)
+            found.setdefault(value, replace(site, read=not is_unread(value, seen.scene)))
     in_order = [found[value] for value in sorted(found, key=lambda value: value.order)]
     # A block that runs twice has two such values, and one forward to hold them.
     sites = list({(site.module, site.after): site for site in reversed(in_order)}.values())[::-1]

@@ -57,6 +57,10 @@ class CheckFailed(SurgeonError):
     exit_code = 3
 
 
+class Unread(UserWarning):
+    """The network's output depends on none of the maps that attention goes to: it would never learn."""
+
+
 def suggest(name, known):
     """A sentence that helps after a wrong name: the nearest one, and all that there are.
 

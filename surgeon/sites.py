@@ -23,6 +23,7 @@ class Site:
     layout: order of its axes: NCHW, NHWC, NCDHW, NDHWC, NLC (tokens), NCL, NGLC or NCGL (tokens in windows).
     prefix: tokens in front of the map that belong to no pixel (class, register, distillation).
     parameters, macs: what the attention costs here: weights, and multiply-adds for one image.
+    read: False where the network's output does not depend on the map (only a class token is read behind it).
     """
 
     module: str
@@ -34,6 +35,7 @@ class Site:
     prefix: int = 0
     parameters: int = 0
     macs: int = 0
+    read: bool = True
 
     def __str__(self):
         return f"{self.module or 'the model itself'}: after {self.after}"
@@ -111,4 +113,14 @@ class Plan:
         rows += [(s.module or "(root)", s.after, s.place, s.shape, s.layout, f"{s.parameters:,}", f"{s.macs:,}") for s in self.sites]
         widths = [max(map(len, column)) for column in zip(*rows)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-        return "\n".join([head, *lines])
+        return "\n".join([head, *lines, *(f"note: {note}" for note in self.notes)])
+
+    @property
+    def notes(self):
+        """What to know of these sites before training, a line each."""
+        unread = [site.module for site in self.sites if not site.read]
+        if not unread:
+            return []
+        where = ", ".join(dict.fromkeys(unread))
+        share = f"{len(unread)} of these {len(self)} sites" if len(unread) < len(self) else "any of these sites"
+        return [f"the network's output does not depend on the map at {share} ({where}): behind it only a class token is read."]

@@ -63,6 +63,23 @@ class Scene:
                 return values
         return set()
 
+    @cached_property
+    def taken(self):
+        """What leaves the network: its output, and whatever hooks are shown."""
+        hooked = [graph for graph in self.graphs if graph.module._forward_hooks or graph.module._forward_pre_hooks]
+        return {*self.graph.outputs, *(value for graph in hooked for value in (*graph.inputs, *graph.outputs))}
+
+    @cached_property
+    def read(self):
+        """All values that what leaves the network depends on."""
+        # Of a module that shows no steps of its own, all may depend on all.
+        steps = [node for graph in self.graphs for node in graph.nodes if node.outputs and not (node.child and node.child.nodes)]
+        found = set(self.taken)
+        for node in sorted(steps, key=lambda node: node.outputs[0].order, reverse=True):
+            if found.intersection(node.outputs):
+                found.update(node.inputs)
+        return found
+
     def inside(self, path):
         """The scene narrowed to what the child `path` does; None if there is no such child."""
         full = f"{self.graph.path}.{path}".strip(".")

@@ -17,7 +17,7 @@ ORDER = [
     {"errors", "axes", "still", "hollow", "lines", "residual", "grammar", "graft", "graph", "modes", "likeness"},
     {"sites", "layouts", "expect", "examples", "maps", "trunk", "ruletext"},
     {"attention", "complaint", "words"},
-    {"rulebook", "trace", "match", "owner", "splice"},
+    {"rulebook", "trace", "match", "owner", "splice", "unread"},
     {"check", "symbolic"},
     {"rewrite"},
     {"observation", "decide"},

@@ -2,11 +2,12 @@
 
 import sys
 import traceback
+import warnings
 
 import typer
 
 from surgeon.cli import files, operate, rules
-from surgeon.errors import SurgeonError
+from surgeon.errors import SurgeonError, Unread
 from surgeon.version import VERSION
 
 app = typer.Typer(name="surgeon", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
@@ -39,7 +40,10 @@ def run(arguments):
     """Run the command with `arguments` (a list of texts) and return its exit code; errors are printed in one line."""
     debug = "--debug" in arguments
     try:
-        done = app(args=[argument for argument in arguments if argument != "--debug"], prog_name="surgeon", standalone_mode=False)
+        with warnings.catch_warnings():
+            # Printed as a note of the plan.
+            warnings.simplefilter("ignore", Unread)
+            done = app(args=[argument for argument in arguments if argument != "--debug"], prog_name="surgeon", standalone_mode=False)
         return done if isinstance(done, int) else 0
     except REFUSED as error:
         return _report(error.format_message(), 2, debug)

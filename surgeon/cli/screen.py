@@ -40,6 +40,8 @@ def sites(plan, parameters):
     table.add_row("together", "", "", "", "", f"{added:,}{share}", f"{macs:,}")
     # A pipe has no width; a table cut at 80 columns is of no use there.
     Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 140).print(table)
+    for note in plan.notes:
+        say(f"note: {note}")
 
 
 def table(names, rows):
