@@ -173,4 +173,6 @@ def _stock(found, arch, given, copy, named):
     model = sources.build(base, empty=True)
     order = tuple(tensors) if list(tensors) != list(ties.shapes_of(model)) else ()
     ties.load(model, completed(model, tensors), copy=copy)
-    return Intake(model, base, f"{base}, weights from {found.path}", found, front, order, None, notes)
+    # Under translated keys the file's own shape has no place for the attention.
+    shape = found if all(front + key in found.tensors for key in tensors) else None
+    return Intake(model, base, f"{base}, weights from {found.path}", shape, front, order, None, notes)

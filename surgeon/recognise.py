@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from surgeon import identify, prefix, sources, ties
+from surgeon import identify, prefix, sources, sources_names, ties
 from surgeon.errors import BadFile, BadOption, SurgeonError
 
 
@@ -20,6 +20,10 @@ def recognise(found, guesses):
             return fitted, front, tensors, _notes(found, front, rest)
         except SurgeonError as error:
             refusal = refusal or error
+        renamed = sources_names.translated(base, tensors) or {}
+        if set(_shapes(renamed, expected)) == set(expected):
+            note = f"its keys are not {base}'s own: translated as {base.library} does, and written so"
+            return identify.fit(base, _shapes(renamed, expected)), "", renamed, [note]
     raise BadFile(f"{found.path}: {refusal}") from refusal
 
 
