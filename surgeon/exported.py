@@ -3,7 +3,8 @@
 import json
 import logging
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 
 import torch
 
@@ -63,7 +64,15 @@ def _program(model, example):
         # Whatever a network's own code raises under symbolic sizes; the next attempt, or the report, deals with it.
         except Exception as error:
             failure = failure or error
-    raise BadModel(f"{type(model).__name__} does not export: {first_line(failure)}.") from failure
+    raise BadModel(f"{type(model).__name__} does not export: {first_line(failure)}.{_instead(model)}") from failure
+
+
+def _instead(model):
+    """What can be exported of a network that can't: boxes and masks depend on numbers, the maps below them do not."""
+    if not isinstance(getattr(model, "backbone", None), torch.nn.Module):
+        return ""
+    return (" Its backbone does: torch.export.export(model.backbone, (torch.zeros(1, 3, 320, 320),)), "
+            "or torch.onnx.export(model.backbone, ..., dynamo=True), with model = surgeon.load(FILE).")
 
 
 def _attempts(model, example):
@@ -92,7 +101,8 @@ def _quiet():
     """torch's exporters warn about their own inner workings; a user of surgeon can do nothing about it."""
     logs = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch._export")]
     levels = [log.level for log in logs]
-    with warnings.catch_warnings():
+    # A failed export prints its whole graph.
+    with warnings.catch_warnings(), redirect_stderr(StringIO()):
         warnings.simplefilter("ignore")
         try:
             for log in logs:

@@ -14,7 +14,7 @@ from surgeon.cli import run
 from surgeon.program import network
 
 NETWORKS = {
-    "resnet18": ("torchvision:resnet18", "residual", "cbam", "open batch and image size"),
+    "resnet18": ("torchvision:resnet18", "bottleneck", "cbam", "open batch and image size"),
     "mobilenet_v3": ("torchvision:mobilenet_v3_small", "bottleneck", "bam", "open batch and image size"),
     "convnext": ("timm:convnext_atto", "bottleneck", "cbam", "open batch and image size"),
     "swin": ("torchvision:swin_t", "bottleneck", "cbam", "open batch, images of 224 x 224"),
@@ -114,11 +114,30 @@ def test_a_program_without_a_name_is_written_as_a_program_only(exported, tmp_pat
     assert torch.equal(output(loaded), output(model))
 
 
-def test_a_network_that_does_not_export_is_refused_in_one_line(tmp_path, capsys):
-    detector = surgeon.inject(sources.build("torchvision:ssdlite320_mobilenet_v3_large", num_classes=3), "cbam", where="residual")
+@pytest.fixture(scope="module")
+def detector():
+    return surgeon.inject(sources.build("torchvision:ssdlite320_mobilenet_v3_large", num_classes=3), "eca", where="bottleneck")
+
+
+@pytest.mark.parametrize("ending", ["pt2", "onnx"])
+def test_a_detector_is_refused_in_one_line_that_says_what_exports(ending, detector, tmp_path, capfd):
     with pytest.raises(surgeon.SurgeonError) as caught:
-        surgeon.save(detector, tmp_path / "net.pt2")
-    assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
+        surgeon.save(detector, tmp_path / f"net.{ending}")
+    told = str(caught.value)
+    assert "\n" not in told and "SSD does not export: " in told and not list(tmp_path.iterdir())
+    assert told.endswith("Its backbone does: torch.export.export(model.backbone, (torch.zeros(1, 3, 320, 320),)), "
+                         "or torch.onnx.export(model.backbone, ..., dynamo=True), with model = surgeon.load(FILE).")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_detectors_backbone_exports_as_the_refusal_says(detector, tmp_path):
+    image = torch.randn(1, 3, 320, 320)
+    program = torch.export.export(detector.backbone, (torch.zeros(1, 3, 320, 320),))
+    torch.export.save(program, tmp_path / "backbone.pt2")
+    with torch.no_grad():
+        found, expected = torch.export.load(tmp_path / "backbone.pt2").module()(image), detector.backbone(image)
+    assert list(found) == list(expected) and all(distance(found[key], expected[key]) < 1e-4 for key in expected)
+    assert run(["places", str(tmp_path / "backbone.pt2"), "-q"]) == 0
 
 
 def test_a_pt2_of_surgeons_is_taken_in(tmp_path):
