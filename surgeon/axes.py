@@ -9,6 +9,8 @@ _LAST = ("linear", "layer_norm", "rms_norm")
 MOVES = {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"}
 # Operators that change how many channels or pixels there are, and not which axis counts them.
 RESIZES = {"cat", "getitem", "chunk", "split", "tensor_split", "narrow"}
+# Operators that may take an axis away.
+REDUCES = ("sum", "mean", "amax", "amin")
 VIEWS = {"view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze"}
 
 
@@ -21,18 +23,20 @@ def channel_axis(op, args, kwargs, inputs, shape):
         inputs: Values of the tensors among them.
     """
     rank = len(shape)
+    known = next((value for value in inputs if value.axis is not None), None)
+    if op == "linear" and known and rank > 2 and known.axis < len(known.shape) - 1 and not known.fixed:
+        return known.axis  # tokens that were laid last are mixed, channels are not
     if op.startswith(_LAST):
         return rank - 1
     if op.startswith(_FIRST[:1]) or any(part in op for part in _FIRST[1:]):
         return 1 if rank > 2 else None
-    known = next((value for value in inputs if value.axis is not None), None)
     if known is None:
         return None
     if op in MOVES:
         return _moved(op, args[1:], kwargs, known)
     if op in VIEWS:
         return _reshaped(known, shape)
-    if op in ("stack", "sum", "mean"):
+    if op in ("stack", *REDUCES):
         return _stacked(op, args[1:], kwargs, known, rank)
     alike = (v.axis for v in inputs if v.axis is not None and len(v.shape) == rank and v.shape[v.axis] == shape[v.axis])
     joined = (v.axis for v in inputs if v.axis is not None and len(v.shape) == rank and op in RESIZES)

@@ -37,7 +37,9 @@ class Operand(_Strict):
 
     convs: Literal["most", "fewest"] = Field(description="Which of the two: the one with `most` or `fewest` layers with weights on its way.")
     rank: Literal["map"] | None = Field(None, description="`map`: it must be a feature map.")
-    origin: Literal["outside"] | None = Field(None, description="`outside`: the forward is handed it; both need not come from one value then.")
+    origin: Literal["outside", "anywhere"] | None = Field(
+        None, description="`outside`: the forward is handed it; both need not come from one value then. `anywhere`: further maps may come in on its way."
+    )
 
 
 class Find(_Strict):

@@ -6,6 +6,8 @@ from functools import cached_property
 import torch
 from torch import nn
 
+NOTHING = 0, 0, 0
+
 
 @dataclass(eq=False)
 class Value:
@@ -43,14 +45,18 @@ class Node:
 
     @property
     def cost(self):
-        """(layers with a matrix or kernel, layers with any weight) of this step, children included."""
+        """(layers with a matrix or kernel, layers with any weight, scales) of this step, children included.
+
+        A scale is a product with something made of weights alone, such as a layer scale that was viewed to fit.
+        """
         if self.child:
             return self.child.cost
-        if self.inputs and all(value.fixed for value in self.inputs):
+        fixed = sum(value.fixed for value in self.inputs)
+        if self.inputs and fixed == len(self.inputs):
             # What a layer does to its own weight (standardising it) is no layer more.
-            return 0, 0
+            return NOTHING
         kernels = self.op.startswith(("conv", "linear")) or any(rank > 1 for rank in self.weights)
-        return int(kernels), int(kernels or bool(self.weights))
+        return int(kernels), int(kernels or bool(self.weights)), int(self.op == "mul" and fixed > 0)
 
 
 @dataclass(eq=False)
@@ -104,9 +110,9 @@ class Graph:
 
     @cached_property
     def cost(self):
-        """How much is learned on the way through: layers with a matrix or kernel, layers with any weight."""
+        """How much is learned on the way through, counted as for one step."""
         costs = [node.cost for node in self.nodes]
-        return tuple(map(sum, zip(*costs))) if costs else (0, 0)
+        return tuple(map(sum, zip(*costs))) if costs else NOTHING
 
     def hands_on(self, value):
         """True if `value` leaves this module as it came in."""

@@ -75,6 +75,8 @@ class Maps:
     def _window(self, value, windows, pixels):
         """Height and width of one of so many windows that make up the map seen last; None if they don't."""
         whole = next((size for order, size in reversed(self._sizes) if order < value.order and prod(size) == windows * pixels), None)
+        # An image that was cut into windows before any convolution has no such map.
+        whole = whole or next((grid for grid in self._cuts() if prod(grid) == windows * pixels), None)
         parts = round(windows**0.5)
         if whole is None or parts**2 != windows or any(side % parts for side in whole[-2:]):
             return None
@@ -125,12 +127,15 @@ class Maps:
 
     def _cut_tokens(self, value):
         """Tokens of an image that was cut into square patches without any convolution."""
-        height, width = self.image.shape[-2:]
-        for side in range(4, 65):
-            grid = height // side, width // side
-            if height % side == width % side == 0 and 0 <= value.shape[1] - prod(grid) <= min(MOST_PREFIX, prod(grid) // 4):
+        for grid in self._cuts():
+            if 0 <= value.shape[1] - prod(grid) <= min(MOST_PREFIX, prod(grid) // 4):
                 return FeatureMap(value.shape[2], grid, "NLC", value.shape[1] - prod(grid))
         return None
+
+    def _cuts(self):
+        """The grids of square patches that the image can be cut into, the finest first."""
+        height, width = self.image.shape[-2:]
+        return [(height // side, width // side) for side in range(4, 65) if height % side == width % side == 0]
 
     @cached_property
     def _sizes(self):

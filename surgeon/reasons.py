@@ -3,7 +3,7 @@
 One function a word, like the words themselves; each returns a phrase.
 """
 
-from surgeon.residual import Ways, branch_and_shortcut
+from surgeon.residual import Ways, branch_and_shortcut, may_be_map
 
 
 def reason(word, candidate, argument, scene, holds):
@@ -59,7 +59,7 @@ def _layers(ways, value):
 
 def _trouble(most, fewest, ways, scene, wanted):
     """Why two values that are added are no branch and shortcut; as `residual` decides it, in its order."""
-    flat = next((value for value in (most, fewest) if scene.maps.grouped(value) is None), None)
+    flat = most if scene.maps.grouped(most) is None else fewest if not may_be_map(fewest, scene.maps) else None
     if flat is not None:
         origin = "does not depend on the image" if flat.fixed else mapped(flat, scene)
         return f"one of them is {origin}" if not flat.fixed else f"one of them {origin}"
@@ -69,7 +69,7 @@ def _trouble(most, fewest, ways, scene, wanted):
         return "as much is learned on the one way as on the other"
     if any(words.origin == "outside" for words in wanted.values()):
         return "the shortcut is made in this forward, not handed in"
-    if not ways.share_a_fork(most, fewest, scene.maps):
+    if not ways.share_a_fork(most, fewest, scene.maps, alone=all(words.origin != "anywhere" for words in wanted.values())):
         return "they do not come from one value of this forward"
     return f"{ways.detour(most, fewest)} layers with a kernel on the way of the shortcut"
 

@@ -1,4 +1,8 @@
 """Residual blocks: which of all the additions in a network joins a branch to its shortcut."""
+from surgeon.graph import NOTHING
+
+# Layers with a kernel on a shortcut that projects: one, or a depthwise and a pointwise convolution.
+A_PROJECTION = 2
 
 
 def blocks(graph, maps, until=None):
@@ -8,22 +12,28 @@ def blocks(graph, maps, until=None):
     return sum(is_residual(node, maps) for node in early)
 
 
-def is_residual(node, maps, outside=False):
+def is_residual(node, maps, origins=()):
     """Two maps of one shape are added, one of which has learned more on its way from where both come from.
 
-    With `outside`, the other one is what the forward was handed.
+    With `outside` among the origins, the other one is what the forward was handed; with `anywhere`, further
+    maps may come in on the way of the one.
     """
     if len(node.inputs) != 2 or node.child is not None:
         return False
     branch, shortcut = branch_and_shortcut(node)
-    if maps.grouped(branch) is None or maps.grouped(shortcut) is None or branch.shape != shortcut.shape:
+    if maps.grouped(branch) is None or not may_be_map(shortcut, maps) or branch.shape != shortcut.shape:
         return False
     ways = Ways.of(node.graph)
     if not ways.cost(branch) > ways.cost(shortcut):
         return False
-    if outside:
+    if "outside" in origins:
         return shortcut not in node.graph.makers
-    return ways.share_a_fork(branch, shortcut, maps) and ways.detour(branch, shortcut) < 2
+    return ways.share_a_fork(branch, shortcut, maps, alone="anywhere" not in origins) and ways.detour(branch, shortcut) <= A_PROJECTION
+
+
+def may_be_map(value, maps):
+    """A map, or something made of the image whose axes nobody can tell: what is added to a map of its shape is one."""
+    return maps.grouped(value) is not None or (value.axis is None and not value.fixed)
 
 
 def branch_and_shortcut(node):
@@ -49,13 +59,13 @@ class Ways:
             inputs = [v for v in node.inputs if not v.fixed]
             # A difference (`gate * (f(x) - x)`) passes nothing on unchanged, whatever it is made from.
             cheapest = max if node.op == "sub" else min
-            nearest = cheapest((self.cost(v) for v in inputs), default=(0, 0))
+            nearest = cheapest((self.cost(v) for v in inputs), default=NOTHING)
             self._costs[value] = tuple(map(sum, zip(nearest, node.cost)))
             self._behind[value] = frozenset(inputs).union(*(self.behind(v) for v in inputs))
 
     def cost(self, value):
-        """What is learned on the cheapest way to `value`: a block with an identity path has one that costs nothing."""
-        return self._costs.get(value, (0, 0))
+        """(kernels, weights, scales) on the cheapest way to `value`: a block with an identity path has one that costs nothing."""
+        return self._costs.get(value, NOTHING)
 
     def behind(self, value):
         """All values of this graph that `value` depends on, itself not among them."""
@@ -67,8 +77,8 @@ class Ways:
         fork = max(forks, key=lambda value: value.order)
         return self.cost(shortcut)[0] - self.cost(fork)[0]
 
-    def share_a_fork(self, branch, shortcut, maps):
-        """Both come from one value of this graph, and the branch from no other map that comes in.
+    def share_a_fork(self, branch, shortcut, maps, alone=True):
+        """Both come from one value of this graph, and the branch (`alone`) from no other map that comes in.
 
         Adds that join maps of different origin (feature pyramids, fusions of several resolutions,
         roots of aggregation trees) have no fork in their own graph.
@@ -78,4 +88,4 @@ class Ways:
         if not behind_branch & behind_shortcut:
             return False
         incoming = {value for value in behind_branch if value not in self.graph.makers and maps.grouped(value)}
-        return incoming <= behind_shortcut
+        return not alone or incoming <= behind_shortcut

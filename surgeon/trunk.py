@@ -116,8 +116,6 @@ def _is_neck(node, maps):
 
 
 def _grows(node, before, maps):
-    """An operator, or the module of one (Upsample, PixelShuffle), that returns a larger map."""
-    if node.child is not None and len(node.child.nodes) != 1:
-        return False
+    """An operator or a module that returns larger maps than it was given: a decoder begins."""
     after = [maps[value] for value in node.outputs if maps[value]]
     return bool(after) and all(m.size[-1] * 2 >= before.size[-1] * 3 for m in after)

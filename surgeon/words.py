@@ -102,8 +102,8 @@ def operands(candidate, wanted, scene):
 
     Binds the names, so that `splice` can use them.
     """
-    outside = any(words.origin == "outside" for words in wanted.values())
-    return is_residual(candidate.node, scene.maps, outside) and all(
+    origins = {words.origin for words in wanted.values()}
+    return is_residual(candidate.node, scene.maps, origins) and all(
         scene.maps.grouped(candidate.names[name]) is not None for name, words in wanted.items() if words.rank == "map"
     )
 

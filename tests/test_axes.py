@@ -22,6 +22,8 @@ WAYS = {
     "tokens": (lambda x: x.flatten(2).transpose(1, 2), 2),
     "tokens by keyword": (lambda x: x.flatten(2).transpose(dim0=1, dim1=2), 2),
     "a linear layer": (lambda x: F.linear(F.conv2d(x, CONV).permute(0, 2, 3, 1), LINEAR), 3),
+    "a linear layer over tokens": (lambda x: F.linear(x.flatten(2), torch.ones(5, 256)), 1),
+    "largest of windows": (lambda x: x.flatten(2).transpose(1, 2).reshape(2, 4, 64, 3).amax(dim=1), 2),
     "layer norm": (lambda x: F.layer_norm(x.permute(0, 2, 3, 1), (3,)), 3),
     "sum of two": (lambda x: x + x * 2, 1),
     "times a vector": (lambda x: x * torch.ones(3, 1, 1), 1),

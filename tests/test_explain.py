@@ -79,7 +79,7 @@ def test_a_forward_that_can_not_be_rewritten_shows_its_line_and_what_to_do():
         (lambda x, conv: conv(x) + x.mean((2, 3), keepdim=True), "their shapes differ, (2, 8, 8, 8) and (2, 8, 1, 1)"),
         (lambda x, conv: conv(x) + conv(x), "as much is learned on the one way as on the other"),
         (lambda x, conv: conv(x) + 1, "1 tensor and a number, where two are added"),
-        (lambda x, conv: conv(conv(conv(x))) + conv(conv(x)), "2 layers with a kernel on the way of the shortcut"),
+        (lambda x, conv: conv(conv(conv(conv(x)))) + conv(conv(conv(x))), "3 layers with a kernel on the way of the shortcut"),
     ],
 )
 def test_why_an_add_joins_no_branch(block, why):

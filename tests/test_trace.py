@@ -77,10 +77,10 @@ def test_weights_and_tables_are_fixed():
 
 def test_cost_counts_layers():
     graph = record(toy.Net(toy.Projected()))
-    assert graph_of(graph, "block.conv").cost == (2, 2)
-    assert graph_of(graph, "block.bn").cost == (0, 1)
-    assert graph_of(graph, "block.downsample").cost == (1, 1)
-    assert graph_of(graph, "stem.1").cost == (0, 0)
+    assert graph_of(graph, "block.conv").cost == (2, 2, 0)
+    assert graph_of(graph, "block.bn").cost == (0, 1, 0)
+    assert graph_of(graph, "block.downsample").cost == (1, 1, 0)
+    assert graph_of(graph, "stem.1").cost == (0, 0, 0)
 
 
 class Standardised(nn.Conv2d):
@@ -91,7 +91,7 @@ class Standardised(nn.Conv2d):
 
 
 def test_a_standardised_weight_is_one_layer():
-    assert graph_of(record(toy.Net(Standardised(8, 8, 3))), "block").cost == (1, 1)
+    assert graph_of(record(toy.Net(Standardised(8, 8, 3))), "block").cost == (1, 1, 0)
 
 
 def test_arguments_are_those_of_the_call():

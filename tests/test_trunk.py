@@ -57,7 +57,10 @@ def test_a_module_that_halves_twice_is_looked_into():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("up", [nn.Upsample(scale_factor=2), nn.PixelShuffle(2), nn.ConvTranspose2d(16, 4, 2, 2)], ids=lambda up: type(up).__name__)
+LARGER = [nn.Upsample(scale_factor=2), nn.PixelShuffle(2), nn.ConvTranspose2d(16, 4, 2, 2), nn.Sequential(toy.conv(16, 4), nn.Upsample(scale_factor=2), toy.conv(4, 4))]
+
+
+@pytest.mark.parametrize("up", LARGER, ids=lambda up: type(up).__name__)
 def test_a_map_that_is_only_made_larger_again_ended_before(up):
     body = plain(a=toy.conv(3, 8, 2), b=toy.conv(8, 16, 2), up=up)
     assert spelled(body) == [("smaller", 16, 3), ("smaller", 8, 8), ("pool", 4, 16)]

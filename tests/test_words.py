@@ -2,6 +2,7 @@
 
 import pytest
 import toy
+import torch
 from seen import adds, graph, scene
 from torch import nn
 
@@ -47,8 +48,59 @@ class Gated(nn.Module):
         return x + self.conv(x.mean((2, 3), keepdim=True))
 
 
+class Ghost(nn.Module):
+    """A shortcut that projects by a depthwise and a pointwise convolution, and one more inside the branch."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = toy.conv(8, 8), nn.Sequential(toy.conv(8, 8), toy.conv(8, 8))
+        self.shortcut = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 8, 1))
+
+    def forward(self, x):
+        return self.second(self.first(x)) + self.shortcut(x)
+
+
+class Pooled(nn.Module):
+    """A branch without a kernel, its scale stored as a vector."""
+
+    def __init__(self, scaled=True):
+        super().__init__()
+        self.scaled, self.scale = scaled, nn.Parameter(torch.ones(8))
+
+    def forward(self, x):
+        branch = nn.functional.avg_pool2d(x, 3, 1, 1) - x
+        return x + (branch * self.scale.view(1, 8, 1, 1) if self.scaled else branch)
+
+
+class Mixer(nn.Module):
+    """Tokens are mixed by a linear layer over the axis that counts them."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix, self.norm = nn.Linear(64, 64), nn.LayerNorm(8)
+
+    def forward(self, x):
+        tokens = x.flatten(2).transpose(1, 2)
+        tokens = tokens + self.mix(self.norm(tokens).transpose(1, 2)).transpose(1, 2)
+        return tokens.transpose(1, 2).reshape_as(x)
+
+
+class Untold(nn.Module):
+    """A shortcut of pixels in such an order that nobody can tell its axes; the branch can be told."""
+
+    def __init__(self):
+        super().__init__()
+        self.mlp = nn.Linear(8, 8)
+
+    def forward(self, x):
+        tokens = x.permute(1, 0, 2, 3).reshape(len(x), -1, 8)
+        tokens = tokens + self.mlp(tokens)
+        return tokens.transpose(1, 2).reshape_as(x)
+
+
 BLOCKS = {
     toy.Residual: [True], toy.InPlace: [True], toy.Projected: [True], toy.TwoAdds: [True, True], toy.ChannelsLast: [True],
+    Ghost: [True], Pooled: [True], Mixer: [True], Untold: [True],
     Twins: [False], Bias: [False, False], Gated: [False],
 }  # fmt: skip
 
@@ -56,6 +108,36 @@ BLOCKS = {
 @pytest.mark.parametrize("block", BLOCKS)
 def test_residual_adds(block):
     assert residuals(block()) == BLOCKS[block]
+
+
+def test_a_branch_on_which_nothing_is_learned_is_none():
+    assert residuals(Pooled(scaled=False)) == [False]
+
+
+class Queries(nn.Module):
+    """A further map comes in on the way of the branch."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.query = Asked(), toy.conv(8, 8)
+
+    def forward(self, x):
+        return self.inner(x, self.query(x))
+
+
+class Asked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = toy.conv(8, 8)
+
+    def forward(self, x, query):
+        return x + self.conv(x * query)
+
+
+def test_further_maps_on_the_branch_are_for_rules_to_allow():
+    found = scene(toy.Net(Queries()))
+    node = adds(found, "block.inner")[0]
+    assert not is_residual(node, found.maps) and is_residual(node, found.maps, {"anywhere"})
 
 
 @pytest.mark.parametrize("swapped", [False, True])
