@@ -5,7 +5,7 @@ from surgeon.words import WORDS, Candidate, class_names
 
 
 def candidates(general, special, scene):
-    """What the rules of one place describe in `scene`, in order of execution.
+    """What the rules of one place describe in `scene`, in order of execution; in a module that runs twice, once.
 
     A rule for a class wins over the general one inside every module of that class, and over a rule for
     what holds that module.
@@ -18,7 +18,15 @@ def candidates(general, special, scene):
         [(Candidate, the Rule that found it)]
     """
     found = [(c, rule) for rule, part, ours in scopes(general, special, scene) for c in find(rule, part) if ours(c)]
-    return sorted({c.value: (c, rule) for c, rule in found}.values(), key=lambda pair: pair[0].value.order)
+    in_order = sorted({c.value: (c, rule) for c, rule in found}.values(), key=lambda pair: pair[0].value.order)
+    return list({_step_of(c): (c, rule) for c, rule in reversed(in_order)}.values())[::-1]
+
+
+def _step_of(candidate):
+    """The step of a module's forward that the candidate is, whichever call of the module it was seen in."""
+    makers = candidate.graph.makers
+    node = makers.get(candidate.value)
+    return (candidate.graph.path, candidate.graph.nodes.index(node)) if node else candidate.value
 
 
 def scopes(general, special, scene):
