@@ -40,7 +40,7 @@ def convert(taken, decided, output, *, format=None, force=False, drop_optimizer=
     Raises:
         CheckFailed: with `init="identity"` the output is not the same, bit for bit. Nothing is written then.
     """
-    formats.format_of(output, format)
+    chosen = formats.format_of(output, format)
     refuse_target(output, force)
     parameters = sum(weight.numel() for weight in taken.model.parameters())
     stock = taken.model.state_dict()
@@ -48,13 +48,17 @@ def convert(taken, decided, output, *, format=None, force=False, drop_optimizer=
     with ThreadPoolExecutor(1) as beside:
         # The base's weights do not change any more: they are hashed while the network runs.
         hashed = beside.submit(digest.of_tensors, stock, progress=progress)
-        moved = _operate(taken.model, decided, taken.example)
-    made = recipe.of(taken.model, base=taken.base, order=taken.order, prefix=taken.prefix, known=hashed.result())
-    _step(progress, "writing", None)
-    if drop_optimizer and taken.checkpoint is not None:
-        taken = replace(taken, checkpoint=nested.without_optimizers(taken.checkpoint))
-    told = formats.write(taken.model, recipe.to_text(made), output, given=taken, format=format, force=force)
-    return Conversion(taken, decided, parameters, moved, told)
+        answer = _operate(taken.model, decided, taken.example)
+        made = recipe.of(taken.model, base=taken.base, order=taken.order, prefix=taken.prefix, known=hashed.result())
+        # Writing waits for the disk: meanwhile the network runs once more. An exporter wants it for itself.
+        moved = beside.submit(_moved, taken.model, decided, answer)
+        if chosen in formats.EXPORTS:
+            moved.result()
+        _step(progress, "writing", None)
+        if drop_optimizer and taken.checkpoint is not None:
+            taken = replace(taken, checkpoint=nested.without_optimizers(taken.checkpoint))
+        told = formats.write(taken.model, recipe.to_text(made), output, given=taken, format=format, force=force, unless=moved.result)
+    return Conversion(taken, decided, parameters, moved.result(), told)
 
 
 def _step(progress, text, total):
@@ -63,14 +67,26 @@ def _step(progress, text, total):
 
 
 def _operate(model, decided, example):
-    """Apply the plan; how far the output moved."""
+    """Apply the plan; (inputs, the outputs before), or None where surgeon knows no input."""
     try:
         inputs, before = _answered(model, example)
     except BadInput:
         # Detectors take lists of images; there the backbone is compared, which is where the attention is.
         operation.apply(model, decided, check="output")
-        return (0.0, 0.0) if decided.init == "identity" else (float("nan"), float("nan"))
+        return None
     operation.apply(model, decided, example_inputs=example and example[0])
+    return inputs, before
+
+
+def _moved(model, decided, answer):
+    """How far the output moved.
+
+    Raises:
+        CheckFailed: with `init="identity"`, at all.
+    """
+    if answer is None:
+        return (0.0, 0.0) if decided.init == "identity" else (float("nan"), float("nan"))
+    inputs, before = answer
     after = _after(model, inputs)
     if decided.init == "identity" and not check.same_bits(before, after):
         raise CheckFailed(f"the output differs from the original's by up to {check.farthest(before, after):.3g}; nothing was written.")

@@ -44,6 +44,8 @@ FORMATS = {
     "pt2": write_program,
     "onnx": write_onnx,
 }
+# These run the network to write it.
+EXPORTS = ("pt2", "onnx")
 ENDINGS = {".safetensors": "safetensors", ".pth": "pth", ".pt": "pth", ".tar": "pth", ".ckpt": "pth", ".bin": "pth",
            ".pt2": "pt2", ".onnx": "onnx", "": "folder"}
 
@@ -88,17 +90,21 @@ def save(model, path, *, base=None, format=None, force=True):
     write(model, text, path, format=format, force=force)
 
 
-def write(model, text, path, *, given=None, format=None, force=False):
+def write(model, text, path, *, given=None, format=None, force=False, unless=None):
     """Write `model` with its recipe `text` to `path`, whole or not at all; returns what there is to say about the file, or None.
 
     Args:
         given: an Intake whose checkpoint shows the shape that a .pth should have.
+        unless: called when all is written and before it takes its place; what it raises leaves the old file there.
     """
     chosen = FORMATS[format_of(path, format)]
-    if is_program(model) and chosen not in (write_program, write_onnx):
+    if is_program(model) and chosen not in [FORMATS[name] for name in EXPORTS]:
         raise BadOption("a program without a library's name can only be written as .pt2 or .onnx. If it is a library's network: --arch torchvision:NAME or timm:NAME.")
     with replacing(path, force=force) as fresh:
-        return chosen(model, text, fresh, given)
+        told = chosen(model, text, fresh, given)
+        if unless is not None:
+            unless()
+        return told
 
 
 def _reshaped(model, text, given):

@@ -12,7 +12,7 @@ import torch
 
 import surgeon
 from small import TINY, output, same, same_bits, same_values, stir, tiny
-from surgeon import intake, sources
+from surgeon import convert, intake, sources
 from surgeon.cli import run
 
 NETWORKS = {
@@ -159,6 +159,16 @@ def test_step_counters_that_old_files_lack_are_not_invented(tmp_path):
     assert run(["inject", str(tmp_path / "old.pth"), "--arch", TINY, "--attention", "cbam", "-o", str(tmp_path / "out.safetensors"), "-q"]) == 0
     assert run(["strip", str(tmp_path / "out.safetensors"), "-o", str(tmp_path / "back.pth"), "-q"]) == 0
     assert same_values(dict(torch.load(tmp_path / "back.pth", weights_only=True)), tensors)
+
+
+@pytest.mark.parametrize("target", ["out.pth", "out.safetensors", "out.pt2"])
+def test_an_output_that_moved_leaves_the_old_file(target, tmp_path, monkeypatch, capsys):
+    torch.save({"arch": "test_resnet", "state_dict": tiny(None).state_dict()}, tmp_path / "in.pth")
+    (tmp_path / target).write_text("old")
+    monkeypatch.setattr(convert, "_after", lambda model, inputs: [torch.ones(2, 4)])
+    assert run(["inject", str(tmp_path / "in.pth"), "--attention", "cbam", "-o", str(tmp_path / target), "--force", "-q"]) == 3
+    assert "the output differs from the original's by up to" in capsys.readouterr().err
+    assert (tmp_path / target).read_text() == "old" and len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize(("whole", "told"), [
