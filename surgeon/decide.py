@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from surgeon import attention as modules
-from surgeon import match, owner, rulebook
+from surgeon import absence, match, owner, rulebook
 from surgeon.attention.gate import INITS
 from surgeon.errors import BadOption, BadPlan, NoSite, SurgeonError, Unread, suggest
 from surgeon.sites import Plan
@@ -97,11 +97,9 @@ def _after_modules(seen, pattern):
 def _no_site(place, seen, rules):
     others = {name: count for name, count in counts(seen, rules).items() if count and name != place}
     there = ", ".join(f"{name} ({count})" for name, count in others.items()) or "none"
-    adds = sum(node.op == "add" for graph in seen.scene.graphs for node in graph.nodes)
-    seen_adds = f"none of its {len(seen.scene.graphs)} graphs adds two values" if not adds else f"{adds} values are added in it, none of them so"
-    why = f": {seen_adds}" if place == "residual" else ""
+    why = absence.why(*rulebook.for_place(place, rules), seen.scene)
     kind = type(seen.scene.graph.module).__name__
-    return f"{place!r} found no place in {kind}{why}. Places that do exist here: {there}."
+    return f"{place!r} found no place in {kind}{why and f': {why}'}. Places that do exist here: {there}."
 
 
 def counts(seen, rules):

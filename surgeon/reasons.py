@@ -42,14 +42,11 @@ def _rank(candidate, kind, scene, holds):
 
 
 def _from(candidate, wanted, scene, holds):
-    inputs = candidate.node.inputs
-    if len(inputs) != 2:
-        return f"{len(inputs)} tensor{'s' * (len(inputs) != 1)} and a number, where two are added"
-    most, fewest = branch_and_shortcut(candidate.node)
+    if len(candidate.node.inputs) != 2:
+        return trouble(candidate, wanted, scene)
     ways = Ways.of(candidate.graph)
-    said = " and ".join(f"{called(value, candidate)!r} ({_layers(ways, value)})" for value in (most, fewest))
-    trouble = "" if holds else f": {_trouble(most, fewest, ways, scene, wanted)}"
-    return f"{said}{trouble}"
+    said = " and ".join(f"{called(value, candidate)!r} ({_layers(ways, value)})" for value in branch_and_shortcut(candidate.node))
+    return said if holds else f"{said}: {trouble(candidate, wanted, scene)}"
 
 
 def _layers(ways, value):
@@ -57,8 +54,12 @@ def _layers(ways, value):
     return f"{count} layer{'s' * (count != 1)} with weights"
 
 
-def _trouble(most, fewest, ways, scene, wanted):
-    """Why two values that are added are no branch and shortcut; as `residual` decides it, in its order."""
+def trouble(candidate, wanted, scene):
+    """Why the values that are added are no branch and shortcut; as `residual` decides it, in its order."""
+    inputs, ways = candidate.node.inputs, Ways.of(candidate.graph)
+    if len(inputs) != 2:
+        return f"{len(inputs)} tensor{'s' * (len(inputs) != 1)} and a number, where two are added"
+    most, fewest = branch_and_shortcut(candidate.node)
     flat = most if scene.maps.grouped(most) is None else fewest if not may_be_map(fewest, scene.maps) else None
     if flat is not None:
         origin = "does not depend on the image" if flat.fixed else mapped(flat, scene)

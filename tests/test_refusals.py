@@ -53,7 +53,7 @@ WORDS = {
     "unknown check": (BadOption, {"check": "outputs"}, "check can't be 'outputs'. Did you mean 'output'? Known: output, stitches."),
     "a place that is not here": (
         NoSite, {"where": "bottleneck"},
-        "'bottleneck' found no place in Net. Places that do exist here: final (1), input (1), residual (1).",
+        "'bottleneck' found no place in Net: its map gets smaller only in its stem or right behind it, at stem from 224 x 224, down from 112 x 112. Places that do exist here: final (1), input (1), residual (1).",
     ),
     "a glob that matches nothing": (
         NoSite, {"where": "blok.conv"},
@@ -181,7 +181,7 @@ def test_an_input_that_can_t_be_guessed():
     # Its positions are for images of 16 x 16, and nothing in it says so.
     assert refused(BadInput, toy.Tokens()).startswith("Tokens does not run on an example input (2 x 3 x 224 x 224): ")
     assert refused(BadInput, toy.Tokens()).endswith("Pass example_inputs= as the model takes them, such as torch.zeros(2, 3, 224, 224).")
-    assert len(surgeon.plan(toy.Tokens(), "cbam", example_inputs=toy.image())) == 1
+    assert surgeon.places(toy.Tokens(), example_inputs=toy.image())["residual"] == 1
 
 
 def test_a_forward_that_depends_on_numbers():

@@ -1,0 +1,37 @@
+"""What an error says of a place that a network does not have."""
+
+import pytest
+import toy
+from torch import nn
+
+import surgeon
+from surgeon import sources
+from surgeon.errors import NoSite
+
+ABSENT = {
+    ("torchvision:vgg11", "residual"): "none of its 32 graphs adds two values",
+    ("timm:repvgg_a0", "residual"): "parallel convolutions that are merged into one for deployment; the identity among them is one more kernel, no shortcut",
+    ("timm:test_vit", "bottleneck"): "its map gets smaller only in its stem or right behind it, at patch_embed from 160 x 160",
+    ("timm:hrnet_w18_small", "bottleneck"): "a network that keeps all its resolutions side by side has no stage that ends where the next begins",
+}
+
+
+@pytest.mark.parametrize(("name", "place"), ABSENT)
+def test_why_there_is_no_such_place(name, place):
+    with pytest.raises(NoSite) as refusal:
+        surgeon.plan(sources.build(name, empty=True), "cbam", where=place)
+    assert f": {ABSENT[name, place]}. Places that do exist here: " in str(refusal.value)
+
+
+class Twins(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = toy.conv(8, 8), toy.conv(8, 8)
+
+    def forward(self, x):
+        return self.one(x) + self.two(x)
+
+
+def test_sums_that_are_no_shortcuts_are_counted():
+    with pytest.raises(NoSite, match=r": it has 1 sum, none of a branch and its shortcut \(1 of 1: as much is learned on the one way as on the other\)\. "):
+        surgeon.plan(toy.Net(Twins()), "cbam")
