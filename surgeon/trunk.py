@@ -43,7 +43,8 @@ def steps(graph, maps):
         value = entry(node, maps)
         if value is None:
             continue
-        if _is_neck(node, maps) or _grows(node, maps[value], maps):
+        # An image that is made larger before anything else is no decoder's.
+        if _is_neck(node, maps) or (found and _grows(node, maps[value], maps)):
             # The trunk ends here, unless all that a neck combines is pooled in the end.
             end = end or [*found, Step("pool", value, node, graph)]
         taken = _step(graph, node, value, maps)
