@@ -5,13 +5,21 @@ import errno
 import os
 import shutil
 import tempfile
+import time
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 from surgeon.errors import BadFile, SurgeonError
 
+try:
+    import fcntl
+except ImportError:  # there are no such locks on Windows
+    fcntl = None
+
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
+SWEPT_AFTER = 60
 
 
 @contextmanager
@@ -19,18 +27,20 @@ def replacing(target, *, force=False):
     """A path beside `target` to write a file or a folder to; it takes the target's place when the block ends well.
 
     A block that fails leaves nothing behind; a process that is killed leaves at most a hidden
-    `.NAME.*.part` beside the target, never half a target.
+    `.NAME.*.part` beside the target, never half a target. The next writer of the target sweeps it up.
 
     Raises:
         BadFile: the target exists and `force` is False, its folder does not, or it can't be written.
     """
     target = Path(target).resolve()
     refuse_target(target, force)
+    _sweep(target)
     # A folder of its own: libraries that write several files, or insist on an ending, get what they need.
     try:
         room = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
     except OSError as error:
         raise BadFile(f"can't write {target}: {error.strerror}.") from None
+    lock = _lock(room)
     try:
         yield room / target.name
         _sync(room / target.name)
@@ -46,6 +56,38 @@ def replacing(target, *, force=False):
         raise
     finally:
         shutil.rmtree(room, ignore_errors=True)
+        _unlock(lock)
+
+
+def _lock(room):
+    """A lock on a folder, which the system lets go of when its holder dies; None where somebody holds it, or the disk knows no locks."""
+    if fcntl is None:
+        return None
+    handle = os.open(room, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _unlock(lock):
+    if lock is not None:
+        os.close(lock)
+
+
+def _sweep(target):
+    """Remove what killed writers of `target` have left beside it."""
+    for room in target.parent.glob(f".{escape(target.name)}.*.part"):
+        try:
+            # A writer that has made its folder a moment ago may not hold the lock yet.
+            lock = _lock(room) if time.time() - room.stat().st_mtime > SWEPT_AFTER else None
+        except OSError:
+            continue
+        if lock is not None:
+            shutil.rmtree(room, ignore_errors=True)
+            _unlock(lock)
 
 
 def _is_full(error, room):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,30 @@ def test_an_ordinary_file_has_ordinary_rights(tmp_path):
     finally:
         os.umask(mask)
     assert (tmp_path / "x.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+def left(folder, name, age):
+    """What a killed writer of `name` left `age` seconds ago."""
+    room = folder / f".{name}.x1y2.part"
+    room.mkdir()
+    (room / name).write_text("half")
+    os.utime(room, (time.time() - age,) * 2)
+    return room
+
+
+def test_what_a_killed_writer_left_is_swept_up_by_the_next_one_of_the_same_target(tmp_path):
+    mine, others = left(tmp_path, "x", 100), left(tmp_path, "y", 100)
+    with replacing(tmp_path / "x") as fresh:
+        fresh.write_text("new")
+    assert not mine.exists() and (others / "y").read_text() == "half"
+
+
+def test_what_is_being_written_or_was_just_begun_stays(tmp_path):
+    begun = left(tmp_path, "x", 1)
+    with replacing(tmp_path / "x", force=True) as slow:
+        slow.write_text("slow")
+        os.utime(slow.parent, (time.time() - 100,) * 2)
+        with replacing(tmp_path / "x", force=True) as fast:
+            fast.write_text("fast")
+        assert slow.read_text() == "slow" and (tmp_path / "x").read_text() == "fast"
+    assert (tmp_path / "x").read_text() == "slow" and begun.exists()
