@@ -98,6 +98,7 @@ def operations_of(model):
     groups = {}
     for path, gate in attention_modules(model).items():
         _refuse_nameless(path, gate)
+        _refuse_objects(path, gate.made["options"])
         key = json.dumps([gate.made["attention"], gate.made["init"], gate.made["options"]])
         groups.setdefault(key, []).append(gate.site)
     return tuple(Plan(name, tuple(sites), options, init) for (name, init, options), sites in
@@ -112,6 +113,17 @@ def _refuse_nameless(path, gate):
         raise BadModel(f"{path} can't be named in a file: what made this {made_from} has no import path (a lambda, a local class, or one of the script that "
                        'runs). Inject it under a name: surgeon.register("mine", factory) and then "mine", or a class at the top level of a module, '
                        '"package.module:Class".')
+
+
+def _refuse_objects(path, options):
+    """Options that a file can't hold: classes, tensors, whatever JSON has no words for."""
+    for name, value in options.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError):
+            kind = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+            raise BadModel(f"{path} can't be saved: its option {name!r} is {kind}, and a file holds numbers and texts only. Inject it under a name that "
+                           'makes it so: surgeon.register("mine", factory) and then "mine".') from None
 
 
 def rebuild(recipe, *, allow_imports=False, arguments=None, empty=True):

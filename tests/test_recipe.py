@@ -268,3 +268,11 @@ def test_a_network_with_another_thousand_keys_is_named_by_the_user(tmp_path):
     assert same(model, surgeon.load(tmp_path / "named.safetensors"))
     with pytest.raises(BadFile, match="timm:resnet18 has 122 tensors"):
         surgeon.save(model, tmp_path / "wrong.safetensors", base="timm:resnet18")
+
+
+def test_options_that_no_file_can_hold_are_refused_by_name(tmp_path):
+    model = surgeon.inject(sources.build("timm:test_resnet"), "timm:se", where="final", act_layer=torch.nn.GELU)
+    with pytest.raises(BadModel) as refusal:
+        surgeon.save(model, tmp_path / "a.safetensors")
+    assert str(refusal.value).startswith("layer4.se can't be saved: its option 'act_layer' is the class GELU, and a file holds numbers and texts only. ")
+    assert not list(tmp_path.iterdir())
