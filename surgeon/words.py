@@ -48,14 +48,26 @@ class Scene:
         return trunk(self.graph, self.maps)
 
     @cached_property
+    def images(self):
+        """The image, and what is made of it before anything is learned: resized, normalised, with its axes moved."""
+        found = {self.maps.image}
+        for node in self.graph.nodes:
+            if not node.cost[1] and found.intersection(node.inputs):
+                found.update(value for value in node.outputs if self.maps[value])
+        return found
+
+    @cached_property
     def stem(self):
-        """All values made in the module that takes the image, if it is a stem: about a layer for each size, no blocks.
+        """All values made in the modules that take an image, where they are stems: about a layer for each size, no blocks.
 
         A network whose first module holds nearly all of it (`features`) has its stem inside that.
         """
+        return set().union(*map(self._stem_of, self.images))
+
+    def _stem_of(self, image):
         graph = self.graph
         while graph is not None:
-            graph = next((node.child for node in graph.nodes if self.maps.image in node.inputs and node.child), None)
+            graph = next((node.child for node in graph.nodes if image in node.inputs and node.child), None)
             values = {value for inner in (graph.walk() if graph else ()) for value in inner.makers}
             sizes = {self.maps[step.value].size for step in self.steps if step.value in values}
             is_slim = graph and graph.cost[0] <= len(sizes) + 1 and not blocks(graph, self.maps)
@@ -119,9 +131,9 @@ def beyond(candidate, what, scene):
     The stem is the module that takes the image; a network whose first module holds it all (`features`)
     has its stem inside that. Where residual blocks run in it, it is more than a stem.
     """
-    if candidate.value is scene.maps.image:
+    if candidate.value in scene.images:
         return False
-    sizes = [scene.maps[step.value].size for step in scene.steps if step.value is not scene.maps.image]
+    sizes = [scene.maps[step.value].size for step in scene.steps if step.value not in scene.images]
     here = scene.maps[candidate.value].size
     if here == sizes[0] and here[-1] * 3 > scene.maps.image.shape[-1]:
         return False

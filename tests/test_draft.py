@@ -45,7 +45,7 @@ def test_a_network_without_a_name_has_nothing_to_expect():
 
 
 def test_an_own_rule_for_the_class_is_pointed_at():
-    own = next(rule for rule in BOOK if rule.id == "hrnet_bottleneck")
+    own = next(rule for rule in BOOK if rule.id == "parallel_bottleneck")
     text = draft(sources.build("timm:hrnet_w18_small", empty=True), "bottleneck", source="timm:hrnet_w18_small")
     assert f"# {own} is for this class and place already: edit that one." in text.splitlines()
     rule = rulebook.understand(text, "draft.yaml")

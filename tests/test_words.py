@@ -176,3 +176,23 @@ def test_words_about_neighbours():
 def test_the_table_is_the_vocabulary():
     assert set(WORDS) >= {"op", "rank", "from", "into", "beyond", "is"}
     assert all(call.__doc__ for call in WORDS.values())
+
+
+class Resized(nn.Module):
+    """A second branch takes the image in another size, as CrossViT's does."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Sequential(toy.conv(3, 8, 4), toy.Residual()), nn.Sequential(toy.conv(3, 8, 4), toy.conv(8, 8, 2))
+        self.head = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x):
+        small = nn.functional.interpolate(x, scale_factor=0.75)
+        return self.head(self.one(x)) + self.head(self.two(small))
+
+
+def test_an_image_of_another_size_is_an_image_still():
+    found = scene(Resized(), torch.zeros(2, 3, 64, 64))
+    assert sorted(found.maps[image].size[0] for image in found.images) == [48, 64]
+    small = next(image for image in found.images if image is not found.maps.image)
+    assert not answer("beyond", "stem", small, None, found)
