@@ -60,7 +60,7 @@ def family(network):
 
 
 def measured(network, limit):
-    """All rows of one network."""
+    """All rows of one network; only looked at, if it has more parameters than `limit`."""
     torch.set_num_threads(1)
     try:
         model = sources.build(network, empty=True)
@@ -68,21 +68,33 @@ def measured(network, limit):
         if count <= limit:
             del model
             torch.manual_seed(0)
-            model = sources.build(network)
+            model = _no_zeros(sources.build(network))
     except Exception as error:  # whatever a constructor raises, the row says it
         return [_row(network, 0, "", "", reason="no-build", detail=_line(error))]
-    subject = _Subject(model, runs=count <= limit)
-    found = [_cell(subject, network, count, place, attention) for place in PLACES for attention in ATTENTION]
+    before = _Subject(model, runs=count <= limit)
+    found = [_cell(before, network, count, place, attention) for place in PLACES for attention in ATTENTION]
     gc.collect()
     return found
+
+
+def _no_zeros(model):
+    """The model with noise in each weight that is all zeros: behind a branch that starts at zero no gate gets a gradient."""
+    for weight in model.parameters():
+        if not weight.any():
+            torch.nn.init.normal_(weight, std=0.02)
+    return model
+
+
+def subject(model):
+    """What attention goes into: of a detector, whose head needs real boxes, the backbone."""
+    return model.backbone if type(model).__module__.startswith("torchvision.models.detection") else model
 
 
 class _Subject:
     """A network, what it computes before any operation, and the input for that."""
 
     def __init__(self, model, runs):
-        # A detector's head needs real boxes; its backbone is what attention goes into.
-        self.model = model.backbone if type(model).__module__.startswith("torchvision.models.detection") else model
+        self.model = subject(model)
         self.input = _input(self.model) if runs else None
         if self.input is not None:
             self.eval = evaluated(self.model, self.input)
@@ -163,7 +175,7 @@ def _cell(subject, network, count, place, attention):
 def _compared(subject, gates):
     """Bits in eval and train mode, gradients of the old weights, and whether each gate learns."""
     if subject.input is None:
-        return {"reason": "not-run", "detail": "over the limit of parameters: looked at only"}
+        return {"reason": "not-run", "detail": "looked at only"}
     evaluation = same_bits(subject.eval, evaluated(subject.model, subject.input))
     outputs, gradients = trained(subject.model, subject.input)
     old = [gradients.get(name) for name in subject.gradients]
@@ -179,7 +191,9 @@ def _compared(subject, gates):
         told |= {"train": "unrepeatable", "gradients": "unrepeatable"}
     told["reached"] = f"{len(gates) - len(missing) - len(idle)}/{len(gates)}"
     if missing or idle:
-        told |= {"reason": "zero-gradient", "detail": f"no gradient but zero at {(missing + idle)[0]}, on fresh weights"}
+        silent = [gates[path].site for path in missing + idle]
+        dead = [site for site in silent if site.read]
+        told |= {"reason": "zero-gradient" if dead else "unread", "detail": f"no gradient but zero at {', '.join(map(str, dead or silent))}"}
     return told
 
 
@@ -200,4 +214,4 @@ def _row(network, count, place, attention, **more):
 
 
 def _line(error):
-    return " ".join(str(error).split())[:240]
+    return " ".join(str(error).split())[:400]

@@ -6,19 +6,16 @@
     python -m benchmarks.coverage --page                 # docs/coverage.md from the results
 
 Results go to benchmarks/coverage.csv, all rows of a network at once; a run that was killed goes on
-where it stopped. Networks of more parameters than --limit are looked at (sites, rewriting, prices)
-but not run: their `eval` and `train` cells say so.
+where it stopped. Networks of more parameters than --limit are operated on (sites, owners, what comes
+back), but not run; a later call with a larger --limit runs those.
 """
 
 import argparse
-import csv
-import multiprocessing
-import warnings
+from functools import partial
 from pathlib import Path
 
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
 from benchmarks import cells
+from benchmarks.sweep import rows, sweep, write
 
 TABLE = Path(__file__).with_name("coverage.csv")
 PAGE = Path(__file__).parents[1] / "docs" / "coverage.md"
@@ -32,10 +29,8 @@ def main():
         PAGE.write_text(page.written(rows(args.output)), encoding="utf-8")
         return
     names = args.names or cells.names(everything=args.all)
-    done = {row["network"] for row in rows(args.output)}
-    left = [name for name in names if name not in done]
-    print(f"{len(names)} networks, {len(names) - len(left)} of them done before.")
-    _measure(left, args)
+    _forget(args.output, args.limit * 1e6)
+    sweep(names, partial(cells.measured, limit=args.limit * 1e6), cells.COLUMNS, args.output, args.jobs)
 
 
 def _arguments():
@@ -49,33 +44,12 @@ def _arguments():
     return parser.parse_args()
 
 
-def rows(path=TABLE):
-    """The table as dicts; empty if there is none yet."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _measure(names, args):
-    """All cells of `names`, a process for a few networks each, so that memory comes back."""
-    new = not args.output.exists()
-    pool = multiprocessing.get_context("spawn").Pool(args.jobs, maxtasksperchild=8)
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with args.output.open("a", newline="", encoding="utf-8") as file, pool, Progress(*columns) as bar:
-        writer = csv.DictWriter(file, cells.COLUMNS)
-        if new:
-            writer.writeheader()
-        task = bar.add_task("coverage", total=len(names))
-        for found in pool.imap_unordered(_quietly, [(name, args.limit * 1e6) for name in names]):
-            writer.writerows(found)
-            file.flush()
-            bar.advance(task)
-
-
-def _quietly(work):
-    warnings.simplefilter("ignore")
-    return cells.measured(*work)
+def _forget(path, limit):
+    """Drop the rows of networks that a smaller limit kept from being run."""
+    found = rows(path)
+    again = {row["network"] for row in found if row["reason"] == "not-run" and int(row["parameters"]) <= limit}
+    if again:
+        write(path, cells.COLUMNS, [row for row in found if row["network"] not in again])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The page on coverage, written from the table of results."""
 
-from collections import Counter
+import re
 
 HEAD = """# Coverage
 
@@ -14,8 +14,9 @@ rounded in another way.
 
 WORDS = {
     "no-such-place": "the network has no such place",
-    "zero-gradient": "on fresh weights some gate gets a gradient of exactly zero: the branch or the head starts at zero, or only a class token is read after it",
-    "not-run": "looked at only, too large to be run here",
+    "unread": "the network's output does not depend on the map at some of the sites, since only a class token is read behind it; surgeon's plan says so",
+    "zero-gradient": "some gate gets a gradient of exactly zero",
+    "not-run": "looked at on hollow weights (sites, owners, prices, what comes back), not run here",
     "untraceable": "a forward that can't be rewritten",
     "no-input": "the network does not run on a guessed image",
     "no-build": "the library can't build it offline",
@@ -25,44 +26,79 @@ WORDS = {
 }
 
 
+PLACES = ("residual", "bottleneck", "final", "input")
+
+
 def written(rows):
     """The whole page."""
-    return HEAD + _totals(rows) + _by_place(rows) + _exceptions(rows)
+    return HEAD + _totals(rows) + _by_place(rows) + _by_family(rows) + _incomplete(rows)
 
 
 def _totals(rows):
     networks = {row["network"] for row in rows}
     run = [row for row in rows if row["eval"]]
-    same = [row for row in run if row["eval"] == "same" and row["train"] in ("same", "unrepeatable") and row["restored"] == "yes"]
     lines = [
         f"- networks: {len(networks)} ({sum(n.startswith('torchvision') for n in networks)} of torchvision, {sum(n.startswith('timm') for n in networks)} of timm)",
-        f"- cells (network x place x attention): {len(rows)}, with sites {sum(bool(row['sites']) for row in rows)}, run {len(run)}",
-        f"- the same to the bit in eval and train mode, and restored: {len(same)} of {len(run)}",
+        f"- cells (network x place x attention): {len(rows)}, with sites {sum(bool(row['sites']) for row in rows)}, "
+        f"restored afterwards {sum(row['restored'] == 'yes' for row in rows)}, run {len(run)} (of {len({row['network'] for row in run})} networks)",
+        f"- the same to the bit in eval and train mode, and in all gradients of old weights: {sum(map(_is_same, run))} of {len(run)}",
     ]
     return "\n".join(lines) + "\n\n"
 
 
+def _is_same(row):
+    """True if nothing differs; where two runs of the network itself differ, training can't be compared."""
+    return row["eval"] == "same" and {row["train"], row["gradients"]} <= {"same", "unrepeatable"} and row["restored"] == "yes"
+
+
 def _by_place(rows):
-    table = ["| library | place | networks with sites | without | same bits | gradients reach every gate |", "|---|---|---|---|---|---|"]
+    table = ["| library | place | networks with sites | without | same bits | some gates unread |", "|---|---|---|---|---|---|"]
     for library in ("torchvision", "timm"):
-        for place in ("residual", "bottleneck", "final", "input"):
+        for place in PLACES:
             chosen = [row for row in rows if row["place"] == place and row["network"].startswith(library)]
             having = {row["network"] for row in chosen if row["sites"]}
             run = [row for row in chosen if row["eval"]]
-            same = sum(row["eval"] == row["gradients"] == "same" for row in run)
-            reached = sum(row["reason"] != "zero-gradient" for row in run)
             without = len({row["network"] for row in chosen} - having)
-            table.append(f"| {library} | `{place}` | {len(having)} | {without} | {same} of {len(run)} | {reached} of {len(run)} |")
+            unread = sum(row["reason"] == "unread" for row in run)
+            table.append(f"| {library} | `{place}` | {len(having)} | {without} | {sum(map(_is_same, run))} of {len(run)} | {unread} of {len(run)} |")
     return "\n".join(table) + "\n\n"
 
 
-def _exceptions(rows):
+def _by_family(rows):
+    """Per library and family (its file): in how many of its networks each place exists, and what was run."""
+    parts = ["## By family\n", "| family | networks | " + " | ".join(f"`{place}`" for place in PLACES) + " | same bits |", "|---|---|" + "---|" * (len(PLACES) + 1)]
+    families = {}
+    for row in rows:
+        families.setdefault((row["network"].partition(":")[0], row["family"]), []).append(row)
+    for (library, family), chosen in sorted(families.items(), key=lambda item: (item[0][0] == "timm", item[0])):
+        networks, run = {row["network"] for row in chosen}, [row for row in chosen if row["eval"]]
+        having = [len({row["network"] for row in chosen if row["place"] == place and row["sites"]}) for place in PLACES]
+        same = f"{sum(map(_is_same, run))} of {len(run)}" if run else "not run"
+        parts.append(f"| {library}: {family} | {len(networks)} | " + " | ".join(str(count or "") for count in having) + f" | {same} |")
+    return "\n".join(parts) + "\n\n"
+
+
+def _incomplete(rows):
     parts = ["## Every cell that is not complete\n"]
-    for reason in sorted({row["reason"] for row in rows if row["reason"]}):
+    for reason in sorted({row["reason"] for row in rows if row["reason"] and row["reason"] != "not-run"}):
         chosen = [row for row in rows if row["reason"] == reason]
         parts.append(f"### `{reason}`: {WORDS.get(reason, reason)} ({len(chosen)} cells)\n")
-        cells = Counter((row["network"], row["place"], row["detail"]) for row in chosen)
-        parts.append("| network | place | in words |\n|---|---|---|")
-        parts += [f"| {network} | `{place}` | {detail.replace('|', '/')} |" for network, place, detail in sorted(cells)]
+        parts.append("| networks | place | in words, of the first |\n|---|---|---|")
+        groups = {}
+        for row in chosen:
+            groups.setdefault((row["network"].partition(":")[0], row["family"], row["place"], _kind(row["detail"])), []).append(row)
+        for (_, _, place, _), alike in sorted(groups.items()):
+            names = list(dict.fromkeys(row["network"] for row in alike))
+            parts.append(f"| {_listed(names)} | `{place}` | {alike[0]['detail'].replace('|', '/')} |")
         parts.append("")
     return "\n".join(parts)
+
+
+def _kind(detail):
+    """What a detail says, without its numbers and the places there are."""
+    return re.sub(r"[\d.]+", "#", detail.partition(" Places that")[0])
+
+
+def _listed(names, most=12):
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import cells, coverage, page
+from benchmarks.sweep import rows
 
-ROWS = coverage.rows()
+ROWS = rows(coverage.TABLE)
 
 
 def test_the_page_is_current():

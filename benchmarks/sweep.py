@@ -1,0 +1,55 @@
+"""Measuring many networks into one table: in processes, with a bar, going on where a killed run stopped."""
+
+import csv
+import multiprocessing
+import warnings
+from functools import partial
+
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from surgeon.atomic import replacing
+
+# Networks a process measures before it is replaced, so that their memory comes back.
+A_PROCESS = 24
+
+
+def rows(path):
+    """A table as dicts; empty if there is none yet."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def sweep(names, measured, columns, path, jobs):
+    """Append `measured(name)`, a list of rows, to the table at `path`, for each name that is not in it yet."""
+    done = {row["network"] for row in rows(path)}
+    left = [name for name in names if name not in done]
+    print(f"{len(names)} networks, {len(names) - len(left)} of them done before.")
+    new = not path.exists()
+    pool = multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=A_PROCESS)
+    bars = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with path.open("a", newline="", encoding="utf-8") as file, pool, Progress(*bars) as bar:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        task = bar.add_task(path.stem, total=len(left))
+        for found in pool.imap_unordered(partial(_quietly, measured), left):
+            # All rows of a network at once: half a network would look like a whole one to the next run.
+            writer.writerows(found)
+            file.flush()
+            bar.advance(task)
+    write(path, columns, sorted(rows(path), key=lambda row: row["network"]))
+
+
+def write(path, columns, found):
+    """A table in place of the one at `path`; in order of the names, two runs of one commit differ in their times only."""
+    with replacing(path, force=True) as new, new.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(found)
+
+
+def _quietly(measured, name):
+    warnings.simplefilter("ignore")
+    return measured(name)
