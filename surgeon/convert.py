@@ -45,11 +45,13 @@ def convert(taken, decided, output, *, format=None, force=False, drop_optimizer=
     parameters = sum(weight.numel() for weight in taken.model.parameters())
     stock = taken.model.state_dict()
     _step(progress, "hashing and comparing", saved.size(stock))
+    # One thread for both runs: each thread keeps memory of its own for what a layer needs besides its weights.
     with ThreadPoolExecutor(1) as beside:
         # The base's weights do not change any more: they are hashed while the network runs.
-        hashed = beside.submit(digest.of_tensors, stock, progress=progress)
-        answer = _operate(taken.model, decided, taken.example)
-        made = recipe.of(taken.model, base=taken.base, order=taken.order, prefix=taken.prefix, known=hashed.result())
+        before = beside.submit(_answered, taken.model, taken.example)
+        hashed = digest.of_tensors(stock, progress=progress)
+        answer = _operate(taken.model, decided, taken.example, before)
+        made = recipe.of(taken.model, base=taken.base, order=taken.order, prefix=taken.prefix, known=hashed)
         # Writing waits for the disk: meanwhile the network runs once more. An exporter wants it for itself.
         moved = beside.submit(_moved, taken.model, decided, answer)
         if chosen in formats.EXPORTS:
@@ -66,16 +68,16 @@ def _step(progress, text, total):
         progress.step(text, total)
 
 
-def _operate(model, decided, example):
-    """Apply the plan; (inputs, the outputs before), or None where surgeon knows no input."""
+def _operate(model, decided, example, before):
+    """Apply the plan once the run `before` is over; what it gave, or None where surgeon knows no input."""
     try:
-        inputs, before = _answered(model, example)
+        answer = before.result()
     except BadInput:
         # Detectors take lists of images; there the backbone is compared, which is where the attention is.
         operation.apply(model, decided, check="output")
         return None
     operation.apply(model, decided, example_inputs=example and example[0])
-    return inputs, before
+    return answer
 
 
 def _moved(model, decided, answer):
