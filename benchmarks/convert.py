@@ -1,6 +1,6 @@
 """How long, and with how much memory, a checkpoint of gigabytes is converted; ratios to a copy through safetensors.
 
-    python benchmarks/convert.py [NETWORK] [FOLDER]
+    python benchmarks/convert.py [NETWORK] [FOLDER] [ROUNDS]
 
 timm:regnety_2560 has 1.28 billion weights, 5.1 GB. Each measurement is a process of its own; its peak is what
 the kernel counts (VmHWM), files that are mapped into memory included.
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
 
 COPY = """
 import safetensors.torch
@@ -59,17 +60,18 @@ def measure(script, *arguments):
     return float(seconds), int(peak) * 1024
 
 
-def main(name="timm:regnety_2560", folder=None):
+def main(name="timm:regnety_2560", folder=None, rounds=3):
     with tempfile.TemporaryDirectory(dir=folder) as room:
         source, target = Path(room) / "in.safetensors", Path(room) / "out.safetensors"
         subprocess.run([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import convert; convert.make({name!r}, {str(source)!r})"], check=True)
         size = source.stat().st_size
         rows = {}
-        for label, script in (("copy", COPY), ("convert", CONVERT)) * 3:
+        for label, script in (("copy", COPY), ("convert", CONVERT)) * int(rounds):
             rows.setdefault(label, []).append(measure(script, source, target, name))
+            print(f"{label:8} {rows[label][-1][0]:7.1f} s", flush=True)
             target.unlink()
-    print(f"{name}: {size / 1e9:.2f} GB, medians of three runs each")
-    medians = {label: [sorted(column)[1] for column in zip(*measured)] for label, measured in rows.items()}
+    print(f"{name}: {size / 1e9:.2f} GB, medians of {rounds} runs each")
+    medians = {label: [median(column) for column in zip(*measured)] for label, measured in rows.items()}
     for label, (seconds, peak) in medians.items():
         print(f"{label:8} {seconds:7.1f} s   peak {peak / 1e9:6.2f} GB = {peak / size:.2f} x the file")
     print(f"convert / copy: {medians['convert'][0] / medians['copy'][0]:.2f} in time")

@@ -185,7 +185,8 @@ def main():
     table = Table("network", "in", *OUTPUTS, box=None)
     for key in chosen:
         rows = {}
-        for way, _, outcome, told in cells(key):
+        for way, output, outcome, told in cells(key):
+            print(f"{key:12} {way:13} {output:15} {outcome:7} {' '.join(told.split())[:60]}", flush=True)
             rows.setdefault(way, []).append(told if outcome in (EQUAL, CLOSE) else outcome)
             counts[outcome] += 1
             if outcome not in (EQUAL, CLOSE):
