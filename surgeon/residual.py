@@ -1,4 +1,5 @@
 """Residual blocks: which of all the additions in a network joins a branch to its shortcut."""
+
 from surgeon.graph import NOTHING
 
 # Layers with a kernel on a shortcut that projects: one, or a depthwise and a pointwise convolution.
@@ -6,10 +7,19 @@ A_PROJECTION = 2
 
 
 def blocks(graph, maps, until=None):
-    """How many residual blocks run in `graph`; before the value `until`, if one is given."""
+    """How many residual blocks run in `graph`; before the value `until`, if one is given.
+
+    Two kernels make a block: with one alone, it may be a kernel in several parts (RepVGG), which stems have as well.
+    """
     nodes = (node for inner in graph.walk() for node in inner.nodes if node.op == "add")
     early = (node for node in nodes if until is None or node.outputs[0].order <= until.order)
-    return sum(is_residual(node, maps) for node in early)
+    return sum(is_residual(node, maps) and _kernels(node) > 1 for node in early)
+
+
+def _kernels(node):
+    """How many layers with a kernel the branch of an add has more than its shortcut."""
+    branch, shortcut = map(Ways.of(node.graph).cost, branch_and_shortcut(node))
+    return branch[0] - shortcut[0]
 
 
 def is_residual(node, maps, origins=()):

@@ -57,6 +57,24 @@ def test_a_module_that_halves_twice_is_looked_into():
     ]  # fmt: skip
 
 
+class Added(nn.Module):
+    """So many kernels and a shortcut; with one alone, it may be a kernel in two parts, one of them the identity."""
+
+    def __init__(self, kernels):
+        super().__init__()
+        self.convs = nn.Sequential(*(toy.conv(8, 8) for _ in range(kernels)))
+
+    def forward(self, x):
+        return self.convs(x) + x
+
+
+@pytest.mark.parametrize(("kernels", "where"), [(1, "stage"), (2, "stage.3")])
+def test_three_blocks_before_a_stride_are_a_stage(kernels, where):
+    stage = nn.Sequential(*(Added(kernels) for _ in range(3)), toy.conv(8, 8, 2), toy.conv(8, 8))
+    found = scene(plain(stem=toy.conv(3, 8, 2), stage=stage, pool=nn.AdaptiveAvgPool2d(1)), torch.zeros(2, 3, 32, 32))
+    assert found.steps[1].node.child.path == where
+
+
 LARGER = [nn.Upsample(scale_factor=2), nn.PixelShuffle(2), nn.ConvTranspose2d(16, 4, 2, 2), nn.Sequential(toy.conv(16, 4), nn.Upsample(scale_factor=2), toy.conv(4, 4))]
 
 
