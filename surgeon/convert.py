@@ -19,13 +19,14 @@ class Conversion:
     plan: what was put where.
     parameters: number of weights before.
     told: what there is to say about the file, such as the sizes that an exported program takes.
-    moved: how far the output on a small image moved: (largest absolute difference, the same relative to the largest output).
+    moved: how far the output on a small image moved: (largest absolute difference, the same relative to the largest output);
+        None where all weights are others than before.
     """
 
     taken: Intake
     plan: Plan
     parameters: int
-    moved: tuple[float, float]
+    moved: tuple[float, float] | None
     told: str | None = None
 
 
