@@ -164,7 +164,7 @@ def _cell(subject, network, count, place, attention):
         row["restored"] = "yes" if _objects(model) == subject.before else "NO"
     except surgeon.SurgeonError as error:
         surgeon.remove(model)
-        row |= {"reason": REASONS.get(type(error), type(error).__name__), "detail": _line(error)}
+        row |= {"reason": REASONS.get(type(error), "crash"), "detail": _line(error)}
     except Exception as error:  # a crash of ours is a result too
         surgeon.remove(model)
         row |= {"reason": "crash", "detail": f"{type(error).__name__}: {_line(error)}"}
