@@ -12,6 +12,7 @@ of benchmarks/agreement.yaml for what differs.
 
 import argparse
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -177,7 +178,12 @@ def _differences(found):
 
 def reason(family, verdict):
     """Why they differ, by agreement.yaml; empty if nobody has said."""
-    return YAML(typ="safe").load(REASONS).get(family, {}).get(verdict, "")
+    return _reasons().get(family, {}).get(verdict, "")
+
+
+@cache
+def _reasons():
+    return YAML(typ="safe").load(REASONS)
 
 
 if __name__ == "__main__":
