@@ -13,12 +13,12 @@ RULES = Path(__file__).parent / "detector_rules"
 IMAGE = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
-def test_structure_alone_takes_the_neck_and_the_head_for_the_backbone():
+def test_structure_alone_ends_the_backbone_where_maps_grow_and_takes_the_head_for_blocks():
     model = Detector()
-    paths = lambda where: [site.module for site in surgeon.plan(model, "se", where=where)]
-    assert paths("bottleneck") == ["model.2", "model.15", "model.18"]
-    assert paths("final") == ["model.21"]
-    assert paths("residual")[-3:] == ["model.22"] * 3
+    paths = lambda where, rules=None: [site.module for site in surgeon.plan(model, "se", where=where, rules=rules)]
+    assert paths("bottleneck") == ["model.2", "model.4", "model.6"] == paths("bottleneck", RULES)
+    assert paths("final") == ["model.9"] == paths("final", RULES)
+    assert paths("residual") == [*paths("residual", RULES), *["model.22"] * 3]
 
 
 def test_its_rules_say_what_is_meant():

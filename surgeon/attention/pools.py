@@ -6,13 +6,13 @@ graph, and `AdaptiveMaxPool2d` can't be exported with a dynamic size at all.
 
 import torch
 
-from surgeon.attention.precision import wide
+from surgeon.attention.precision import mean, wide
 from surgeon.attention.reductions import mean_and_max
 
 
 def average(x):
     """The mean over all positions."""
-    return x.mean(_spatial(x), dtype=wide(x.dtype))
+    return mean(x, _spatial(x))
 
 
 def maximum(x):

@@ -12,12 +12,20 @@ import torch.nn.functional as F
 from torch import nn
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+# Asked once: some releases of torch.compile can't trace the question.
+AUTOCAST = {kind for kind in ("cpu", "cuda", "mps", "xpu", "hpu", "mtia", "xla") if torch.amp.is_autocast_available(kind)}
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 def wide(dtype):
     """The dtype that scores of a map of `dtype` are computed in: float32, or float64 for float64."""
     return torch.promote_types(dtype, torch.float32)
+
+
+def mean(x, dims, keepdim=False):
+    """The mean over `dims`, in float32 or better. The dtype is named only where it is another: not every exporter knows that argument."""
+    dtype = wide(x.dtype)
+    return x.mean(dims, keepdim) if dtype == x.dtype else x.mean(dims, keepdim, dtype=dtype)
 
 
 def linear(layer, x):
@@ -88,7 +96,7 @@ class _HalfProduct(torch.autograd.Function):
 def _no_autocast(x):
     kind = x.device.type
     # Asked first, so that an exported graph has no trace of autocast where none is in force.
-    on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    on = kind in AUTOCAST and torch.is_autocast_enabled(kind)
     return torch.autocast(kind, enabled=False) if on else nullcontext()
 
 

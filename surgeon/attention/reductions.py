@@ -6,7 +6,7 @@ place of the maximum instead, and the gradient goes to the first of equals, as i
 
 import torch
 
-from surgeon.attention.precision import wide
+from surgeon.attention.precision import mean, wide
 
 
 def mean_and_max(x, dims):
@@ -22,8 +22,7 @@ def mean_and_max(x, dims):
 
 
 def _both(x, dims):
-    dtype = wide(x.dtype)
-    return x.mean(dims, keepdim=True, dtype=dtype), x.amax(dims, keepdim=True).to(dtype)
+    return mean(x, dims, keepdim=True), x.amax(dims, keepdim=True).to(wide(x.dtype))
 
 
 class _MeanAndMax(torch.autograd.Function):
