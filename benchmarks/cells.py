@@ -18,6 +18,7 @@ ATTENTION = ("cbam", "bam")
 COLUMNS = "network,family,parameters,place,attention,sites,eval,train,gradients,reached,restored,reason,detail,seconds".split(",")
 # Sides to try before a network's own, since what is compared are bits, not accuracy.
 SMALL = (64, 128)
+NOT_RUN = {"reason": "not-run", "detail": "looked at only"}
 # Why a cell has no sites, or is not complete.
 REASONS = {
     errors.NoSite: "no-such-place",
@@ -72,7 +73,8 @@ def measured(network, limit):
     except Exception as error:  # whatever a constructor raises, the row says it
         return [_row(network, 0, "", "", reason="no-build", detail=_line(error))]
     before = _Subject(model, runs=count <= limit)
-    found = [_cell(before, network, count, place, attention) for place in PLACES for attention in ATTENTION]
+    cells = _run if count <= limit else _looked_at
+    found = [_row(network, count, place, attention, **told) for place, attention, told in cells(before)]
     gc.collect()
     return found
 
@@ -152,30 +154,45 @@ def _tensors(result):
     return [leaf for leaf in tree_leaves(dict(result) if hasattr(result, "items") else result) if isinstance(leaf, torch.Tensor)]
 
 
-def _cell(subject, network, count, place, attention):
-    model, start = subject.model, time.perf_counter()
-    row = _row(network, count, place, attention)
+def _run(subject):
+    """(place, attention, what came of it) for each cell: put in, compared, taken out."""
+    for place in PLACES:
+        for attention in ATTENTION:
+            start = time.perf_counter()
+            told = _there_and_back(subject, attention, place, lambda gates: {"sites": len(gates)} | _compared(subject, gates))
+            yield place, attention, told | {"seconds": f"{time.perf_counter() - start:.2f}"}
+
+
+def _looked_at(subject):
+    """As `_run` for a network too large for that: each attention goes to all the places at once, and out again."""
+    found = surgeon.places(subject.model.eval())
+    there = [place for place in PLACES if found[place]]
+    told = {attention: _there_and_back(subject, attention, there, lambda gates: NOT_RUN) for attention in ATTENTION}
+    for place in PLACES:
+        absent = {} if found[place] else _there_and_back(subject, "cbam", place, lambda gates: NOT_RUN)
+        for attention in ATTENTION:
+            yield place, attention, absent or {"sites": found[place]} | told[attention]
+
+
+def _there_and_back(subject, attention, where, compared):
+    """Columns of a row: what `compared` finds with the attention in, and whether all is restored without it."""
     try:
-        surgeon.inject(model.eval(), attention, where=place)
-        gates = surgeon.attention_modules(model)
-        row["sites"] = len(gates)
-        row |= _compared(subject, gates)
-        surgeon.remove(model)
-        row["restored"] = "yes" if _objects(model) == subject.before else "NO"
+        surgeon.inject(subject.model.eval(), attention, where=where)
+        told = compared(surgeon.attention_modules(subject.model))
+        surgeon.remove(subject.model)
+        return told | {"restored": "yes" if _objects(subject.model) == subject.before else "NO"}
     except surgeon.SurgeonError as error:
-        surgeon.remove(model)
-        row |= {"reason": REASONS.get(type(error), "crash"), "detail": _line(error)}
+        surgeon.remove(subject.model)
+        return {"reason": REASONS.get(type(error), "crash"), "detail": _line(error)}
     except Exception as error:  # a crash of ours is a result too
-        surgeon.remove(model)
-        row |= {"reason": "crash", "detail": f"{type(error).__name__}: {_line(error)}"}
-    row["seconds"] = f"{time.perf_counter() - start:.2f}"
-    return row
+        surgeon.remove(subject.model)
+        return {"reason": "crash", "detail": f"{type(error).__name__}: {_line(error)}"}
 
 
 def _compared(subject, gates):
     """Bits in eval and train mode, gradients of the old weights, and whether each gate learns."""
     if subject.input is None:
-        return {"reason": "not-run", "detail": "looked at only"}
+        return {"reason": "no-input", "detail": "runs on none of the images that surgeon guesses"}
     evaluation = same_bits(subject.eval, evaluated(subject.model, subject.input))
     outputs, gradients = trained(subject.model, subject.input)
     old = [gradients.get(name) for name in subject.gradients]

@@ -6,8 +6,8 @@
     python -m benchmarks.coverage --page                 # docs/coverage.md from the results
 
 Results go to benchmarks/coverage.csv, all rows of a network at once; a run that was killed goes on
-where it stopped. Networks of more parameters than --limit are operated on (sites, owners, what comes
-back), but not run; a later call with a larger --limit runs those.
+where it stopped. Networks of more parameters than --limit are operated on, at all places at once, but
+not run; a later call with a larger --limit runs those.
 """
 
 import argparse

@@ -5,7 +5,8 @@ import re
 HEAD = """# Coverage
 
 Made by `python -m benchmarks.coverage --page` from `benchmarks/coverage.csv`. Every network was built with random
-weights; at each place CBAM and BAM were put in and taken out again. *Same* means bit for bit: the output in eval mode, the
+weights; at each place CBAM and BAM were put in and taken out again. Those too large to be run here were operated on in the same way, at all places at
+once, on weights that nobody filled in. *Same* means bit for bit: the output in eval mode, the
 output and all gradients of the old weights in train mode from the same seed. Images are as small as the
 network takes with every map larger than one pixel: such a map has no memory format of its own, and the gradients of convolutions behind it may be
 rounded in another way.
@@ -16,7 +17,7 @@ WORDS = {
     "no-such-place": "the network has no such place",
     "unread": "the network's output does not depend on the map at some of the sites, since only a class token is read behind it; surgeon's plan says so",
     "zero-gradient": "some gate gets a gradient of exactly zero",
-    "not-run": "looked at on hollow weights (sites, owners, prices, what comes back), not run here",
+    "not-run": "too large to be run here: on weights that nobody filled in, each attention was put in at all places at once, and taken out again",
     "untraceable": "a forward that can't be rewritten",
     "no-input": "the network does not run on a guessed image",
     "no-build": "the library can't build it offline",
