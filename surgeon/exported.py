@@ -101,8 +101,8 @@ def _quiet():
     """torch's exporters warn about their own inner workings; a user of surgeon can do nothing about it."""
     logs = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch._export")]
     levels = [log.level for log in logs]
-    # A failed export prints its whole graph.
-    with warnings.catch_warnings(), redirect_stderr(StringIO()):
+    # A failed export prints its whole graph, and some releases of torch each step.
+    with warnings.catch_warnings(), redirect_stderr(StringIO()), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
         try:
             for log in logs:

@@ -44,7 +44,7 @@ def archive(path):
     # torch's own reader, lest it find another record than the one that was looked at.
     reader = PT2ArchiveReader(str(path))
     names = reader.get_file_names()
-    _records(path, reader, names)
+    _records(path, names)
     for table in TABLES:
         _table(path, json.loads(reader.read_string(table)))
     _samples(path, reader)
@@ -60,14 +60,14 @@ def _format(path):
         # What torch reads as a program of torch 2.7 if its newer reader fails; by another zip reader at that.
         if "version" in file.namelist():
             _refuse(path, "a program of an old format")
+        if sum(record.file_size for record in file.infolist()) > path.stat().st_size:
+            raise BadFile(f"{path} is no whole program of torch.export: it claims to hold more than its size.")
 
 
-def _records(path, reader, names):
+def _records(path, names):
     strange = next((name for name in names if name not in (MODEL, SAMPLES, *TABLES) and not RECORDS.fullmatch(name)), None)
     if strange is not None:
         _refuse(path, f"{_shown(strange)}, which is no part of a plain program")
-    if sum(map(reader.archive_file.get_record_size, names)) > path.stat().st_size:
-        raise BadFile(f"{path} is no whole program of torch.export: it claims to hold more than its size.")
 
 
 def _table(path, table):

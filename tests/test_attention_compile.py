@@ -42,6 +42,7 @@ def test_one_graph_for_all_sizes(name):
         assert not torch.allclose(y, x)
 
 
+@pytest.mark.skipif(torch.__version__ < "2.12", reason="torch 2.11 compiles the backward pass of an autograd.Function for each size anew")
 @pytest.mark.parametrize("name", FORMS if ALL else ["cbam"])
 @torch._dynamo.config.patch(error_on_recompile=True)
 def test_trained_in_one_graph_for_all_sizes(name):
