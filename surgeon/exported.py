@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 
 import torch
