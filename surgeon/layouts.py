@@ -44,7 +44,7 @@ class Layout:
         if self.name == "NGLC":
             return x.flatten(0, 1).transpose(1, 2).unflatten(2, self._grid(x.shape[2]))
         if self.name == "NCGL":
-            return x.transpose(1, 2).flatten(0, 1).unflatten(2, self._grid(x.shape[3]))
+            return _kept(x).transpose(1, 2).flatten(0, 1).unflatten(2, self._grid(x.shape[3]))
         if self.name == "NLC":
             tokens = x[:, self.prefix :]
             return tokens.transpose(1, 2).unflatten(2, self._grid(tokens.shape[1]))
@@ -81,3 +81,27 @@ class Layout:
                 " give the network an image of the same proportions, or plan with example_inputs of this size."
             )
         return grid
+
+
+def _kept(x):
+    """`x`, which is copied next; its gradient comes back in its own order of memory, in which the layers before it sum."""
+    learns = x.requires_grad and torch.is_grad_enabled() and x.is_contiguous()
+    return _Contiguous.apply(x) if learns and not torch.compiler.is_compiling() else x
+
+
+class _Contiguous(torch.autograd.Function):
+    """`x` itself, with a contiguous gradient."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        return x.view_as(x)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad.contiguous()

@@ -41,6 +41,7 @@ FAMILIES = {
     "maxvit": (lambda: timm.create_model("test_maxvit"), 160),
     "mambaout": (lambda: timm.create_model("test_mambaout"), 160),
     "mixer": (lambda: timm.create_model("mixer_s32_224", img_size=64), 64),
+    "rows of pixels": (lambda: timm.create_model("mobilevitv2_050"), 128),
     "segmentation": (lambda: segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=4), 64),
     "video": (lambda: video.r3d_18(num_classes=4), (8, 32, 32)),
 }
