@@ -29,7 +29,7 @@ def main():
         PAGE.write_text(page.written(rows(args.output)), encoding="utf-8")
         return
     names = args.names or cells.names(everything=args.all)
-    _forget(args.output, args.limit * 1e6)
+    _forget(args.output, names, args.limit * 1e6)
     sweep(names, partial(cells.measured, limit=args.limit * 1e6), cells.COLUMNS, args.output, args.jobs)
 
 
@@ -44,10 +44,10 @@ def _arguments():
     return parser.parse_args()
 
 
-def _forget(path, limit):
-    """Drop the rows of networks that a smaller limit kept from being run."""
+def _forget(path, names, limit):
+    """Drop the rows of those of `names` that a smaller limit kept from being run."""
     found = rows(path)
-    again = {row["network"] for row in found if row["reason"] == "not-run" and int(row["parameters"]) <= limit}
+    again = {row["network"] for row in found if row["reason"] == "not-run" and int(row["parameters"]) <= limit} & set(names)
     if again:
         write(path, cells.COLUMNS, [row for row in found if row["network"] not in again])
 

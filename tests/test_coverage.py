@@ -24,10 +24,13 @@ def test_every_network_is_a_row_or_its_reason_is():
     assert ROWS and {row["reason"] for row in ROWS} <= {"", *page.WORDS}
 
 
-@pytest.mark.parametrize("network", ["torchvision:resnet18", "timm:test_efficientnet", "timm:test_vit"])
+SMALL = ["torchvision:squeezenet1_1", "timm:test_resnet", "timm:test_efficientnet", "timm:test_vit", "timm:test_convnext", "timm:test_mambaout", "timm:test_byobnet", "timm:test_maxvit"]
+
+
+@pytest.mark.filterwarnings("ignore::surgeon.errors.Unread")  # a class token alone is read behind some of the sites
+@pytest.mark.parametrize("network", SMALL)
 def test_a_network_measured_again_gives_its_rows(network):
     """The command itself, on networks that are small enough for every run of the tests."""
-    found = cells.measured(network, limit=20e6)
-    assert [row["place"] for row in found] == [place for place in cells.PLACES for _ in cells.ATTENTION]
-    for row in found:
-        assert (row["eval"], row["train"], row["gradients"], row["restored"]) == ("same",) * 3 + ("yes",) or row["reason"] == "no-such-place", row
+    told = [column for column in cells.COLUMNS if column != "seconds"]
+    found = [[str(row[column]) for column in told] for row in cells.measured(network, limit=20e6)]
+    assert found == [[row[column] for column in told] for row in ROWS if row["network"] == network]
