@@ -16,7 +16,7 @@ rounded in another way.
 WORDS = {
     "no-such-place": "the network has no such place",
     "unread": "the network's output does not depend on the map at some of the sites, since only a class token is read behind it; surgeon's plan says so",
-    "zero-gradient": "some gate gets a gradient of exactly zero",
+    "zero-gradient": "some gate gets a gradient of exactly zero, on weights with the zeros that constructors leave in them",
     "not-run": "too large to be run here: on weights that nobody filled in, each attention was put in at all places at once, and taken out again",
     "untraceable": "a forward that can't be rewritten",
     "no-input": "the network does not run on a guessed image",

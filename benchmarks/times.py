@@ -85,6 +85,7 @@ def written(found):
         f"Made by `python -m benchmarks.times` on one core, on {len(found)} networks of both libraries below a billion parameters. A plan decides where",
         "CBAM goes (at the residual branches, or at the ends of stages, or at the last map) and what it costs; a cut is torchvision's",
         "`create_feature_extractor` on the same network in the same process, which traces the whole network and decides nothing.",
+        "The committed table was measured beside other work on the machine: compare the columns, not the clock.",
         "",
         f"- a plan takes {statistics.median(plans):.0f} ms as the median, {max(plans):.0f} ms at most",
         f"- beside a cut: {statistics.median(ratios):.2f} times its time as the median over the {len(ratios)} networks that torch.fx can trace as a whole "
