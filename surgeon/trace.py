@@ -134,6 +134,8 @@ _ACTIVATIONS = {getattr(nn.functional, name) for name in ("relu", "relu6", "gelu
 
 def _shape_of(function, args, kwargs):
     """What an operator returns, by the shortest way."""
+    if function is torch.lstm and len(args) == 9 and args[0].is_meta:
+        return _lstm(*args)
     if function in _NORMS and args and args[0].is_meta:
         return torch.empty_like(args[0])
     if function in _ACTIVATIONS and args and args[0].is_meta:
@@ -142,6 +144,13 @@ def _shape_of(function, args, kwargs):
         torch.autograd.graph.increment_version(args[0])
         return args[0]
     return function(*args, **kwargs)
+
+
+def _lstm(x, states, weights, bias, layers, dropout, training, bidirectional, batch_first):
+    """The shapes that torch.lstm returns; on meta it would compute them step by step along the sequence."""
+    state, cell = states
+    sequence = x.new_empty(*x.shape[:-1], state.shape[-1] * (2 if bidirectional else 1))
+    return sequence, torch.empty_like(state), torch.empty_like(cell)
 
 
 def plain_name(function):

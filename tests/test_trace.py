@@ -147,3 +147,20 @@ def test_in_mode_gives_each_flag_back():
         assert model.block.bn.training
         raise KeyError
     assert [module.training for module in model.modules()] == flags and not model.block.bn.training
+
+
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"num_layers": 2, "batch_first": True}], ids=str)
+def test_an_lstm_has_the_shapes_of_a_real_run(options):
+    class Sequence(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(8, 5, **options)
+
+        def forward(self, x):
+            output, states = self.lstm(x)
+            return output, *states
+
+    model, x = Sequence(), torch.randn(4, 6, 8)
+    graph, error = observe(model.to("meta"), (x.to("meta"),))
+    assert error is None
+    assert [value.shape for value in graph.outputs] == [tuple(leaf.shape) for leaf in model.to_empty(device="cpu")(x)]

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-# Asked once: some releases of torch.compile can't trace the question.
+# Asked once: some releases of torch.compile can't trace the question. Of other devices it is asked each time.
 AUTOCAST = {kind for kind in ("cpu", "cuda", "mps", "xpu", "hpu", "mtia", "xla") if torch.amp.is_autocast_available(kind)}
 CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
@@ -96,7 +96,7 @@ class _HalfProduct(torch.autograd.Function):
 def _no_autocast(x):
     kind = x.device.type
     # Asked first, so that an exported graph has no trace of autocast where none is in force.
-    on = kind in AUTOCAST and torch.is_autocast_enabled(kind)
+    on = (kind in AUTOCAST or torch.amp.is_autocast_available(kind)) and torch.is_autocast_enabled(kind)
     return torch.autocast(kind, enabled=False) if on else nullcontext()
 
 
