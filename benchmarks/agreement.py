@@ -10,7 +10,6 @@ size; and a row that counts its shortcuts by class, from benchmarks/shortcuts.ya
 of benchmarks/agreement.yaml for what differs.
 """
 
-import argparse
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -19,7 +18,7 @@ import torch
 from ruamel.yaml import YAML
 
 from benchmarks import cells, shortcuts
-from benchmarks.sweep import rows, sweep
+from benchmarks.sweep import arguments, rows, sweep
 from surgeon import decide, match, owner, rulebook, sources
 from surgeon.errors import SurgeonError
 from surgeon.observation import looking_at
@@ -32,19 +31,10 @@ COLUMNS = "network,family,what,told,found,verdict".split(",")
 
 
 def main():
-    args = _arguments()
+    args = arguments(__doc__, TABLE, PAGE).parse_args()
     if not args.page:
         sweep(args.names or cells.names(everything=True), measured, COLUMNS, args.output, args.jobs)
     PAGE.write_text(written(rows(args.output)), encoding="utf-8")
-
-
-def _arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--names", nargs="+", help="only these, as library:name")
-    parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
-    parser.add_argument("--output", type=Path, default=TABLE, help="the table (default benchmarks/agreement.csv)")
-    parser.add_argument("--page", action="store_true", help="write docs/agreement.md from the table, look at nothing")
-    return parser.parse_args()
 
 
 def measured(network):

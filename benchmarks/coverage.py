@@ -10,12 +10,11 @@ where it stopped. Networks of more parameters than --limit are operated on, at a
 not run; a later call with a larger --limit runs those.
 """
 
-import argparse
 from functools import partial
 from pathlib import Path
 
 from benchmarks import cells
-from benchmarks.sweep import rows, sweep, write
+from benchmarks.sweep import arguments, rows, sweep, write
 
 TABLE = Path(__file__).with_name("coverage.csv")
 PAGE = Path(__file__).parents[1] / "docs" / "coverage.md"
@@ -34,13 +33,9 @@ def main():
 
 
 def _arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, TABLE, PAGE)
     parser.add_argument("--all", action="store_true", help="every name of both libraries")
-    parser.add_argument("--names", nargs="+", help="only these, as library:name")
-    parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--limit", type=float, default=150, help="million parameters up to which networks are run (default 150)")
-    parser.add_argument("--output", type=Path, default=TABLE, help="the table (default benchmarks/coverage.csv)")
-    parser.add_argument("--page", action="store_true", help="write docs/coverage.md from the table, measure nothing")
     return parser.parse_args()
 
 

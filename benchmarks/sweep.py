@@ -1,9 +1,11 @@
 """Measuring many networks into one table: in processes, with a bar, going on where a killed run stopped."""
 
+import argparse
 import csv
 import multiprocessing
 import warnings
 from functools import partial
+from pathlib import Path
 
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -11,6 +13,16 @@ from surgeon.atomic import replacing
 
 # Networks a process measures before it is replaced, so that their memory comes back.
 A_PROCESS = 24
+
+
+def arguments(doc, table, page, *, jobs=2):
+    """A parser with what every table asks; `page` is the file that is made from `table`."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--names", nargs="+", help="only these, as library:name")
+    parser.add_argument("--jobs", type=int, default=jobs, help=f"processes (default {jobs})")
+    parser.add_argument("--output", type=Path, default=table, help=f"the table (default benchmarks/{table.name})")
+    parser.add_argument("--page", action="store_true", help=f"write docs/{page.name} from the table, measure nothing")
+    return parser
 
 
 def rows(path):

@@ -9,7 +9,6 @@ A plan is that of CBAM at the first place that the network has of residual, bott
 prices included; the cut is made where the plan's last site is. Networks below a billion parameters.
 """
 
-import argparse
 import statistics
 import time
 from pathlib import Path
@@ -19,7 +18,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 import surgeon
 from benchmarks import cells
-from benchmarks.sweep import rows, sweep
+from benchmarks.sweep import arguments, rows, sweep
 from surgeon import sources
 
 TABLE = Path(__file__).with_name("times.csv")
@@ -37,12 +36,9 @@ def main():
 
 
 def _arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    # One process: several would disturb each other.
+    parser = arguments(__doc__, TABLE, PAGE, jobs=1)
     parser.add_argument("--every", type=int, default=4, help="one network of so many (default 4)")
-    parser.add_argument("--names", nargs="+", help="only these, as library:name")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default 1: they disturb each other)")
-    parser.add_argument("--output", type=Path, default=TABLE, help="the table (default benchmarks/times.csv)")
-    parser.add_argument("--page", action="store_true", help="write docs/times.md from the table, measure nothing")
     return parser.parse_args()
 
 

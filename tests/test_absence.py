@@ -2,7 +2,6 @@
 
 import pytest
 import toy
-from torch import nn
 
 import surgeon
 from surgeon import sources
@@ -23,15 +22,6 @@ def test_why_there_is_no_such_place(name, place):
     assert f": {ABSENT[name, place]}. Places that do exist here: " in str(refusal.value)
 
 
-class Twins(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.one, self.two = toy.conv(8, 8), toy.conv(8, 8)
-
-    def forward(self, x):
-        return self.one(x) + self.two(x)
-
-
 def test_sums_that_are_no_shortcuts_are_counted():
     with pytest.raises(NoSite, match=r": it has 1 sum, none of a branch and its shortcut \(1 of 1: as much is learned on the one way as on the other\)\. "):
-        surgeon.plan(toy.Net(Twins()), "cbam")
+        surgeon.plan(toy.Net(toy.Twins()), "cbam")

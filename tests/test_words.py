@@ -15,17 +15,6 @@ def residuals(block, path="block"):
     return [is_residual(node, found.maps) for node in adds(found, path)]
 
 
-class Twins(nn.Module):
-    """Two branches of equal weight: nothing in it is a shortcut."""
-
-    def __init__(self):
-        super().__init__()
-        self.one, self.two = toy.conv(8, 8), toy.conv(8, 8)
-
-    def forward(self, x):
-        return self.one(x) + self.two(x)
-
-
 class Bias(nn.Module):
     """A number is added, not a map."""
 
@@ -101,7 +90,7 @@ class Untold(nn.Module):
 BLOCKS = {
     toy.Residual: [True], toy.InPlace: [True], toy.Projected: [True], toy.TwoAdds: [True, True], toy.ChannelsLast: [True],
     Ghost: [True], Pooled: [True], Mixer: [True], Untold: [True],
-    Twins: [False], Bias: [False, False], Gated: [False],
+    toy.Twins: [False], Bias: [False, False], Gated: [False],
 }  # fmt: skip
 
 
