@@ -101,17 +101,22 @@ _ALL_CHILDREN = {"children", "named_children", "_modules", "modules", "named_mod
 
 def runs_any_child(module):
     """True if the forward of `module`, or a method that it calls, runs whatever children there are."""
-    cls, seen, todo = type(module), set(), ["forward"]
+    return bool(_ALL_CHILDREN & names_read(type(module), theirs=False))
+
+
+@cache
+def names_read(cls, theirs=True):
+    """Names of attributes and functions in the forward of `cls` and in the methods that it calls; without `theirs`, torch's own left out."""
+    names, seen, todo = set(), set(), ["forward"]
     while todo:
         name = todo.pop()
         function = inspect.getattr_static(cls, name, None)
-        if name in seen or not inspect.isfunction(function) or (function.__module__ or "").startswith("torch.nn.modules."):
+        if name in seen or not inspect.isfunction(function) or not theirs and (function.__module__ or "").startswith("torch.nn.modules."):
             continue
         seen.add(name)
+        names.update(function.__code__.co_names)
         todo += function.__code__.co_names
-        if _ALL_CHILDREN.intersection(function.__code__.co_names):
-            return True
-    return False
+    return frozenset(names)
 
 
 @cache

@@ -4,11 +4,12 @@ Shapes are a fingerprint: a network is taken for `torchvision:resnet50` with ten
 its keys and shapes are that network's, each one.
 """
 
-from inspect import signature
+from dataclasses import replace
 
 from surgeon import sources, sources_traits
 from surgeon.attention import attention_modules
 from surgeon.errors import BadFile, BadModel, BadOption
+from surgeon.settings import changed
 from surgeon.ties import shapes_of
 
 
@@ -39,16 +40,23 @@ def fit(base, shapes):
     Raises:
         BadFile: no choice of these fits; names the first difference.
     """
+    return _fitted(base, shapes)[0]
+
+
+def _fitted(base, shapes):
+    """(the Base of `fit`, its network with weights unfilled)."""
     missed = None
     for arguments in _variants(base, shapes):
-        own = shapes_of(sources.build(base, arguments=arguments, empty=True))
+        model = sources.build(base, arguments=arguments, empty=True)
+        own = shapes_of(model)
         classes = _classes(base, own, shapes)
         if classes is not None:
             arguments = arguments | {"num_classes": classes}
-            own = shapes_of(sources.build(base, arguments=arguments, empty=True))
+            model = sources.build(base, arguments=arguments, empty=True)
+            own = shapes_of(model)
         difference = first_difference(own, shapes)
         if difference is None:
-            return sources.Base(base.library, base.name, base.arguments | arguments)
+            return replace(base, arguments=base.arguments | arguments), model
         missed = missed or (len(own), difference)
     raise BadFile(f"{base} has {missed[0]} tensors, these are {len(shapes)}: first difference: {missed[1]}.")
 
@@ -79,19 +87,24 @@ def _classes(base, own, shapes):
     return int(count)
 
 
-def infer(model):
-    """The Base of a network that somebody built: what it remembers, what timm wrote on it, or what its shapes say.
+def infer(model, base=None):
+    """The Base of a network that somebody built: by its name, or what it remembers, what timm wrote on it, what its shapes say.
+
+    Args:
+        base: `torchvision:NAME` or `timm:NAME`; None where the network can be recognised.
 
     Raises:
-        BadModel: no library network fits.
+        BadModel: no library network fits, or one that was changed in ways that a file can't hold. BadFile: it is not that of `base`.
     """
     shapes = stock_shapes(model)
-    for base in _guesses(model):
+    if base is not None:
+        return _with_settings(*_fitted(sources.parse(base), shapes), model)
+    for guess in _guesses(model):
         try:
-            found = fit(base, shapes)
+            found, stock = _fitted(guess, shapes)
         except (BadFile, BadOption):
             continue
-        return found if found.library == "timm" else _with_switches(found, model)
+        return _with_settings(found, stock, model)
     raise BadModel(f"{type(model).__name__} with {len(shapes)} tensors is no network of torchvision's or timm's as they build it. "
                    "Name it: base='torchvision:NAME' or 'timm:NAME'.")
 
@@ -99,21 +112,17 @@ def infer(model):
 def _guesses(model):
     known = sources.remembered(model)
     if known is not None:
-        yield known
+        # Its settings are read anew: they may have changed since.
+        yield replace(known, settings={})
     written = sources_traits.written_on(model)
     if written is not None:
         yield written
     yield from sources_traits.same_class(model)
 
 
-def _with_switches(base, model):
-    """What leaves no trace in the weights, only on the model: an input transform, the epsilon of frozen norms."""
-    found = dict(base.arguments)
-    if "transform_input" in signature(type(model).__init__).parameters and getattr(model, "transform_input", False):
-        found["transform_input"] = True
-    if sources.FROZEN in found:
-        found[sources.FROZEN] = sources.frozen_eps(model)
-    return sources.Base(base.library, base.name, found)
+def _with_settings(base, stock, model):
+    """`base` with what leaves no trace in the weights, read off `model` beside `stock`, its library's own."""
+    return replace(base, settings=changed(model, stock))
 
 
 def stock_shapes(model):

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import torch
 
-from surgeon import digest, identify, prefix, program, saved, sources, ties
+from surgeon import check, digest, identify, prefix, program, saved, sources, ties
 from surgeon.checkpoint import Checkpoint, first_line, read
 from surgeon.errors import BadFile, BadOption
 from surgeon.exported import read_program
 from surgeon.recipe import Recipe
 from surgeon.recognise import candidates, completed, recognise
 from surgeon.sources_folder import read_folder
+
+# Of the largest output: as far as a program's may lie from those of the network that it was made of.
+PROGRAM = 1e-4
 
 
 @dataclass
@@ -81,6 +84,22 @@ def _program(found):
     return Intake(_network(found), base, f"the program in {found.path}", notes=[note], example=found.program.example_inputs)
 
 
+def _same_function(found, model, base):
+    """A program may have the keys of a network and compute something else: another epsilon, another activation.
+
+    Raises:
+        BadOption: what it says to its own example is not what the network says.
+    """
+    example = found.program.example_inputs
+    if example is None:
+        return
+    said, expected = check.outputs(_network(found), *example), check.outputs(model, *example)
+    far, size = check.farthest(expected, said), max(float(part.abs().max()) for part in expected)
+    if not far <= PROGRAM * size:
+        raise BadOption(f"{found.path} has the weights of {base}, and computes something else: outputs of up to {size:.3g} differ by {far:.3g}. "
+                        "Leave --arch out to put attention into the program itself.")
+
+
 def _network(found):
     try:
         return program.network(found.program)
@@ -144,7 +163,7 @@ def _given(num_classes, arguments):
 
 
 def _whole(model, path, arch):
-    base = identify.fit(sources.parse(arch), identify.stock_shapes(model)) if arch else identify.infer(model)
+    base = identify.infer(model, arch)
     return Intake(sources.remember(model, base), base, f"{base}, unpickled from {path}")
 
 
@@ -173,6 +192,8 @@ def _stock(found, arch, given, copy, named):
     model = sources.build(base, empty=True)
     order = tuple(tensors) if list(tensors) != list(ties.shapes_of(model)) else ()
     ties.load(model, completed(model, tensors), copy=copy)
+    if found.program is not None:
+        _same_function(found, model, base)
     # Under translated keys the file's own shape has no place for the attention.
     shape = found if all(front + key in found.tensors for key in tensors) else None
     return Intake(model, base, f"{base}, weights from {found.path}", shape, front, order, None, notes)

@@ -8,6 +8,7 @@ from surgeon.attention import attention_modules, disabled
 from surgeon.errors import BadFile, BadInput, CheckFailed
 from surgeon.recognise import completed
 from surgeon.samples import small
+from surgeon.settings import settle
 
 
 @dataclass(frozen=True)
@@ -66,4 +67,4 @@ def _base(made, base, allow_pickle):
                         arguments=made.base.arguments, allow_pickle=allow_pickle)
     if attention_modules(taken.model):
         raise BadFile(f"{base} has attention itself: give the plain checkpoint.")
-    return taken.model
+    return settle(taken.model, made.base.settings)

@@ -18,7 +18,7 @@ from surgeon.ties import shapes_of
 from surgeon.version import VERSION
 
 # Raised when an old surgeon would misread the file, never for an addition that it can pass over.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,8 @@ def of(model, *, base=None, order=(), prefix="", known=None):
 
 
 def _named(model, base):
-    if base is None:
-        return identify.infer(model)
-    if isinstance(base, sources.Base):
-        # Known since the network was taken in: built by this name, or a program without any.
-        return base
-    return identify.fit(sources.parse(base), identify.stock_shapes(model))
+    # Known since the network was taken in: built by this name, or a program without any.
+    return base if isinstance(base, sources.Base) else identify.infer(model, base)
 
 
 def versions():
@@ -169,7 +165,7 @@ def to_text(recipe):
     """The recipe as JSON text of one line; `from_text` reads it back."""
     return json.dumps({
         "format": FORMAT,
-        "base": {"library": recipe.base.library, "name": recipe.base.name, "arguments": recipe.base.arguments, "sha256": recipe.sha256},
+        "base": {"library": recipe.base.library, "name": recipe.base.name, "arguments": recipe.base.arguments, "settings": recipe.base.settings, "sha256": recipe.sha256},
         "operations": [plan.to_dict() for plan in recipe.operations],
         "attention": list(recipe.attention),
         "versions": recipe.versions,
@@ -193,12 +189,18 @@ def from_text(text, what):
         number = data["format"]
         if isinstance(number, int) and number > FORMAT:
             raise BadFile(f"{what} has recipe format {number}; this surgeon ({VERSION}) reads up to {FORMAT}. Upgrade: pip install -U attention-surgeon")
-        base = sources.Base(data["base"]["library"], data["base"]["name"], dict(data["base"]["arguments"]))
+        base = sources.Base(data["base"]["library"], data["base"]["name"], dict(data["base"]["arguments"]), _settings(data["base"], number))
         tensors = _texts(data["tensors"])
         return Recipe(base, tuple(map(Plan.from_dict, data["operations"])), tensors, tuple(data["attention"]),
                       tuple(key for key in data["order"] if tensors[key]), str(data["prefix"]), _texts(data["versions"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadFile(f"{what} holds no recipe that can be read: {type(error).__name__}: {error}.") from None
+
+
+def _settings(base, number):
+    """Path -> settings; format 1 had none."""
+    found = base["settings"] if number > 1 else {}
+    return {str(path): dict(values) for path, values in found.items()}
 
 
 def _texts(table):

@@ -5,7 +5,7 @@ habits known: how a builder is told to load no weights, how many classes it make
 """
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 
@@ -15,6 +15,7 @@ from torch import nn
 
 from surgeon.errors import BadOption, UnknownName, suggest
 from surgeon.hollow import hollow
+from surgeon.settings import settle
 
 LIBRARIES = ("timm", "torchvision")
 # An argument of surgeon's own: the epsilon of a detector's frozen norms.
@@ -25,11 +26,15 @@ NAMEABLE = ("torch.nn.", "torchvision.ops.", "timm.layers.")
 
 @dataclass(frozen=True)
 class Base:
-    """A network as its library builds it: `torchvision:resnet50` and the constructor's arguments (JSON values)."""
+    """A network as its library builds it: `torchvision:resnet50`, the constructor's arguments, and what was set otherwise since.
+
+    arguments: JSON values. settings: path of a module -> {name: number, text, or list of these}.
+    """
 
     library: str
     name: str
     arguments: dict = field(default_factory=dict)
+    settings: dict = field(default_factory=dict)
 
     def __str__(self):
         return f"{self.library}:{self.name}"
@@ -51,7 +56,7 @@ def parse(text, **arguments):
         UnknownName: no such library or network; says the nearest ones.
 
     >>> parse("torchvision:resnet50", num_classes=10)
-    Base(library='torchvision', name='resnet50', arguments={'num_classes': 10})
+    Base(library='torchvision', name='resnet50', arguments={'num_classes': 10}, settings={})
     """
     library, colon, name = text.partition(":")
     if not colon or library not in LIBRARIES:
@@ -88,7 +93,8 @@ def build(base, *, pretrained=False, num_classes=None, arguments=None, empty=Fal
     with warnings.catch_warnings(), hollow(empty):
         warnings.simplefilter("ignore")
         model = _call(base, wanted, pretrained)
-    return remember(model.eval(), Base(base.library, base.name, _settled(base, model, wanted, pretrained)))
+    settle(model, base.settings)
+    return remember(model.eval(), replace(base, arguments=_settled(base, model, wanted, pretrained)))
 
 
 def _call(base, arguments, pretrained):

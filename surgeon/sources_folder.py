@@ -57,10 +57,11 @@ def write_stock_config(base, path):
     """timm's own config.json for a base of timm's.
 
     Raises:
-        BadOption: the base is not timm's.
+        BadOption: the base is not timm's, or was changed in ways that timm has no arguments for.
     """
-    if base.library != "timm":
-        raise BadOption(f"a model folder is timm's format, and {base} is not timm's. Write a .pth or a .safetensors.")
+    if base.library != "timm" or base.settings:
+        why = "has settings of its own" if base.library == "timm" else "is not timm's"
+        raise BadOption(f"a model folder is timm's format, and {base} {why}. Write a .pth or a .safetensors.")
     save_config_for_hf(sources.build(base, empty=True), str(path))
 
 

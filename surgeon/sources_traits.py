@@ -1,5 +1,8 @@
 """What the libraries let one know of a network or a name without building it: which call might have made it, how many classes."""
 
+from dataclasses import replace
+from inspect import signature
+
 import timm
 import torchvision
 
@@ -49,9 +52,15 @@ def same_class(model):
         if module.startswith("timm.models."):
             return [Base("timm", name) for name in timm.list_models(module=module.rpartition(".")[2])]
         if module.startswith("torchvision.models."):
-            return [Base("torchvision", name) for name in _near(module)]
+            guesses = [Base("torchvision", name) for name in _near(module)]
+            return guesses + [replace(base, arguments=noted) for base in guesses if (noted := _noted(model))]
     raise BadModel(f"{type(model).__name__} is neither torchvision's nor timm's, so a file can't say how to build it. "
                    "Save its state_dict() yourself, and surgeon.plan(...).to_dict() beside it.")
+
+
+def _noted(model):
+    """Arguments that torchvision keeps on the network under their own names, and that decide its shapes."""
+    return {name: vars(model)[name] for name in ("image_size",) if name in signature(type(model).__init__).parameters and name in vars(model)}
 
 
 def _near(module):

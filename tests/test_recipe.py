@@ -84,7 +84,8 @@ def test_a_recipe_says_what_it_was_made_from(model):
 names = st.text(min_size=1, max_size=8)
 sites = st.builds(Site, module=names, after=names, place=names, channels=st.integers(1, 4096), size=st.tuples(st.integers(1, 999), st.integers(1, 999)))
 plans = st.builds(Plan, attention=names, sites=st.lists(sites, max_size=3).map(tuple), options=st.dictionaries(names, st.integers() | st.booleans() | names))
-recipes = st.builds(recipe.Recipe, base=st.builds(sources.Base, library=names, name=names, arguments=st.dictionaries(names, st.integers() | names)),
+recipes = st.builds(recipe.Recipe, base=st.builds(sources.Base, library=names, name=names, arguments=st.dictionaries(names, st.integers() | names),
+                                                          settings=st.dictionaries(names, st.dictionaries(names, st.floats(allow_nan=False) | st.lists(st.integers()), max_size=2), max_size=2)),
                     operations=st.lists(plans, max_size=2).map(tuple), tensors=st.dictionaries(names, names, max_size=4),
                     attention=st.lists(names, max_size=2).map(tuple), prefix=names,
                     versions=st.dictionaries(names, names, max_size=2))
@@ -97,7 +98,7 @@ def test_reading_a_recipe_undoes_writing_it(made):
 
 
 @pytest.mark.parametrize(("change", "told"), [
-    (lambda data: data.update(format=2), r"x.safetensors has recipe format 2; this surgeon \(0.1.0\) reads up to 1. Upgrade: pip install -U attention-surgeon"),
+    (lambda data: data.update(format=3), r"x.safetensors has recipe format 3; this surgeon \(0.1.0\) reads up to 2. Upgrade: pip install -U attention-surgeon"),
     (lambda data: data.pop("base"), "x.safetensors holds no recipe that can be read: KeyError: 'base'"),
     (lambda data: data.update(tensors=["a"]), "x.safetensors holds no recipe that can be read"),
     (lambda data: data["operations"][0].pop("sites"), "not a plan"),

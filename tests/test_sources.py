@@ -63,15 +63,15 @@ BUILT = {
                      "torchvision:lraspp_mobilenet_v3_large", {"num_classes": 5}),
     "auxiliary head": (lambda: torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, aux_loss=True),
                        "torchvision:fcn_resnet50", {"aux_loss": True}),
-    "input transform": (lambda: torchvision.models.inception_v3(transform_input=True, init_weights=False), "torchvision:inception_v3", {"transform_input": True}),
+    "input transform": (lambda: torchvision.models.inception_v3(transform_input=True, init_weights=False), "torchvision:inception_v3", {}, {"": {"transform_input": True}}),
 }
 
 
 @pytest.mark.parametrize("case", BUILT)
 def test_a_network_that_a_user_built_is_recognised_by_its_keys_and_shapes(case):
-    make, name, arguments = BUILT[case]
+    make, name, arguments, *settings = BUILT[case]
     found = identify.infer(make())
-    assert (str(found), found.arguments) == (name, arguments)
+    assert (str(found), found.arguments, found.settings) == (name, arguments, *(settings or [{}]))
 
 
 def test_frozen_norms_are_read_from_the_keys_and_their_epsilon_from_the_model():
@@ -79,7 +79,9 @@ def test_frozen_norms_are_read_from_the_keys_and_their_epsilon_from_the_model():
     frozen = sources.build(name, arguments={"frozen_norms": 0.0}, empty=True)
     assert identify.fit(sources.parse(name), shapes_of(frozen)).arguments == {"frozen_norms": 1e-5}
     del frozen.__dict__["_built_from"]
-    assert identify.infer(frozen).arguments == {"frozen_norms": 0.0}
+    found = identify.infer(frozen)
+    assert found.arguments == {"frozen_norms": 1e-5} and set(map(str, found.settings.values())) == {"{'eps': 0.0}"}
+    assert sources.frozen_eps(sources.build(found, empty=True)) == 0.0
 
 
 def test_a_network_that_nobody_builds_is_refused():

@@ -32,6 +32,7 @@ def _told(own):
     arguments = ", ".join(f"{key}={value}" for key, value in made.base.arguments.items())
     return {
         "base": f"{made.base}({arguments})" if arguments else str(made.base),
+        **_settings(made.base.settings),
         "attention": "; ".join(f"{plan.attention} at {len(plan)} sites, init {plan.init}" for plan in made.operations),
         "holds": "attention alone (a delta)" if len(attention) == len(own.tensors) else "the whole network",
         "parameters": sum(tensor.numel() for tensor in own.tensors.values()),
@@ -40,6 +41,12 @@ def _told(own):
         "made with": ", ".join(f"{name} {version}" for name, version in made.versions.items()),
         "SHA-256 of the base": made.sha256,
     }
+
+
+def _settings(found):
+    """What was set otherwise than the library does; nothing to say of most networks."""
+    told = [f"{path}.{name}".lstrip(".") + f"={value}" for path, values in found.items() for name, value in values.items()]
+    return {"set otherwise": ", ".join(told[:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")} if told else {}
 
 
 def strip(file: o.FILE, output: o.OUTPUT, format: o.FORMAT = None, force: o.FORCE = False, drop_optimizer: o.DROP = False, allow_pickle: o.PICKLE = False, quiet: o.QUIET = False, as_json: o.JSON = False):
