@@ -56,7 +56,8 @@ class Observation:
 def looking_at(model, example_inputs=None):
     """An Observation of `model`. Inside, its weights are on meta and all of it is in eval mode."""
     refuse_wrapped(model)
-    with still(model), in_mode(model, False):
+    # What is made under a caller's inference mode has no versions to compare, and could never be trained.
+    with torch.inference_mode(False), still(model), in_mode(model, False):
         with on_meta(model):
             found, errors = _on_meta(model, example_inputs)
             if found is not None:
@@ -89,6 +90,9 @@ def refuse_wrapped(model):
     lazy = next((path for path, module in model.named_modules() if isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params()), None)
     if lazy is not None:
         raise BadModel(f"{lazy!r} is lazy and has no weights yet: run the model once on an image first.")
+    frozen = next((name for name, weight in model.named_parameters() if weight.is_inference()), None)
+    if frozen is not None:
+        raise BadModel(f"{frozen!r} was made under torch.inference_mode() and can never be trained: build the model outside of it.")
 
 
 def _on_meta(model, example_inputs):

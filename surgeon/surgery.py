@@ -29,6 +29,7 @@ def prepare(model, plan, seen):
     return splice.stitches(model, plan.sites, name, seen.rewrites_of), (seen.scene.graph, seen.example)
 
 
+@torch.inference_mode(False)
 def perform(model, plan, prepared, wanted):
     """Apply the prepared stitches to `model` and check what must not have changed; returns the model."""
     stitches, (graph, example) = prepared

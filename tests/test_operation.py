@@ -146,3 +146,11 @@ def test_a_block_that_runs_at_two_sizes_gets_one_gate():
     model = surgeon.inject(toy.Net(Pyramid()), toy.Mark, example_inputs=toy.image(32))
     model(toy.image(32))
     assert {path: gate.calls for path, gate in surgeon.attention_modules(model).items()} == {"block.block.mark": 2}
+
+
+def test_attention_put_in_under_inference_mode_can_be_trained():
+    model = toy.Net()
+    with torch.inference_mode():
+        surgeon.inject(model, "cbam", check="output")
+    model.train()(torch.randn(2, 3, 8, 8)).sum().backward()
+    assert all(weight.grad is not None for weight in surgeon.attention_parameters(model).values())

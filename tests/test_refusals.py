@@ -170,6 +170,13 @@ def test_lazy_model():
     assert str(caught.value) == "'block' is lazy and has no weights yet: run the model once on an image first."
 
 
+def test_a_model_made_under_inference_mode():
+    with torch.inference_mode():
+        model = toy.Net()
+    with pytest.raises(BadModel, match="made under torch.inference_mode.. and can never be trained: build the model outside of it"):
+        surgeon.inject(model, "cbam")
+
+
 @pytest.mark.parametrize("thing", [None, "resnet50", nn.Module, {}])
 def test_no_model_at_all(thing):
     with pytest.raises(BadModel) as caught:
