@@ -34,7 +34,8 @@ def main():
     args = arguments(__doc__, TABLE, PAGE).parse_args()
     if not args.page:
         sweep(args.names or cells.names(everything=True), measured, COLUMNS, args.output, args.jobs)
-    PAGE.write_text(written(rows(args.output)), encoding="utf-8")
+    if args.output == TABLE:
+        PAGE.write_text(written(rows(TABLE)), encoding="utf-8")
 
 
 def measured(network):
