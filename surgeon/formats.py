@@ -77,7 +77,8 @@ def save(model, path, *, base=None, format=None, force=True):
 
     Args:
         path: its ending chooses the format: .safetensors, .pth, .pt2, .onnx, none for a timm model folder.
-        base: `torchvision:NAME` or `timm:NAME`, for a network that can't be recognised by its keys and shapes.
+        base: `torchvision:NAME` or `timm:NAME`, for a network that can't be recognised by its keys and shapes; or, for one that no
+            library builds, what makes it in another process: `package.module:function`.
         format: the format's name, whatever the ending.
         force: replace what is there.
 

@@ -80,6 +80,8 @@ def _classes(base, own, shapes):
     A detector's heads are multiples of it (boxes, anchors), so the ratio counts and not the size.
     """
     default = base.arguments.get("num_classes") or sources_traits.classes_by_default(base)
+    if default is None:
+        return None
     differing = [(own[key][0], shapes[key][0]) for key in own if key in shapes and own[key] != tuple(shapes[key]) and own[key]]
     wanted = {new * default / old for old, new in differing}
     if len(wanted) != 1 or not (count := wanted.pop()).is_integer() or count < 1:
@@ -91,7 +93,7 @@ def infer(model, base=None):
     """The Base of a network that somebody built: by its name, or what it remembers, what timm wrote on it, what its shapes say.
 
     Args:
-        base: `torchvision:NAME` or `timm:NAME`; None where the network can be recognised.
+        base: `torchvision:NAME`, `timm:NAME` or `package.module:function`; None where the network can be recognised.
 
     Raises:
         BadModel: no library network fits, or one that was changed in ways that a file can't hold. BadFile: it is not that of `base`.
@@ -106,7 +108,7 @@ def infer(model, base=None):
             continue
         return _with_settings(found, stock, model)
     raise BadModel(f"{type(model).__name__} with {len(shapes)} tensors is no network of torchvision's or timm's as they build it. "
-                   "Name it: base='torchvision:NAME' or 'timm:NAME'.")
+                   "Name it: base='torchvision:NAME', 'timm:NAME', or what makes it: 'package.module:function'.")
 
 
 def _guesses(model):

@@ -11,6 +11,7 @@ from surgeon.errors import BadFile, BadOption
 from surgeon.exported import read_program
 from surgeon.recipe import Recipe
 from surgeon.recognise import candidates, completed, recognise
+from surgeon.sources_code import names_code
 from surgeon.sources_folder import read_folder
 
 # Of the largest output: as far as a program's may lie from those of the network that it was made of.
@@ -46,12 +47,12 @@ def take(source, *, arch=None, weights=None, pretrained=False, num_classes=None,
     """The network that `source` stands for, with its weights, in evaluation mode.
 
     Args:
-        source: `torchvision:NAME`, `timm:NAME`, or a path: a checkpoint, a timm folder, a .pt2 program, a file of surgeon's.
+        source: `torchvision:NAME`, `timm:NAME`, `package.module:Class` (imported, and called), or a path: a checkpoint, a timm folder, a .pt2 program, a file of surgeon's.
         arch: the library's name for a checkpoint that does not say what it is.
         weights: a checkpoint for a library's network.
         pretrained: the library's own weights instead.
         num_classes, arguments: for the constructor; both are read from the weights where there are any.
-        allow_pickle: read pickled objects, running their code. allow_imports: import a user's own attention.
+        allow_pickle: read pickled objects, running their code. allow_imports: import a user's own network or attention that a file names.
         ema: the averaged weights of a file that has both.
         copy: False leaves the weights in the file, mapped into memory, for a network that is only written elsewhere.
         progress: called with numbers of bytes.
@@ -61,7 +62,8 @@ def take(source, *, arch=None, weights=None, pretrained=False, num_classes=None,
             raise BadOption("--weights and --pretrained are two answers to one question. Give one.")
         if weights is None:
             model = sources.build(source, pretrained=pretrained, num_classes=num_classes, arguments=arguments)
-            return Intake(model, sources.remembered(model), f"{source}, {'pretrained weights' if pretrained else 'random weights'}")
+            told = "pretrained weights" if pretrained else "weights as it makes them" if names_code(source) else "random weights"
+            return Intake(model, sources.remembered(model), f"{source}, {told}")
         arch, source = source, weights
     elif weights is not None or pretrained:
         raise BadOption(f"{source} brings its own weights: leave --weights and --pretrained out, or give torchvision:NAME as the source.")
@@ -142,7 +144,7 @@ def load(path, *, allow_imports=False, allow_pickle=False):
 
     Args:
         path: .safetensors, .pth, .pt2, or a model folder; also anything else that says which network it is.
-        allow_imports: import the attention class that the file names, if it is a user's own.
+        allow_imports: import the network or the attention that the file names, if it is a user's own.
         allow_pickle: read a pickled module, or a .pt2 that is more than a plain program: this runs code from the file.
 
     Raises:
@@ -154,8 +156,10 @@ def load(path, *, allow_imports=False, allow_pickle=False):
 
 
 def is_name(source):
-    """Whether `source` is a library's name; one that is meant to be, but wrong, is reported as such."""
-    return str(source).partition(":")[0] in sources.LIBRARIES or (not Path(source).exists() and not Path(source).suffix and "/" not in str(source))
+    """Whether `source` is a library's name, or that of somebody's code; one that is meant to be, but wrong, is reported as such."""
+    if str(source).partition(":")[0] in sources.LIBRARIES:
+        return True
+    return not Path(source).exists() and (names_code(source) or not Path(source).suffix and "/" not in str(source))
 
 
 def _given(num_classes, arguments):

@@ -10,7 +10,7 @@ from surgeon.errors import BadFile, BadOption
 from surgeon.identify import first_difference
 
 
-def strip(file, output, *, format=None, force=False, drop_optimizer=False, allow_pickle=False):
+def strip(file, output, *, format=None, force=False, drop_optimizer=False, allow_pickle=False, allow_imports=False):
     """Write the base of a file of surgeon's without the attention: keys, order and bytes as they came.
 
     Raises:
@@ -25,7 +25,7 @@ def strip(file, output, *, format=None, force=False, drop_optimizer=False, allow
         if chosen == "safetensors":
             saved.write_safetensors(_stock(own), None, fresh)
         elif chosen == "pth":
-            torch.save(_stock_checkpoint(own, drop_optimizer), fresh)
+            torch.save(_stock_checkpoint(own, drop_optimizer, allow_imports), fresh)
         else:
             _stock_folder(own, fresh)
     return own.recipe
@@ -36,7 +36,7 @@ def _stock(own):
     return OrderedDict((own.recipe.prefix + key, own.tensors[key]) for key in own.recipe.stock)
 
 
-def _stock_checkpoint(own, drop_optimizer):
+def _stock_checkpoint(own, drop_optimizer, allow_imports):
     """The checkpoint as it came in, where the file still has its shape; else a state dict."""
     attention = {own.front + key for key in own.tensors if own.recipe.is_attention(key)}
 
@@ -47,7 +47,7 @@ def _stock_checkpoint(own, drop_optimizer):
         return _stock(own)
     if not nested.has_optimizer(own.checkpoint) or drop_optimizer:
         return nested.changed(own.checkpoint, weights=without, state=None)
-    model = recipe.rebuild(own.recipe)
+    model = recipe.rebuild(own.recipe, allow_imports=allow_imports)
     new = {name for name, _ in model.named_parameters() if own.recipe.is_attention(name)}
     return nested.changed(own.checkpoint, weights=without, state=lambda state: optimizer.shrink(state, model, new))
 

@@ -61,7 +61,7 @@ def of(model, *, base=None, order=(), prefix="", known=None):
     """The recipe of a network with attention, read off the network itself.
 
     Args:
-        base: `torchvision:NAME` or `timm:NAME`; None where the network can be recognised.
+        base: `torchvision:NAME`, `timm:NAME` or `package.module:function`; None where the network can be recognised.
         order, prefix: as in Recipe, where it came from a checkpoint.
         known: SHA-256 of tensors that have been hashed already.
 
@@ -130,13 +130,14 @@ def rebuild(recipe, *, allow_imports=False, arguments=None, empty=True):
         empty: False draws random weights.
 
     Raises:
-        BadFile: the recipe names a user's own attention and `allow_imports` was not given, or what it
+        BadFile: the recipe names a user's own network or attention and `allow_imports` was not given, or what it
             describes can't be built with these versions of the libraries.
     """
     if recipe.base.library == "program":
         raise BadFile(f"its network, {recipe.base.name}, is a program without a library's name; only the .pt2 holds it.")
+    _permit("network", recipe.base.name, recipe.base.library != sources.CODE or allow_imports)
     for plan in recipe.operations:
-        _permit(plan.attention, allow_imports)
+        _permit("attention", plan.attention, ":" not in plan.attention or plan.attention.startswith("timm:") or allow_imports)
     try:
         model = sources.build(recipe.base, arguments=arguments, empty=empty)
         for plan in recipe.operations:
@@ -148,9 +149,9 @@ def rebuild(recipe, *, allow_imports=False, arguments=None, empty=True):
     return model
 
 
-def _permit(attention, allowed):
-    if ":" in attention and not attention.startswith("timm:") and not allowed:
-        raise BadFile(f"the attention {attention!r} is somebody's own code, and loading would import it. "
+def _permit(what, name, allowed):
+    if not allowed:
+        raise BadFile(f"the {what} {name!r} is somebody's own code, and loading would import it. "
                       "If you trust the file: surgeon.load(path, allow_imports=True), or --allow-imports.")
 
 

@@ -36,7 +36,8 @@ def candidates(found, arch, given, named):
     for name in found.architectures:
         plain = name.partition(".")[0]
         known = [library for library in sorted(sources.LIBRARIES, reverse=True) if plain in sources.names(library)]
-        if ":" in name or known:
+        # Of a file's own words only a library's name is taken: anything else would import code that the file chose.
+        if name.partition(":")[0] in sources.LIBRARIES or known:
             # Where both libraries know the name and the keys fit both, the network is the same function.
             return [sources.parse(name, **given)] if ":" in name else [sources.Base(library, plain, given) for library in known]
     says = f" It says {found.architectures[0]!r}, which neither library knows." if found.architectures else ""

@@ -20,7 +20,7 @@ BOOKS = frozenset(vars(nn.Module()))
 
 
 def changed(model, stock):
-    """Path -> {name: value} of the settings in which `model` differs from `stock`, its library's own.
+    """Path -> {name: value} of the settings in which `model` differs from `stock`, which its library has just built.
 
     Both have the same keys; attention in `model` is passed over, since `stock` has nothing at its paths.
 
@@ -106,8 +106,8 @@ def _article(module):
 
 
 def _refusal(path, told):
-    return BadModel(f"{path or 'the network itself'} can't be named in a file: {told}. A file holds the library's networks, with numbers and texts "
-                    "set as you like. Save its state_dict() yourself, and surgeon.plan(...).to_dict() beside it.")
+    return BadModel(f"{path or 'the network itself'} can't be named in a file: {told}. A file holds what a library builds, with numbers and texts set "
+                    "as you like. Name what makes this network, and another process can: base='package.module:function'.")
 
 
 def settle(model, found):

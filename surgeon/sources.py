@@ -13,11 +13,14 @@ import timm
 import torchvision
 from torch import nn
 
+from surgeon import sources_code
 from surgeon.errors import BadOption, UnknownName, suggest
 from surgeon.hollow import hollow
 from surgeon.settings import settle
+from surgeon.sources_code import LIBRARIES, names_code
 
-LIBRARIES = ("timm", "torchvision")
+# The library of a Base that is somebody's own code.
+CODE = "code"
 # An argument of surgeon's own: the epsilon of a detector's frozen norms.
 FROZEN = "frozen_norms"
 # Objects that a constructor argument may name: layers of the libraries themselves, nothing of anyone else's.
@@ -37,7 +40,7 @@ class Base:
     settings: dict = field(default_factory=dict)
 
     def __str__(self):
-        return f"{self.library}:{self.name}"
+        return self.name if self.library == CODE else f"{self.library}:{self.name}"
 
 
 @cache
@@ -50,7 +53,7 @@ def names(library):
 
 
 def parse(text, **arguments):
-    """The Base that `text` names.
+    """The Base that `text` names: a library's network, or `package.module:Class`.
 
     Raises:
         UnknownName: no such library or network; says the nearest ones.
@@ -58,6 +61,8 @@ def parse(text, **arguments):
     >>> parse("torchvision:resnet50", num_classes=10)
     Base(library='torchvision', name='resnet50', arguments={'num_classes': 10}, settings={})
     """
+    if names_code(text):
+        return Base(CODE, text, arguments)
     library, colon, name = text.partition(":")
     if not colon or library not in LIBRARIES:
         raise UnknownName(f"{text!r} names no library. Write torchvision:NAME or timm:NAME, such as {_example(text)}.")
@@ -81,7 +86,7 @@ def build(base, *, pretrained=False, num_classes=None, arguments=None, empty=Fal
         pretrained: weights of the library's own, downloaded where they are not yet at hand.
         num_classes: size of the head; None leaves it to the library.
         arguments: more arguments for the constructor, JSON values.
-        empty: weights are left as memory happened to be: for a network that is loaded next.
+        empty: weights are left as memory happened to be: for a network that is loaded next. Somebody's own code is called as it is.
 
     Raises:
         BadOption: the constructor refuses the arguments, or there are no pretrained weights.
@@ -90,7 +95,7 @@ def build(base, *, pretrained=False, num_classes=None, arguments=None, empty=Fal
     wanted = base.arguments | (arguments or {})
     if num_classes is not None:
         wanted["num_classes"] = num_classes
-    with warnings.catch_warnings(), hollow(empty):
+    with warnings.catch_warnings(), hollow(empty and base.library != CODE):
         warnings.simplefilter("ignore")
         model = _call(base, wanted, pretrained)
     settle(model, base.settings)
@@ -99,9 +104,8 @@ def build(base, *, pretrained=False, num_classes=None, arguments=None, empty=Fal
 
 def _call(base, arguments, pretrained):
     """The library's builder, called; whatever it raises comes back in one line."""
-    call = _timm if base.library == "timm" else _torchvision
     try:
-        return call(base.name, pretrained, {key: _named(value) for key, value in arguments.items()})
+        return BUILDERS[base.library](base.name, pretrained, {key: _named(value) for key, value in arguments.items()})
     except (TypeError, ValueError, AttributeError, AssertionError, KeyError, RuntimeError, NotImplementedError) as error:
         told = ", ".join(f"{key}={value}" for key, value in arguments.items()) or "no arguments"
         raise BadOption(f"{base} can't be built with {told}: {str(error).strip().splitlines()[:1] or type(error).__name__}.") from error
@@ -124,6 +128,15 @@ def _torchvision(name, pretrained, arguments):
         options.setdefault("init_weights", False)
     model = builder(weights="DEFAULT" if pretrained else None, **options)
     return model if pretrained or frozen is None else _freeze(model, frozen)
+
+
+def _code(name, pretrained, arguments):
+    if pretrained:
+        raise BadOption(f"{name} is your own: surgeon knows no pretrained weights of it. Give a file with --weights.")
+    return sources_code.build(name, arguments)
+
+
+BUILDERS = {"timm": _timm, "torchvision": _torchvision, CODE: _code}
 
 
 def _freeze(model, eps):
@@ -150,7 +163,7 @@ def _named(value):
 
 def _settled(base, model, arguments, pretrained):
     """The arguments with which the same network is built again without its pretrained weights."""
-    if not pretrained or base.library == "timm":
+    if not pretrained or base.library != "torchvision":
         return arguments
     # What torchvision decides on its own once it is asked for weights.
     found = dict(arguments)

@@ -1,4 +1,4 @@
-"""Networks of anyone's own: `package.module:Class`, or a function in its place, called without arguments.
+"""Networks of anyone's own: `package.module:Class`, or a function in its place, called with the arguments that are given.
 
 Importing runs code, so nothing here is called but for a name that the user typed or allowed.
 """
@@ -9,7 +9,9 @@ from importlib import import_module
 from torch import nn
 
 from surgeon.errors import BadModel, UnknownName
-from surgeon.sources import LIBRARIES
+
+# In front of a colon these mean themselves, and no package of anyone's.
+LIBRARIES = ("timm", "torchvision")
 
 
 def names_code(source):
@@ -22,7 +24,7 @@ def names_code(source):
     return bool(colon) and module not in LIBRARIES and all(part.isidentifier() for part in (*module.split("."), *name.split(".")))
 
 
-def build(source):
+def build(source, arguments):
     """The network that `package.module:Class` makes, in evaluation mode. Modules of the current folder count.
 
     Raises:
@@ -34,11 +36,11 @@ def build(source):
         found = import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-        model = found()
+        model = found(**arguments)
     except (ImportError, AttributeError) as error:
-        raise UnknownName(f"{source}: {error}. Write package.module:Class, of something that Python can import.") from error
+        raise UnknownName(f"{source}: {error}. Write torchvision:NAME, timm:NAME, or package.module:Class of something that Python can import.") from error
     except Exception as error:  # anyone's constructor may raise anything
-        raise BadModel(f"{source} can't be called without arguments: {type(error).__name__}: {error}. Name a function that makes the network.") from error
+        raise BadModel(f"{source} can't be called with {', '.join(arguments) or 'no arguments'}: {type(error).__name__}: {error}. Name a function that makes the network.") from error
     finally:
         sys.path.remove("")
     if not isinstance(model, nn.Module):

@@ -17,7 +17,8 @@ def translated(base, tensors):
     timm has a filter for most of its families (other people's names, stacked projections, tables of another
     size), torchvision renames what it called otherwise in former versions.
     """
-    return (_timm if base.library == "timm" else _torchvision)(base, clean_state_dict(tensors))
+    translate = {"timm": _timm, "torchvision": _torchvision}.get(base.library)
+    return translate and translate(base, clean_state_dict(tensors))
 
 
 def _torchvision(base, tensors):

@@ -7,7 +7,7 @@ import timm
 import torchvision
 
 from surgeon.errors import BadModel
-from surgeon.sources import Base, names
+from surgeon.sources import CODE, Base, names
 
 
 def written_on(model):
@@ -32,7 +32,9 @@ def is_detector(base):
 
 
 def classes_by_default(base):
-    """Number of classes that the library makes unasked."""
+    """Number of classes that the library makes unasked; None for somebody's own code."""
+    if base.library == CODE:
+        return None
     if base.library == "timm":
         return (timm.get_pretrained_cfg_value(base.name, "num_classes") if timm.is_model(base.name) else None) or 1000
     module = torchvision.models.get_model_builder(base.name).__module__
@@ -55,7 +57,7 @@ def same_class(model):
             guesses = [Base("torchvision", name) for name in _near(module)]
             return guesses + [replace(base, arguments=noted) for base in guesses if (noted := _noted(model))]
     raise BadModel(f"{type(model).__name__} is neither torchvision's nor timm's, so a file can't say how to build it. "
-                   "Save its state_dict() yourself, and surgeon.plan(...).to_dict() beside it.")
+                   "Name what makes it, and another process can: base='package.module:function'.")
 
 
 def _noted(model):

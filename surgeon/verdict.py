@@ -85,7 +85,7 @@ def compare(expected, modules):
 def _judged(network, asked, book):
     """Verdicts of all rules that expect something of one network; it is built and looked at once."""
     try:
-        model = sources_code.build(network) if sources_code.names_code(network) else sources.build(network, empty=True)
+        model = sources.build(network, empty=True)
         with looking_at(model) as seen:
             for rule, expected in asked:
                 yield _verdict(rule, network, expected, seen, book)

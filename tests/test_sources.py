@@ -14,12 +14,13 @@ from surgeon.ties import shapes_of
     ("torchvision:resnet51", "torchvision has no network 'resnet51'. Did you mean 'resnet50'?"),
     ("timm:convnext_tny", "timm has no network 'convnext_tny'. Did you mean 'convnext_tiny'?"),
     ("resnet50", "'resnet50' names no library. Write torchvision:NAME or timm:NAME, such as timm:resnet50 or torchvision:resnet50."),
-    ("keras:vgg16", "'keras:vgg16' names no library. Write torchvision:NAME or timm:NAME, such as torchvision:resnet50."),
+    ("keras:vgg-16", "'keras:vgg-16' names no library. Write torchvision:NAME or timm:NAME, such as torchvision:resnet50."),
+    ("keras_like:vgg16", "keras_like:vgg16: No module named 'keras_like'. Write torchvision:NAME, timm:NAME, or package.module:Class of something"),
     ("timm:zzzzzz", "timm has no network 'zzzzzz'. 13"),
 ])
 def test_a_wrong_name_is_answered_with_the_nearest(text, told):
     with pytest.raises(UnknownName) as caught:
-        sources.parse(text)
+        sources.build(text, empty=True)
     assert str(caught.value).startswith(told) or (text.startswith("timm:z") and "names: surgeon places --list timm" in str(caught.value))
 
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from surgeon import rulebook, sources_code, verdict
+from surgeon import rulebook, sources, verdict
 from surgeon.errors import BadModel, UnknownName
 
 BOOK = rulebook.load()
@@ -74,7 +74,7 @@ def test_somebodys_code_is_run_only_when_allowed(tmp_path, monkeypatch):
         assert "surgeon_test_networks" not in sys.modules
         assert told(mine, allow_imports=True) == [("found", "1")]
         with pytest.raises(BadModel, match="makes a int, not a network"):
-            sources_code.build("surgeon_test_networks:number")
+            sources.build("surgeon_test_networks:number")
         with pytest.raises(BadModel, match="can't be called without arguments: RuntimeError: no weights here"):
             sources_code.build("surgeon_test_networks:broken")
         with pytest.raises(UnknownName, match="has no attribute 'Nett'"):

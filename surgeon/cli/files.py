@@ -49,12 +49,13 @@ def _settings(found):
     return {"set otherwise": ", ".join(told[:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")} if told else {}
 
 
-def strip(file: o.FILE, output: o.OUTPUT, format: o.FORMAT = None, force: o.FORCE = False, drop_optimizer: o.DROP = False, allow_pickle: o.PICKLE = False, quiet: o.QUIET = False, as_json: o.JSON = False):
+def strip(file: o.FILE, output: o.OUTPUT, format: o.FORMAT = None, force: o.FORCE = False, drop_optimizer: o.DROP = False, allow_pickle: o.PICKLE = False,
+          allow_imports: o.IMPORTS = False, quiet: o.QUIET = False, as_json: o.JSON = False):
     """Give the stock checkpoint back: its keys, their order, the bytes of its tensors.
 
     Example: `surgeon strip resnet50_cbam.safetensors --output resnet50.pth`
     """
-    made = parts.strip(file, output, format=format, force=force, drop_optimizer=drop_optimizer, allow_pickle=allow_pickle)
+    made = parts.strip(file, output, format=format, force=force, drop_optimizer=drop_optimizer, allow_pickle=allow_pickle, allow_imports=allow_imports)
     _done({"base": str(made.base), "tensors": len(made.stock), "output": output}, as_json, quiet)
 
 

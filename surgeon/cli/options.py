@@ -7,9 +7,9 @@ import typer
 
 from surgeon.errors import BadOption
 
-SOURCE = Annotated[str, typer.Argument(help="torchvision:NAME, timm:NAME, a checkpoint, a timm folder, a .pt2, or a file of surgeon's.", show_default=False)]
+SOURCE = Annotated[str, typer.Argument(help="torchvision:NAME, timm:NAME, package.module:Class, a checkpoint, a timm folder, a .pt2, or a file of surgeon's.", show_default=False)]
 FILE = Annotated[str, typer.Argument(help="A file or folder that surgeon wrote.", show_default=False)]
-ARCH = Annotated[Optional[str], typer.Option(help="The network of a checkpoint that does not name it: torchvision:NAME or timm:NAME.", show_default=False)]
+ARCH = Annotated[Optional[str], typer.Option(help="The network of a checkpoint that does not name it: torchvision:NAME, timm:NAME or package.module:Class.", show_default=False)]
 WEIGHTS = Annotated[Optional[str], typer.Option(help="A checkpoint with the weights of a named network.", show_default=False)]
 PRETRAINED = Annotated[bool, typer.Option("--pretrained", help="The library's own weights, downloaded if need be.")]
 PUBLISHED = Annotated[Optional[str], typer.Option(metavar="FILE", help="Weights of the whole network, trained attention among them: the authors' CBAM and BAM, timm's.", show_default=False)]
@@ -24,7 +24,7 @@ OUTPUT = Annotated[str, typer.Option("--output", "-o", help="Its ending chooses 
 FORMAT = Annotated[Optional[str], typer.Option(help="The format, whatever the ending: safetensors, pth, folder, pt2, onnx.", show_default=False)]
 FORCE = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
 PICKLE = Annotated[bool, typer.Option("--allow-pickle", help="Read pickled objects, and .pt2 files that are more than plain programs. This may run code from the file.")]
-IMPORTS = Annotated[bool, typer.Option("--allow-imports", help="Import the attention class that the file names.")]
+IMPORTS = Annotated[bool, typer.Option("--allow-imports", help="Import the network or the attention of somebody's own that the file names. This runs its code.")]
 EMA = Annotated[bool, typer.Option("--ema", help="Take the averaged weights of a file that has both.")]
 DROP = Annotated[bool, typer.Option("--drop-optimizer", help="Leave the optimizer's state out of the new checkpoint.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]

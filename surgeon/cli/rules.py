@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from surgeon import decide, grammar, intake, rulebook, sources, sources_code, verdict
+from surgeon import decide, grammar, intake, rulebook, sources, verdict
 from surgeon.cli import options as o
 from surgeon.cli import screen
 from surgeon.draft import draft
@@ -131,8 +131,6 @@ def schema():
 
 def _network(source, arch=None):
     """The network that a source means; a library's own without weights, since only its structure is looked at."""
-    if sources_code.names_code(source):
-        return sources_code.build(source)
-    if source.partition(":")[0] in sources.LIBRARIES:
+    if intake.is_name(source):
         return sources.build(source, empty=True)
     return intake.take(source, arch=arch).model
