@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from surgeon import exported, nested, optimizer, recipe, saved, sources_folder
+from surgeon import exported, nested, optimizer, rebuilt, recipe, saved, sources_folder
 from surgeon.atomic import replacing
 from surgeon.errors import BadOption, suggest
 from surgeon.program import is_program
@@ -87,8 +87,10 @@ def save(model, path, *, base=None, format=None, force=True):
 
     >>> surgeon.save(surgeon.inject(model, "cbam"), "resnet50_cbam.safetensors")
     """
-    text = recipe.to_text(recipe.of(model, base=base))
-    write(model, text, path, format=format, force=force)
+    made = recipe.of(model, base=base)
+    if not is_program(model):
+        rebuilt.compare(model, made)
+    write(model, recipe.to_text(made), path, format=format, force=force)
 
 
 def write(model, text, path, *, given=None, format=None, force=False, unless=None):

@@ -10,6 +10,7 @@ import linecache
 import math
 from dataclasses import dataclass
 from functools import cache
+from types import CodeType
 
 import torch
 import torch.fx
@@ -111,12 +112,19 @@ def names_read(cls, theirs=True):
     while todo:
         name = todo.pop()
         function = inspect.getattr_static(cls, name, None)
+        function = function.fget if isinstance(function, property) else function
         if name in seen or not inspect.isfunction(function) or not theirs and (function.__module__ or "").startswith("torch.nn.modules."):
             continue
         seen.add(name)
-        names.update(function.__code__.co_names)
-        todo += function.__code__.co_names
+        found = _names_in(function.__code__)
+        names.update(found)
+        todo += found
     return frozenset(names)
+
+
+def _names_in(code):
+    """Names in a function's code, and in that of its comprehensions and lambdas."""
+    return [*code.co_names, *(name for part in code.co_consts if isinstance(part, CodeType) for name in _names_in(part))]
 
 
 @cache

@@ -72,6 +72,9 @@ def _variants(base, shapes):
             yield {"aux_logits": False}
         if not has("num_batches_tracked") and sources_traits.is_detector(base):
             yield {sources.FROZEN: 1e-5}
+    if base.library == "timm":
+        # As `reset_classifier(0)` leaves a network.
+        yield {"num_classes": 0}
 
 
 def _classes(base, own, shapes):

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from surgeon import check, digest, identify, prefix, program, saved, sources, ties
+from surgeon import check, digest, identify, prefix, program, rebuilt, saved, sources, ties
+from surgeon import recipe as recipes
 from surgeon.checkpoint import Checkpoint, first_line, read
 from surgeon.errors import BadFile, BadOption
 from surgeon.exported import read_program
-from surgeon.recipe import Recipe
 from surgeon.recognise import candidates, completed, recognise
 from surgeon.sources_code import names_code
 from surgeon.sources_folder import read_folder
@@ -37,7 +37,7 @@ class Intake:
     checkpoint: Checkpoint | None = None
     prefix: str = ""
     order: tuple = ()
-    recipe: Recipe | None = None
+    recipe: recipes.Recipe | None = None
     notes: list = field(default_factory=list)
     example: tuple | None = None
 
@@ -96,10 +96,17 @@ def _same_function(found, model, base):
     if example is None:
         return
     said, expected = check.outputs(_network(found), *example), check.outputs(model, *example)
+    if [part.shape for part in said] != [part.shape for part in expected]:
+        raise BadOption(f"{found.path} has the weights of {base}, and computes something else: {_shapes(said)} and not {_shapes(expected)}. "
+                        "Leave --arch out to put attention into the program itself.")
     far, size = check.farthest(expected, said), max(float(part.abs().max()) for part in expected)
     if not far <= PROGRAM * size:
         raise BadOption(f"{found.path} has the weights of {base}, and computes something else: outputs of up to {size:.3g} differ by {far:.3g}. "
                         "Leave --arch out to put attention into the program itself.")
+
+
+def _shapes(outputs):
+    return ", ".join(" x ".join(map(str, part.shape)) for part in outputs) or "nothing"
 
 
 def _network(found):
@@ -152,6 +159,8 @@ def load(path, *, allow_imports=False, allow_pickle=False):
 
     >>> model = surgeon.load("resnet50_cbam.safetensors")
     """
+    if is_name(path):
+        raise BadFile(f"there is no file {str(path)!r}. surgeon.load reads files; timm.create_model and torchvision.models.get_model build by name.")
     return take(path, allow_imports=allow_imports, allow_pickle=allow_pickle).model
 
 
@@ -168,6 +177,8 @@ def _given(num_classes, arguments):
 
 def _whole(model, path, arch):
     base = identify.infer(model, arch)
+    # Of the object, not of its file, is what the recipe says: built by it again, the network must be this one.
+    rebuilt.compare(model, recipes.of(model, base=base, known=dict.fromkeys(model.state_dict(), "")))
     return Intake(sources.remember(model, base), base, f"{base}, unpickled from {path}")
 
 

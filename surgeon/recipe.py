@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 import torch
 
 from surgeon import digest, identify, sources
-from surgeon.attention import attention_modules
+from surgeon.attention import attention_modules, build
 from surgeon.errors import BadFile, BadModel, SurgeonError
 from surgeon.operation import apply
+from surgeon.settings import changed, settle
 from surgeon.sites import Plan
 from surgeon.ties import shapes_of
 from surgeon.version import VERSION
@@ -32,6 +33,7 @@ class Recipe:
     order: keys of the base in the order of the checkpoint that it came from, where that was another.
     prefix: what stood in front of its keys there, such as `module.`.
     versions: of torch, torchvision, timm and surgeon, when it was made.
+    settings: what was set inside the attention since: path -> {name: value}.
     """
 
     base: sources.Base
@@ -41,6 +43,7 @@ class Recipe:
     order: tuple[str, ...] = ()
     prefix: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    settings: dict = field(default_factory=dict)
 
     def is_attention(self, key):
         """Whether the tensor `key` belongs to the attention and not to the base."""
@@ -69,10 +72,30 @@ def of(model, *, base=None, order=(), prefix="", known=None):
         BadModel: it is no library's network, or its attention has no name that another process could import.
     """
     named = _named(model, base)
-    known, weights = known or {}, model.state_dict()
+    known, weights = known or {}, _tensors(model)
     fresh = digest.of_tensors({key: weights[key] for key in weights if key not in known})
-    tensors = {key: known.get(key) or fresh[key] for key in weights}
-    return Recipe(named, operations_of(model), tensors, tuple(attention_modules(model)), tuple(order), prefix, versions())
+    tensors = {key: known[key] if key in known else fresh[key] for key in weights}
+    return Recipe(named, operations_of(model), tensors, tuple(attention_modules(model)), tuple(order), prefix, versions(), _settings_of(model))
+
+
+def _tensors(model):
+    """The state dict, which may hold what a module's `get_extra_state` says."""
+    found = model.state_dict()
+    strange = next((key for key, value in found.items() if not isinstance(value, torch.Tensor)), None)
+    if strange is not None:
+        raise BadModel(f"{strange!r} in the state dict is a {type(found[strange]).__name__}, and a file holds tensors only.")
+    return found
+
+
+def _settings_of(model):
+    """What was set inside the attention since it was made; a file's words for it are those for the base."""
+    found = {}
+    for path, gate in attention_modules(model).items():
+        made = dict(gate.made)
+        with torch.random.fork_rng(devices=[]):
+            fresh = build(made["attention"], made["channels"], init=made["init"], dims=made["dims"], **made["options"])
+        found |= {f"{path}.{inner}".removesuffix("."): values for inner, values in changed(gate, fresh).items()}
+    return found
 
 
 def _named(model, base):
@@ -86,7 +109,7 @@ def versions():
 
 
 def operations_of(model):
-    """The plans that put the attention of `model` in: gates made alike are one operation.
+    """The plans that put the attention of `model` in, in that order: of one turn, gates made alike are one operation.
 
     Raises:
         BadModel: an attention without a name that another process could import.
@@ -95,10 +118,10 @@ def operations_of(model):
     for path, gate in attention_modules(model).items():
         _refuse_nameless(path, gate)
         _refuse_objects(path, gate.made["options"])
-        key = json.dumps([gate.made["attention"], gate.made["init"], gate.made["options"]])
+        key = gate.turn, json.dumps([gate.made["attention"], gate.made["init"], gate.made["options"]])
         groups.setdefault(key, []).append(gate.site)
-    return tuple(Plan(name, tuple(sites), options, init) for (name, init, options), sites in
-                 ((json.loads(key), sites) for key, sites in groups.items()))
+    told = [(json.loads(text), sites) for (_, text), sites in sorted(groups.items(), key=lambda group: group[0][0])]
+    return tuple(Plan(name, tuple(sites), options, init) for (name, init, options), sites in told)
 
 
 def _refuse_nameless(path, gate):
@@ -142,6 +165,7 @@ def rebuild(recipe, *, allow_imports=False, arguments=None, empty=True):
         model = sources.build(recipe.base, arguments=arguments, empty=empty)
         for plan in recipe.operations:
             apply(model, plan)
+        settle(model, recipe.settings)
     except SurgeonError as error:
         made = ", ".join(f"{name} {version}" for name, version in recipe.versions.items())
         raise BadFile(f"{recipe.base} can't be built again here: {error} The file was made with {made}.") from error
@@ -160,6 +184,8 @@ def _same_keys(recipe, model):
     difference = identify.first_difference(dict.fromkeys(recipe.tensors, ()), dict.fromkeys(shapes_of(model), ()))
     if difference:
         raise BadFile(f"{recipe.base}, built again, is not the network of the recipe: {difference}.")
+    if operations_of(model) != recipe.operations:
+        raise BadFile(f"{recipe.base}, built again, has its attention elsewhere than the recipe says.")
 
 
 def to_text(recipe):
@@ -169,6 +195,7 @@ def to_text(recipe):
         "base": {"library": recipe.base.library, "name": recipe.base.name, "arguments": recipe.base.arguments, "settings": recipe.base.settings, "sha256": recipe.sha256},
         "operations": [plan.to_dict() for plan in recipe.operations],
         "attention": list(recipe.attention),
+        "settings": recipe.settings,
         "versions": recipe.versions,
         "order": list(recipe.order),
         "prefix": recipe.prefix,
@@ -193,14 +220,14 @@ def from_text(text, what):
         base = sources.Base(data["base"]["library"], data["base"]["name"], dict(data["base"]["arguments"]), _settings(data["base"], number))
         tensors = _texts(data["tensors"])
         return Recipe(base, tuple(map(Plan.from_dict, data["operations"])), tensors, tuple(data["attention"]),
-                      tuple(key for key in data["order"] if tensors[key]), str(data["prefix"]), _texts(data["versions"]))
+                      tuple(key for key in data["order"] if tensors[key]), str(data["prefix"]), _texts(data["versions"]), _settings(data, number))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadFile(f"{what} holds no recipe that can be read: {type(error).__name__}: {error}.") from None
 
 
-def _settings(base, number):
+def _settings(data, number):
     """Path -> settings; format 1 had none."""
-    found = base["settings"] if number > 1 else {}
+    found = data["settings"] if number > 1 else {}
     return {str(path): dict(values) for path, values in found.items()}
 
 

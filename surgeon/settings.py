@@ -6,45 +6,75 @@ would be told. So two networks with the same keys are compared, module by module
 the file, and whatever a file can't hold is refused.
 """
 
+import sys
 from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType
 
+import numpy as np
 import torch
 from torch import nn
 
+from surgeon.attention import Gate
 from surgeon.errors import BadModel, BadOption
 from surgeon.graft import grafts_of, names_read
 
 NUMBERS = (bool, int, float, str, type(None))
-# Modules' own bookkeeping: their state, not their settings.
-BOOKS = frozenset(vars(nn.Module()))
+# Modules' own bookkeeping, and timm's notes on where a network came from: no settings.
+BOOKS = frozenset(vars(nn.Module())) | {"pretrained_cfg", "default_cfg", "_model_args"}
+FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, type, partial)
+# As deep as objects are looked into: an anchor generator, its list, its tensors.
+DEPTH = 4
 
 
 def changed(model, stock):
     """Path -> {name: value} of the settings in which `model` differs from `stock`, which its library has just built.
 
-    Both have the same keys; attention in `model` is passed over, since `stock` has nothing at its paths.
+    Both have the same keys; attention in `model` is passed over, unless `stock` is a gate itself.
 
     Raises:
         BadModel: a difference that is no number, no text and no tuple of these; names the module.
     """
     found = {}
     for path, own in stock.named_modules():
-        try:
-            module = model.get_submodule(path)
-        except AttributeError:
-            raise _refusal(path, f"there is none, where {_article(own)} is expected") from None
+        module = model.get_submodule(path)
         _same_class(path, module, own)
+        _same_children(path, module, own)
         _same_tables(path, module, own)
-        _same_functions(path, module, own)
-        differing = {name: _texts(value) for name, value in settings(module).items() if name in vars(own) and _differs(value, vars(own)[name])}
+        differing = dict(_differing(path, module, own))
         if differing:
             found[path] = differing
     return found
 
 
+def _differing(path, module, own):
+    """(name, value) of each setting that a file can hold; all else must be the same."""
+    read = names_read(type(own))
+    for name, value in vars(module).items():
+        if name in BOOKS:
+            continue
+        known = hasattr(own, name)
+        expected, value = getattr(own, name, None), _plain(value)
+        if known and _is_plain(value) and _is_plain(expected):
+            if _listed(value) != _listed(expected):
+                yield name, _listed(value)
+        elif _is_function(value) or _is_function(expected):
+            shadowing = known and name not in vars(own)
+            if shadowing or name in read and not _same(value, expected):
+                raise _refusal(path, f"its {name!r} is a function that the library does not set")
+        # What is empty at first is filled while the network runs.
+        elif name in read and not (expected is None or _is_empty(expected)) and not _same(value, expected):
+            raise _refusal(path, f"its {name!r} is not what the library makes")
+
+
 def settings(module):
-    """Name -> value of what is set on a module itself: numbers, texts, and tuples and dicts of these."""
-    return {name: value for name, value in vars(module).items() if name not in BOOKS and _is_plain(value)}
+    """Name -> value of what can be set on a module: numbers, texts, and tuples and dicts of these."""
+    held = {name: getattr(type(module), name) for name in dir(type(module)) if not name.startswith("__")} | vars(module)
+    return {name: value for name, value in held.items() if name not in BOOKS and _is_plain(value)}
+
+
+def _plain(value):
+    """A number of numpy's as Python's own."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _is_plain(value):
@@ -52,57 +82,84 @@ def _is_plain(value):
         return all(map(_is_plain, value))
     if isinstance(value, dict):
         return all(isinstance(key, str) for key in value) and all(map(_is_plain, value.values()))
-    return isinstance(value, NUMBERS)
+    return type(value) in NUMBERS
 
 
-def _differs(value, own):
-    return _is_plain(own) and _texts(value) != _texts(own)
-
-
-def _texts(value):
+def _listed(value):
     """The value as JSON will give it back."""
     if isinstance(value, (list, tuple)):
-        return [_texts(part) for part in value]
-    return {key: _texts(part) for key, part in value.items()} if isinstance(value, dict) else value
+        return [_listed(part) for part in value]
+    return {key: _listed(part) for key, part in value.items()} if isinstance(value, dict) else value
+
+
+def _is_function(value):
+    return isinstance(value, FUNCTIONS)
+
+
+def _is_empty(value):
+    return isinstance(value, (list, tuple, dict, set)) and not value
+
+
+def _same(one, other, depth=DEPTH):
+    """Whether two attributes of modules mean the same, as far as can be seen."""
+    if one is other or not depth:
+        return True
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return one.shape == other.shape and torch.equal(one.detach().cpu(), other.detach().to("cpu", one.dtype))
+    if _is_plain(one) and _is_plain(other):
+        return _listed(one) == _listed(other)
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(_same(a, b, depth - 1) for a, b in zip(one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key], depth - 1) for key in one)
+    if _is_function(one) or _is_function(other):
+        return _origin(one) == _origin(other) and all(_same(a, b, depth - 1) for a, b in zip(_bound(one), _bound(other)))
+    if type(one) is not type(other) or isinstance(one, nn.Module) or not hasattr(one, "__dict__"):
+        return type(one) is type(other) and (isinstance(one, nn.Module) or one == other)
+    return _same(vars(one), vars(other), depth - 1)
+
+
+def _bound(function):
+    """What a function holds besides its code: of a partial its arguments, of a closure the values in it."""
+    if isinstance(function, partial):
+        return function.func, function.args, function.keywords
+    cells = getattr(function, "__closure__", None) or ()
+    return [cell.cell_contents for cell in cells], getattr(function, "__defaults__", None)
+
+
+def _origin(thing):
+    """Where a class or function is written; a script that runs is the module of its file."""
+    kind = thing if hasattr(thing, "__qualname__") else type(thing)
+    home = sys.modules.get(kind.__module__ or "")
+    return getattr(home, "__file__", None) or kind.__module__, kind.__qualname__
 
 
 def _same_class(path, module, own):
     found, expected = grafts_of(module)[0], type(own)
     # One process computes the same with either, and torch and timm make the one from the other.
     synchronised = isinstance(module, nn.SyncBatchNorm) and isinstance(own, nn.modules.batchnorm._BatchNorm)
-    if found is not expected and not synchronised:
-        raise _refusal(path, f"it is {_article(module)} where the library builds {_article(own)}")
+    if found is not expected and not synchronised and _origin(found) != _origin(expected):
+        raise _refusal(path, f"it is {_article(found)} where the library builds {_article(expected)}")
+
+
+def _same_children(path, module, own):
+    """The same modules in the same order: a Sequential runs them so, and an activation has no key that would tell."""
+    found = [name for name, child in module._modules.items() if child is not None and not isinstance(child, Gate)]
+    expected = [name for name, child in own._modules.items() if child is not None]
+    if found != expected:
+        raise _refusal(path, f"it holds {', '.join(found) or 'no modules'} where the library puts {', '.join(expected) or 'none'}")
 
 
 def _same_tables(path, module, own):
     """Buffers that no state dict holds."""
     for name in own._non_persistent_buffers_set & set(module._buffers):
         one, other = module._buffers[name], own._buffers[name]
-        if one is not None and other is not None and one.shape == other.shape and not torch.equal(one.to(other), other):
+        if one is not None and other is not None and not _same(one, other):
             raise _refusal(path, f"its table {name!r} holds other numbers than the library's, and no state dict has them")
 
 
-def _same_functions(path, module, own):
-    """Functions that are set on the object: a forward of its own, an activation that the forward calls."""
-    theirs, read = vars(own), names_read(type(own))
-    for name, value in vars(module).items():
-        if not callable(value) and not callable(theirs.get(name)) or isinstance(value, nn.Module):
-            continue
-        shadowing = name not in theirs and hasattr(type(own), name)
-        if shadowing or name in theirs and name in read and not _same_function(value, theirs[name]):
-            raise _refusal(path, f"its {name!r} is a function that the library does not set")
-
-
-def _same_function(one, other):
-    if isinstance(one, partial) and isinstance(other, partial):
-        return _same_function(one.func, other.func) and repr((one.args, one.keywords)) == repr((other.args, other.keywords))
-    names = [(getattr(each, "__module__", None), getattr(each, "__qualname__", type(each).__qualname__)) for each in (one, other)]
-    return names[0] == names[1]
-
-
-def _article(module):
-    name = grafts_of(module)[0].__name__
-    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+def _article(kind):
+    return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
 
 
 def _refusal(path, told):
@@ -123,8 +180,8 @@ def settle(model, found):
             raise BadOption(f"there is no module {path!r} on which {', '.join(values)} could be set.") from None
         known = settings(module)
         for name, value in values.items():
-            if name not in known or not _is_plain(value):
-                raise BadOption(f"{path or 'the network'} has no setting {name!r}.")
+            if name not in known or not _is_plain(value) or isinstance(value, str) != isinstance(known[name], str) and None not in (value, known[name]):
+                raise BadOption(f"{path or 'the network'} has no setting {name!r} that could be {value!r}.")
             setattr(module, name, _as(known[name], value))
     return model
 

@@ -102,7 +102,10 @@ class Plan:
         """The plan that `to_dict` wrote; anything else is a BadPlan."""
         try:
             sites = tuple(Site(**site | {"size": tuple(site["size"])}) for site in data["sites"])
-            return cls(**{key: data[key] for key in ("attention", "options", "init", "fingerprint")}, sites=sites)
+            told = {key: data[key] for key in ("attention", "options", "init", "fingerprint")}
+            if [type(value) for value in told.values()] != [str, dict, str, str]:
+                raise TypeError("attention, init and fingerprint are texts, options a table")
+            return cls(**told, sites=sites)
         except (KeyError, TypeError) as error:
             known = ", ".join(item.name for item in fields(Site))
             raise BadPlan(f"not a plan: {error}. A plan has attention, options, init, fingerprint and sites of {known}.") from None

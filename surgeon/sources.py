@@ -23,6 +23,8 @@ from surgeon.sources_code import LIBRARIES, names_code
 CODE = "code"
 # An argument of surgeon's own: the epsilon of a detector's frozen norms.
 FROZEN = "frozen_norms"
+# Arguments with which the libraries' builders read files or download.
+LOADING = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "weights", "weights_backbone"}
 # Objects that a constructor argument may name: layers of the libraries themselves, nothing of anyone else's.
 NAMEABLE = ("torch.nn.", "torchvision.ops.", "timm.layers.")
 
@@ -92,9 +94,13 @@ def build(base, *, pretrained=False, num_classes=None, arguments=None, empty=Fal
         BadOption: the constructor refuses the arguments, or there are no pretrained weights.
     """
     base = parse(base) if isinstance(base, str) else base
+    _check(base)
     wanted = base.arguments | (arguments or {})
     if num_classes is not None:
         wanted["num_classes"] = num_classes
+    for name in wanted:
+        if name in LOADING and wanted[name] is not None:
+            raise BadOption(f"{base}: {name} loads weights, and is no argument to build with. Give a file with --weights, or --pretrained.")
     with warnings.catch_warnings(), hollow(empty and base.library != CODE):
         warnings.simplefilter("ignore")
         model = _call(base, wanted, pretrained)
@@ -102,11 +108,17 @@ def build(base, *, pretrained=False, num_classes=None, arguments=None, empty=Fal
     return remember(model.eval(), replace(base, arguments=_settled(base, model, wanted, pretrained)))
 
 
+def _check(base):
+    """A recipe's words are a stranger's: only what `parse` takes is looked up."""
+    if base.library not in BUILDERS or str(parse(str(base))) != str(base):
+        raise UnknownName(f"{base} names no network of a library's.")
+
+
 def _call(base, arguments, pretrained):
     """The library's builder, called; whatever it raises comes back in one line."""
     try:
         return BUILDERS[base.library](base.name, pretrained, {key: _named(value) for key, value in arguments.items()})
-    except (TypeError, ValueError, AttributeError, AssertionError, KeyError, RuntimeError, NotImplementedError) as error:
+    except (TypeError, ValueError, AttributeError, AssertionError, KeyError, ImportError, RuntimeError, NotImplementedError) as error:
         told = ", ".join(f"{key}={value}" for key, value in arguments.items()) or "no arguments"
         raise BadOption(f"{base} can't be built with {told}: {str(error).strip().splitlines()[:1] or type(error).__name__}.") from error
     except OSError as error:

@@ -7,7 +7,7 @@ import timm
 import torchvision
 
 from surgeon.errors import BadModel
-from surgeon.sources import CODE, Base, names
+from surgeon.sources import CODE, LOADING, Base, names
 
 
 def written_on(model):
@@ -17,7 +17,7 @@ def written_on(model):
     if name not in names("timm"):
         return None
     noted = getattr(model, "_model_args", {})
-    return Base("timm", name, {key: value for key, value in noted.items() if _is_plain(value)})
+    return Base("timm", name, {key: value for key, value in noted.items() if _is_plain(value) and key not in LOADING})
 
 
 def _is_plain(value):

@@ -33,7 +33,8 @@ def prepare(model, plan, seen):
 def perform(model, plan, prepared, wanted):
     """Apply the prepared stitches to `model` and check what must not have changed; returns the model."""
     stitches, (graph, example) = prepared
-    gates = {site: _gate(model, site, plan) for site in plan.sites}
+    turn = 1 + max((gate.turn for gate in modules.attention_modules(model).values()), default=0)
+    gates = {site: _gate(model, site, plan, turn) for site in plan.sites}
     before = check.photograph(model)
     trunk = graph.module
     old = check.outputs(trunk, *_real(model, graph, example)) if wanted == "output" else None
@@ -54,7 +55,7 @@ def _same_output(old, new):
         raise CheckFailed(f"the output differs from the original's by up to {check.farthest(old, new):.3g}; the model is as it was.")
 
 
-def _gate(model, site, plan):
+def _gate(model, site, plan, turn):
     """The gate for one site, made to match the weights around it."""
     owner = model.get_submodule(site.module)
     weight = next(_floats(owner), None)
@@ -66,7 +67,7 @@ def _gate(model, site, plan):
     if _is_channels_last(owner, model):
         gate.to(memory_format=torch.channels_last)
     gate.layout = None if site.layout == "NCHW" else Layout(site.layout, site.size, site.prefix)
-    gate.site = site
+    gate.site, gate.turn = site, turn
     return gate.train(owner.training)
 
 

@@ -21,7 +21,8 @@ def load(model, tensors, *, copy=True):
     groups, flags = _tied(model), {name: p.requires_grad for name, p in model.named_parameters(remove_duplicate=False)}
     model.load_state_dict({key: value.clone() for key, value in tensors.items()} if copy else tensors, strict=True, assign=True)
     for names in groups:
-        _tie(model, names)
+        # Somebody may have parted what the library ties.
+        _tie(model, [name for name in names if torch.equal(tensors[name], tensors[names[0]])])
     for name, parameter in model.named_parameters(remove_duplicate=False):
         parameter.requires_grad_(flags[name] and parameter.is_floating_point())
     kinds = {value.dtype for value in tensors.values() if value.is_floating_point()}

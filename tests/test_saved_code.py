@@ -9,6 +9,7 @@ import torchvision
 from torch import nn
 
 import surgeon
+from own_networks import Stateful
 from small import same, stir
 from surgeon import intake, recipe, sources
 from surgeon.cli import run
@@ -95,7 +96,42 @@ def test_a_recipe_does_not_choose_code(tmp_path):
         recipe.rebuild(recipe.from_text(json.dumps(data), "it"))
 
 
+@pytest.mark.parametrize("change", [
+    {"name": "hf-hub:nobody/nothing"}, {"name": "local-dir:/tmp"}, {"library": "keras"}, {"library": "torchvision", "name": "../resnet18"},
+    {"arguments": {"checkpoint_path": "/etc/passwd"}}, {"arguments": {"pretrained_cfg": {}}}, {"arguments": {"norm_layer": "torch.nn.nope.X"}},
+    {"library": "torchvision", "name": "fcn_resnet50", "arguments": {"weights_backbone": "DEFAULT"}}, {"settings": {"bn1": {"eps": "x"}}},
+])
+def test_a_recipe_reads_no_files_and_downloads_nothing(change, monkeypatch):
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", None)
+    monkeypatch.setattr("timm.models._factory.load_checkpoint", None)
+    data = json.loads(recipe.to_text(recipe.of(surgeon.inject(sources.build("timm:test_resnet"), "eca", where="final"))))
+    data["base"].update(change)
+    with pytest.raises(surgeon.SurgeonError):
+        recipe.rebuild(recipe.from_text(json.dumps(data), "it"), allow_imports=True)
+
+
+@pytest.mark.parametrize("change", [{"attention": None}, {"options": []}, {"init": 3}])
+def test_an_operation_of_other_types_is_no_plan(change):
+    data = json.loads(recipe.to_text(recipe.of(surgeon.inject(sources.build("timm:test_resnet"), "eca", where="final"))))
+    data["operations"][0].update(change)
+    with pytest.raises(surgeon.SurgeonError, match="not a plan"):
+        recipe.from_text(json.dumps(data), "it")
+
+
+@pytest.mark.parametrize("name", ["own_networks:tied", "timm:test_resnet", "resnet18"])
+def test_load_reads_files_and_no_names(name):
+    with pytest.raises(surgeon.SurgeonError, match="there is no file"):
+        surgeon.load(name)
+
+
+def test_state_that_is_no_tensor_is_refused(tmp_path):
+    model = surgeon.inject(Stateful(), "eca", where="conv*")
+    with pytest.raises(surgeon.SurgeonError, match="'_extra_state' in the state dict is a dict, and a file holds tensors only"):
+        surgeon.save(model, tmp_path / "a.safetensors", base="own_networks:Stateful")
+
+
 @pytest.mark.parametrize(("words", "told"), [
+    (("own_networks:exits",), "ends the process when it is imported"),
     ((f"{__name__}:nobody",), "or package.module:Class of something that Python can import"),
     (("torchvison:resnet18",), "No module named 'torchvison'. Write torchvision:NAME, timm:NAME, or"),
     ((NAME, "--arg", "width=2"), "can't be called with width"),

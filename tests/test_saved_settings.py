@@ -3,15 +3,18 @@
 import json
 from functools import partial
 
+import numpy as np
 import pytest
 import timm
 import torch
 import torchvision
 from torch import nn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 import surgeon
+from own_networks import Scaled, scaled_by, tied
 from small import TINY
-from surgeon import identify, recipe, sources
+from surgeon import identify, intake, recipe, sources
 from surgeon.cli import run
 from surgeon.settings import changed, settle
 
@@ -127,27 +130,128 @@ def test_what_a_file_cannot_hold_is_refused(kind, tmp_path):
     assert not (tmp_path / "file.safetensors").exists()
 
 
-class Scaled(nn.Module):
-    """A function and a table on the object, neither of them in the state dict."""
-
-    def __init__(self, function=torch.relu, table=1.0):
-        super().__init__()
-        self.function, self.unread = function, function
-        self.register_buffer("table", torch.full((2,), table), persistent=False)
-
-    def forward(self, x):
-        return self.function(x) * self.table.sum()
+DIFFERENT = {
+    "function": (dict(function=torch.tanh), "its 'function' is a function that the library does not set"),
+    "closure": (dict(function=scaled_by(3.0)), "its 'function' is a function that the library does not set"),
+    "table": (dict(table=2.0), "its table 'table' holds other numbers"),
+    "table of another size": (dict(size=3), "its table 'table' holds other numbers"),
+    "tensor": (dict(mean=2.0), "its 'mean' is not what the library makes"),
+}
 
 
-def test_functions_and_tables_are_compared():
-    assert changed(Scaled(), Scaled()) == {}
-    with pytest.raises(surgeon.SurgeonError, match="its 'function' is a function that the library does not set"):
-        changed(Scaled(torch.tanh), Scaled())
-    with pytest.raises(surgeon.SurgeonError, match="its table 'table' holds other numbers"):
-        changed(Scaled(table=2.0), Scaled())
-    unread = Scaled()
-    unread.unread = torch.tanh  # no forward asks for it
-    assert changed(unread, Scaled()) == {}
+@pytest.mark.parametrize("kind", DIFFERENT)
+def test_functions_and_tables_are_compared(kind):
+    options, told = DIFFERENT[kind]
+    stock = Scaled(scaled_by(1.0)) if kind == "closure" else Scaled()
+    assert changed(Scaled(scaled_by(1.0)) if kind == "closure" else Scaled(), stock) == {}
+    with pytest.raises(surgeon.SurgeonError, match=told):
+        changed(Scaled(**options), stock)
+
+
+def test_what_no_forward_asks_for_may_differ():
+    model = Scaled()
+    model.unread, model.note = torch.tanh, "mine"
+    assert changed(model, Scaled()) == {}
+
+
+def test_numbers_of_numpy_and_of_the_class_are_settings():
+    model = Scaled()
+    model.gain, model.conv.stride = 3.0, np.int64(1)
+    found = changed(model, Scaled())
+    assert found == {"": {"gain": 3.0}, "conv": {"stride": 1}} and json.loads(json.dumps(found)) == found
+    assert settle(Scaled(), found).gain == 3.0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["timm:swinv2_cr_tiny_ns_224", "timm:eva02_tiny_patch14_224"])
+def test_tables_of_half_precision_are_the_same_tables(name, dtype):
+    assert changed(sources.build(name, empty=True).to(dtype), sources.build(name, empty=True)) == {}
+
+
+LOST = {
+    "a module without weights": (lambda model: model.layer4.append(nn.Tanh()), "layer4 .* it holds 0, 1, 2 where the library puts 0, 1"),
+    "another order": (lambda model: swap(model.layer1), "layer1 .* it holds 1, 0 where the library puts 0, 1"),
+    "a hook": (lambda model: model.layer1.register_forward_hook(lambda module, args, out: out * 2), "computes something else: outputs differ by up to"),
+}
+
+
+def swap(blocks):
+    blocks._modules = dict(reversed(blocks._modules.items()))
+
+
+@pytest.mark.parametrize("kind", LOST)
+def test_what_would_be_lost_in_a_file_is_refused(kind, tmp_path):
+    change, told = LOST[kind]
+    torch.manual_seed(0)
+    model = torchvision.models.resnet18()
+    change(model)
+    torch.save(model.eval(), tmp_path / "in.pt") if kind != "a hook" else None
+    surgeon.inject(model, "eca", where="final")
+    with pytest.raises(surgeon.SurgeonError, match=told):
+        surgeon.save(model, tmp_path / "file.safetensors", base="torchvision:resnet18")
+    assert not (tmp_path / "file.safetensors").exists()
+    if kind != "a hook":
+        with pytest.raises(surgeon.SurgeonError, match=told):
+            intake.take(tmp_path / "in.pt", allow_pickle=True)
+
+
+def test_a_detectors_anchors_are_compared(tmp_path):
+    kw = dict(weights=None, weights_backbone=None, num_classes=3)
+    sizes = AnchorGenerator(((16,), (32,), (64,), (128,), (256,)), ((0.5, 1.0, 2.0),) * 5)
+    for model in (torchvision.models.detection.fasterrcnn_resnet50_fpn(**kw, rpn_anchor_generator=sizes),
+                  torchvision.models.detection.fasterrcnn_resnet50_fpn(**kw, bbox_reg_weights=(1.0, 1.0, 1.0, 1.0))):
+        with pytest.raises(surgeon.SurgeonError, match="is not what the library makes"):
+            identify.infer(model)
+
+
+def test_operations_are_repeated_in_their_order(tmp_path):
+    torch.manual_seed(0)
+    model = torchvision.models.resnet18(num_classes=4).eval()
+    surgeon.apply(model, surgeon.plan(model, "bam", where="layer?.0.bn2", dilation=2).only("layer2.0"))
+    surgeon.inject(model, "bam", where="layer?.0.bn1")
+    with torch.no_grad():
+        for number, weight in enumerate(surgeon.attention_parameters(model).values()):
+            weight.uniform_(-0.5, 0.5)
+    expected = outputs(model)
+    surgeon.save(model, tmp_path / "a.safetensors")
+    again = surgeon.load(tmp_path / "a.safetensors")
+    assert torch.equal(outputs(again), expected)
+    assert [plan.options for plan in intake.open_own(tmp_path / "a.safetensors").recipe.operations] == [{"dilation": 2}, {}]
+
+
+def test_what_no_file_could_open_is_not_written(tmp_path):
+    model = torchvision.models.resnet18(num_classes=4)
+    surgeon.apply(model, surgeon.plan(model, "cbam").only("layer4*"))
+    surgeon.inject(model, "eca", where="layer?.0")
+    surgeon.save(model, tmp_path / "a.safetensors")
+    assert list(surgeon.attention_modules(surgeon.load(tmp_path / "a.safetensors"))) == list(surgeon.attention_modules(model))
+
+
+def test_settings_inside_the_attention_come_back(tmp_path):
+    torch.manual_seed(0)
+    model = surgeon.inject(torchvision.models.resnet18(num_classes=4).eval(), "bam", where="bottleneck", init="paper")
+    with_epsilon(model)
+    first, *_ = surgeon.attention_modules(model).values()
+    first.enabled = False
+    expected = outputs(model)
+    surgeon.save(model, tmp_path / "a.safetensors")
+    assert torch.equal(outputs(surgeon.load(tmp_path / "a.safetensors")), expected)
+
+
+def test_another_function_inside_the_attention_is_refused(tmp_path):
+    model = surgeon.inject(torchvision.models.resnet18(num_classes=4), "timm:se", where="final")
+    next(iter(surgeon.attention_modules(model).values())).inner.gate = nn.Tanh()
+    with pytest.raises(surgeon.SurgeonError, match="a Tanh where the library builds a Sigmoid"):
+        surgeon.save(model, tmp_path / "a.safetensors")
+
+
+def test_parted_weights_stay_parted(tmp_path):
+    torch.manual_seed(0)
+    model = surgeon.inject(tied(parted=True).eval(), "eca", where="0*")
+    expected = outputs(model)
+    surgeon.save(model, tmp_path / "a.safetensors", base="own_networks:tied")
+    again = surgeon.load(tmp_path / "a.safetensors", allow_imports=True)
+    assert torch.equal(outputs(again), expected) and again[0].weight is not again[2].weight
 
 
 def test_synchronised_norms_count_as_norms():
@@ -163,7 +267,7 @@ def test_attention_is_no_change():
 
 def test_a_file_sets_nothing_but_settings():
     model = torchvision.models.resnet18()
-    for wrong in ({"layer9": {"eps": 1}}, {"bn1": {"forward": 1}}, {"bn1": {"_parameters": {}}}, {"bn1": {"weight": 1}}, {"bn1": {"training": True}}):
+    for wrong in ({"layer9": {"eps": 1}}, {"bn1": {"forward": 1}}, {"bn1": {"_parameters": {}}}, {"bn1": {"weight": 1}}, {"bn1": {"training": True}}, {"bn1": {"eps": "much"}}):
         with pytest.raises(surgeon.SurgeonError):
             settle(model, wrong)
     settle(model, {"conv1": {"stride": [1, 1]}})
@@ -179,6 +283,15 @@ def test_the_first_format_had_no_settings():
         recipe.from_text(json.dumps(data), "it")
 
 
+def test_a_head_taken_off_and_a_new_one(tmp_path):
+    """timm writes on a model how it was made; `reset_classifier` does not change that note."""
+    for classes in (0, 5):
+        model = timm.create_model(TINY.removeprefix("timm:"))
+        model.reset_classifier(classes)
+        base = identify.infer(surgeon.inject(model, "eca", where="final"))
+        assert base == sources.Base("timm", "test_resnet", {"num_classes": classes})
+
+
 def test_show_names_them(tmp_path, capsys):
     model = surgeon.inject(with_epsilon(sources.build(TINY)), "eca", where="final")
     surgeon.save(model, tmp_path / "a.safetensors")
@@ -186,10 +299,25 @@ def test_show_names_them(tmp_path, capsys):
     assert "bn1.eps=0.5" in (said := capsys.readouterr().out) and "more" in said
 
 
+class Twice(nn.Module):
+    """A network with another forward and the same keys."""
+
+    def __init__(self, model):
+        super().__init__()
+        self._modules = model._modules
+        self.model = (model,)
+
+    def forward(self, x):
+        y = self.model[0](x)
+        return y, 2 * y
+
+
 def test_a_program_that_is_not_the_named_network_is_refused(tmp_path, capsys):
     torch.manual_seed(0)
-    for name, model in (("same", sources.build(TINY)), ("other", with_epsilon(sources.build(TINY)))):
+    for name, model in (("same", sources.build(TINY)), ("other", with_epsilon(sources.build(TINY))), ("twice", Twice(sources.build(TINY)))):
         torch.export.save(torch.export.export(model, (torch.randn(1, 3, 64, 64),)), tmp_path / f"{name}.pt2")
     words = lambda name: ["inject", str(tmp_path / f"{name}.pt2"), "--arch", TINY, "--attention", "eca", "--where", "final", "-o", str(tmp_path / f"{name}.pth"), "-q"]
-    assert run(words("same")) == 0 and run(words("other")) == 2
-    assert "computes something else" in capsys.readouterr().err and not (tmp_path / "other.pth").exists()
+    assert run(words("same")) == 0
+    for name, told in (("other", "outputs of up to"), ("twice", "1 x 1000, 1 x 1000 and not 1 x 1000")):
+        assert run(words(name)) == 2
+        assert f"computes something else: {told}" in capsys.readouterr().err and not (tmp_path / f"{name}.pth").exists()

@@ -6,6 +6,7 @@ import pytest
 
 from surgeon import rulebook, sources, verdict
 from surgeon.errors import BadModel, UnknownName
+from surgeon.sources_code import names_code
 
 BOOK = rulebook.load()
 
@@ -76,11 +77,11 @@ def test_somebodys_code_is_run_only_when_allowed(tmp_path, monkeypatch):
         with pytest.raises(BadModel, match="makes a int, not a network"):
             sources.build("surgeon_test_networks:number")
         with pytest.raises(BadModel, match="can't be called without arguments: RuntimeError: no weights here"):
-            sources_code.build("surgeon_test_networks:broken")
+            sources.build("surgeon_test_networks:broken")
         with pytest.raises(UnknownName, match="has no attribute 'Nett'"):
-            sources_code.build("surgeon_test_networks:Nett")
+            sources.build("surgeon_test_networks:Nett")
         with pytest.raises(UnknownName, match="No module named"):
-            sources_code.build("surgeon_test_no_networks:Net")
+            sources.build("surgeon_test_no_networks:Net")
         assert sys.path == path
     finally:
         sys.modules.pop("surgeon_test_networks", None)
@@ -88,7 +89,7 @@ def test_somebodys_code_is_run_only_when_allowed(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("text, code", [("a.b:C.d", True), ("a:b", True), ("timm:a", False), ("torchvision:a", False), ("a.pth", False), ("C:/a.pth", False), ("a:b-c", False)])
 def test_which_sources_are_code(text, code):
-    assert sources_code.names_code(text) is code
+    assert names_code(text) is code
 
 
 def test_the_survey_counts_every_network_that_is_asked_for():

@@ -21,7 +21,10 @@ class Gate(nn.Module):
     made: what `build` made it from, as JSON values: attention, channels, dims, init, options.
     gamma: how far the published scale acts, shape (1,), 0 at the start; None with `init="paper"`.
     maps: where `record` collects the scores; None outside it.
+    turn: which operation on the network put it there, from 1; 0 outside a network.
     """
+
+    turn = 0
 
     def __init__(self, channels, *, init="identity", dims=2):
         super().__init__()
