@@ -5,7 +5,7 @@ tensor. The rules that found the places are not needed to rebuild: sites are pat
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -94,6 +94,7 @@ def _settings_of(model):
         made = dict(gate.made)
         with torch.random.fork_rng(devices=[]):
             fresh = build(made["attention"], made["channels"], init=made["init"], dims=made["dims"], **made["options"])
+        fresh.turn = gate.turn
         found |= {f"{path}.{inner}".removesuffix("."): values for inner, values in changed(gate, fresh).items()}
     return found
 
@@ -119,7 +120,8 @@ def operations_of(model):
         _refuse_nameless(path, gate)
         _refuse_objects(path, gate.made["options"])
         key = gate.turn, json.dumps([gate.made["attention"], gate.made["init"], gate.made["options"]])
-        groups.setdefault(key, []).append(gate.site)
+        # Of the whole network, also where only a part of it was operated on, such as a detector's backbone.
+        groups.setdefault(key, []).append(replace(gate.site, module=path.rpartition(".")[0]))
     told = [(json.loads(text), sites) for (_, text), sites in sorted(groups.items(), key=lambda group: group[0][0])]
     return tuple(Plan(name, tuple(sites), options, init) for (name, init, options), sites in told)
 

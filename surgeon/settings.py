@@ -9,6 +9,7 @@ the file, and whatever a file can't hold is refused.
 import sys
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType
+from weakref import ReferenceType
 
 import numpy as np
 import torch
@@ -104,6 +105,9 @@ def _same(one, other, depth=DEPTH):
     """Whether two attributes of modules mean the same, as far as can be seen."""
     if one is other or not depth:
         return True
+    # Weights have keys, and modules are compared on their own.
+    if isinstance(one, (nn.Parameter, nn.Module, ReferenceType)):
+        return type(one) is type(other)
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         return one.shape == other.shape and torch.equal(one.detach().cpu(), other.detach().to("cpu", one.dtype))
     if _is_plain(one) and _is_plain(other):
@@ -114,8 +118,8 @@ def _same(one, other, depth=DEPTH):
         return one.keys() == other.keys() and all(_same(one[key], other[key], depth - 1) for key in one)
     if _is_function(one) or _is_function(other):
         return _origin(one) == _origin(other) and all(_same(a, b, depth - 1) for a, b in zip(_bound(one), _bound(other)))
-    if type(one) is not type(other) or isinstance(one, nn.Module) or not hasattr(one, "__dict__"):
-        return type(one) is type(other) and (isinstance(one, nn.Module) or one == other)
+    if type(one) is not type(other) or not hasattr(one, "__dict__"):
+        return type(one) is type(other) and bool(one == other)
     return _same(vars(one), vars(other), depth - 1)
 
 
@@ -151,10 +155,10 @@ def _same_children(path, module, own):
 
 
 def _same_tables(path, module, own):
-    """Buffers that no state dict holds."""
+    """Buffers that no state dict holds; one of another size was made for another image, and is made again."""
     for name in own._non_persistent_buffers_set & set(module._buffers):
         one, other = module._buffers[name], own._buffers[name]
-        if one is not None and other is not None and not _same(one, other):
+        if one is not None and other is not None and one.shape == other.shape and not _same(one, other):
             raise _refusal(path, f"its table {name!r} holds other numbers than the library's, and no state dict has them")
 
 

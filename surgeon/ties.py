@@ -1,5 +1,7 @@
 """State dicts of networks in which one tensor has several names, and loading into them."""
 
+from collections import OrderedDict
+
 import torch
 
 
@@ -19,7 +21,7 @@ def load(model, tensors, *, copy=True):
     the tables that no state dict holds take it as well.
     """
     groups, flags = _tied(model), {name: p.requires_grad for name, p in model.named_parameters(remove_duplicate=False)}
-    model.load_state_dict({key: value.clone() for key, value in tensors.items()} if copy else tensors, strict=True, assign=True)
+    model.load_state_dict(_versioned(model, {key: value.clone() for key, value in tensors.items()} if copy else tensors), strict=True, assign=True)
     for names in groups:
         # Somebody may have parted what the library ties.
         _tie(model, [name for name in names if torch.equal(tensors[name], tensors[names[0]])])
@@ -27,6 +29,13 @@ def load(model, tensors, *, copy=True):
         parameter.requires_grad_(flags[name] and parameter.is_floating_point())
     kinds = {value.dtype for value in tensors.values() if value.is_floating_point()}
     return model.to(kinds.pop()) if len(kinds) == 1 else model
+
+
+def _versioned(model, tensors):
+    """`tensors` with the versions of the modules that they are for: some modules refuse weights that tell none."""
+    found = OrderedDict(tensors)
+    found._metadata = model.state_dict()._metadata
+    return found
 
 
 def _tied(model):
