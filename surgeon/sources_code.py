@@ -40,7 +40,7 @@ def build(source, arguments):
     except (ImportError, AttributeError) as error:
         raise UnknownName(f"{source}: {error}. Write torchvision:NAME, timm:NAME, or package.module:Class of something that Python can import.") from error
     except Exception as error:  # anyone's constructor may raise anything
-        raise BadModel(f"{source} can't be called with {', '.join(arguments) or 'no arguments'}: {type(error).__name__}: {error}. Name a function that makes the network.") from error
+        raise BadModel(f"{source} can't be called {_with(arguments)}: {type(error).__name__}: {error}. Name a function that makes the network.") from error
     except SystemExit as error:
         raise BadModel(f"{source} ends the process when it is imported: put what it runs as a script under if __name__ == '__main__'.") from error
     finally:
@@ -49,3 +49,7 @@ def build(source, arguments):
     if not isinstance(model, nn.Module):
         raise BadModel(f"{source} makes a {type(model).__name__}, not a network (an nn.Module).")
     return model.eval()
+
+
+def _with(arguments):
+    return f"with {', '.join(arguments)}" if arguments else "without arguments"
