@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 import torch
 
-from surgeon import digest, formats, intake, nested, optimizer, recipe, saved, sources, sources_folder
+from surgeon import digest, formats, intake, nested, optimizer, rebuilt, recipe, saved, sources, sources_folder
 from surgeon.atomic import replacing
 from surgeon.errors import BadFile, BadOption
 from surgeon.identify import first_difference
@@ -47,7 +47,7 @@ def _stock_checkpoint(own, drop_optimizer, allow_imports):
         return _stock(own)
     if not nested.has_optimizer(own.checkpoint) or drop_optimizer:
         return nested.changed(own.checkpoint, weights=without, state=None)
-    model = recipe.rebuild(own.recipe, allow_imports=allow_imports)
+    model = rebuilt.rebuild(own.recipe, allow_imports=allow_imports)
     new = {name for name, _ in model.named_parameters() if own.recipe.is_attention(name)}
     return nested.changed(own.checkpoint, weights=without, state=lambda state: optimizer.shrink(state, model, new))
 

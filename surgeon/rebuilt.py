@@ -1,10 +1,57 @@
-"""Whether what a file will say gives this very network again: built from it beside the original, with the same weights, and run."""
+"""The network of a recipe, built again; and whether what a file will say gives this very network: both, with the same weights, run."""
 
 import torch
 
-from surgeon import check, recipe, ties
-from surgeon.errors import BadFile, BadInput, BadModel
+from surgeon import check, sources, ties
+from surgeon.errors import BadFile, BadInput, BadModel, SurgeonError
+from surgeon.identify import first_difference
+from surgeon.operation import apply
+from surgeon.recipe import operations_of
 from surgeon.samples import answered
+from surgeon.settings import settle
+
+
+def rebuild(made, *, allow_imports=False, arguments=None, empty=True):
+    """The network of the recipe `made`, its weights not yet filled in.
+
+    Args:
+        arguments: for the base's constructor, beside those of the recipe: another number of classes.
+        empty: False draws random weights.
+
+    Raises:
+        BadFile: the recipe names a user's own network or attention and `allow_imports` was not given, or what it
+            describes can't be built with these versions of the libraries.
+    """
+    if made.base.library == "program":
+        raise BadFile(f"its network, {made.base.name}, is a program without a library's name; only the .pt2 holds it.")
+    _permit("network", made.base.name, made.base.library != sources.CODE or allow_imports)
+    for plan in made.operations:
+        _permit("attention", plan.attention, ":" not in plan.attention or plan.attention.startswith("timm:") or allow_imports)
+    try:
+        model = sources.build(made.base, arguments=arguments, empty=empty)
+        for plan in made.operations:
+            apply(model, plan)
+        settle(model, made.settings)
+    except SurgeonError as error:
+        versions = ", ".join(f"{name} {version}" for name, version in made.versions.items())
+        raise BadFile(f"{made.base} can't be built again here: {error} The file was made with {versions}.") from error
+    _same_keys(made, model)
+    return model
+
+
+def _permit(what, name, allowed):
+    if not allowed:
+        raise BadFile(f"the {what} {name!r} is somebody's own code, and loading would import it. "
+                      "If you trust the file: surgeon.load(path, allow_imports=True), or --allow-imports.")
+
+
+def _same_keys(made, model):
+    """Every tensor that the recipe lists has its place in the model, and the other way round."""
+    difference = first_difference(dict.fromkeys(made.tensors, ()), dict.fromkeys(ties.shapes_of(model), ()))
+    if difference:
+        raise BadFile(f"{made.base}, built again, is not the network of the recipe: {difference}.")
+    if operations_of(model) != made.operations:
+        raise BadFile(f"{made.base}, built again, has its attention elsewhere than the recipe says.")
 
 
 def compare(model, made):
@@ -17,7 +64,7 @@ def compare(model, made):
         BadModel: it can't be built, or computes something else.
     """
     try:
-        twin = recipe.rebuild(made, allow_imports=True)
+        twin = rebuild(made, allow_imports=True)
     except BadFile as error:
         raise BadModel(f"a file of this network could not be opened: {error}") from error
     if any(tensor.is_meta for tensor in model.state_dict().values()):

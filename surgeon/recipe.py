@@ -11,11 +11,9 @@ import torch
 
 from surgeon import digest, identify, sources
 from surgeon.attention import attention_modules, build
-from surgeon.errors import BadFile, BadModel, SurgeonError
-from surgeon.operation import apply
-from surgeon.settings import changed, settle
+from surgeon.errors import BadFile, BadModel
+from surgeon.settings import changed
 from surgeon.sites import Plan
-from surgeon.ties import shapes_of
 from surgeon.version import VERSION
 
 # Raised when an old surgeon would misread the file, never for an addition that it can pass over.
@@ -145,49 +143,6 @@ def _refuse_objects(path, options):
             kind = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
             raise BadModel(f"{path} can't be saved: its option {name!r} is {kind}, and a file holds numbers and texts only. Inject it under a name that "
                            'makes it so: surgeon.register("mine", factory) and then "mine".') from None
-
-
-def rebuild(recipe, *, allow_imports=False, arguments=None, empty=True):
-    """The network of `recipe`, its weights not yet filled in.
-
-    Args:
-        arguments: for the base's constructor, beside those of the recipe: another number of classes.
-        empty: False draws random weights.
-
-    Raises:
-        BadFile: the recipe names a user's own network or attention and `allow_imports` was not given, or what it
-            describes can't be built with these versions of the libraries.
-    """
-    if recipe.base.library == "program":
-        raise BadFile(f"its network, {recipe.base.name}, is a program without a library's name; only the .pt2 holds it.")
-    _permit("network", recipe.base.name, recipe.base.library != sources.CODE or allow_imports)
-    for plan in recipe.operations:
-        _permit("attention", plan.attention, ":" not in plan.attention or plan.attention.startswith("timm:") or allow_imports)
-    try:
-        model = sources.build(recipe.base, arguments=arguments, empty=empty)
-        for plan in recipe.operations:
-            apply(model, plan)
-        settle(model, recipe.settings)
-    except SurgeonError as error:
-        made = ", ".join(f"{name} {version}" for name, version in recipe.versions.items())
-        raise BadFile(f"{recipe.base} can't be built again here: {error} The file was made with {made}.") from error
-    _same_keys(recipe, model)
-    return model
-
-
-def _permit(what, name, allowed):
-    if not allowed:
-        raise BadFile(f"the {what} {name!r} is somebody's own code, and loading would import it. "
-                      "If you trust the file: surgeon.load(path, allow_imports=True), or --allow-imports.")
-
-
-def _same_keys(recipe, model):
-    """Every tensor that the recipe lists has its place in the model, and the other way round."""
-    difference = identify.first_difference(dict.fromkeys(recipe.tensors, ()), dict.fromkeys(shapes_of(model), ()))
-    if difference:
-        raise BadFile(f"{recipe.base}, built again, is not the network of the recipe: {difference}.")
-    if operations_of(model) != recipe.operations:
-        raise BadFile(f"{recipe.base}, built again, has its attention elsewhere than the recipe says.")
 
 
 def to_text(recipe):

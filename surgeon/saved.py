@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import safetensors.torch
 import torch
 
-from surgeon import digest, prefix, recipe, sources, ties
+from surgeon import digest, prefix, rebuilt, recipe, sources, ties
 from surgeon.checkpoint import KEY, Checkpoint
 from surgeon.errors import BadFile
 from surgeon.identify import first_difference
@@ -89,7 +89,7 @@ def restore(made, tensors, what, *, allow_imports=False, copy=True, progress=Non
     if difference:
         raise BadFile(f"{what} is not whole: {difference}.")
     digest.compare(tensors, made.tensors, what, progress=progress)
-    model = recipe.rebuild(made, allow_imports=allow_imports)
+    model = rebuilt.rebuild(made, allow_imports=allow_imports)
     difference = first_difference(ties.shapes_of(model), {key: tuple(value.shape) for key, value in tensors.items()})
     if difference:
         raise BadFile(f"{what} does not fit {made.base}: {difference}.")

@@ -9,7 +9,7 @@ from timm.models._hub import load_model_config_from_path, save_config_for_hf
 from torch import nn
 
 from surgeon import recipe as recipes
-from surgeon import sources
+from surgeon import rebuilt, sources
 from surgeon.checkpoint import first_line, read
 from surgeon.errors import BadFile, BadOption
 
@@ -83,7 +83,7 @@ def surgeon_network(pretrained=False, pretrained_cfg=None, recipe=None, **argume
     made = recipes.from_text(json.dumps(recipe), "config.json")
     ignored = ("pretrained_cfg_overlay", "cache_dir", "pretrained_model_args")
     options = {key: value for key, value in arguments.items() if key not in ignored}
-    model = recipes.rebuild(made, arguments=options, empty=pretrained)
+    model = rebuilt.rebuild(made, arguments=options, empty=pretrained)
     settings = pretrained_cfg if isinstance(pretrained_cfg, dict) else {}
     model.pretrained_cfg = model.default_cfg = settings
     if pretrained:

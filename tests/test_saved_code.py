@@ -11,7 +11,7 @@ from torch import nn
 import surgeon
 from own_networks import Stateful
 from small import same, stir
-from surgeon import intake, recipe, sources
+from surgeon import intake, rebuilt, recipe, sources
 from surgeon.cli import run
 
 NAME = f"{__name__}:headed"
@@ -93,7 +93,7 @@ def test_a_recipe_does_not_choose_code(tmp_path):
     data = json.loads(recipe.to_text(recipe.of(surgeon.inject(sources.build("timm:test_resnet"), "eca", where="final"))))
     data["base"].update(library="code", name="os:getcwd")
     with pytest.raises(surgeon.SurgeonError, match="'os:getcwd' is somebody's own code"):
-        recipe.rebuild(recipe.from_text(json.dumps(data), "it"))
+        rebuilt.rebuild(recipe.from_text(json.dumps(data), "it"))
 
 
 @pytest.mark.parametrize("change", [
@@ -107,7 +107,7 @@ def test_a_recipe_reads_no_files_and_downloads_nothing(change, monkeypatch):
     data = json.loads(recipe.to_text(recipe.of(surgeon.inject(sources.build("timm:test_resnet"), "eca", where="final"))))
     data["base"].update(change)
     with pytest.raises(surgeon.SurgeonError):
-        recipe.rebuild(recipe.from_text(json.dumps(data), "it"), allow_imports=True)
+        rebuilt.rebuild(recipe.from_text(json.dumps(data), "it"), allow_imports=True)
 
 
 @pytest.mark.parametrize("change", [{"attention": None}, {"options": []}, {"init": 3}])
