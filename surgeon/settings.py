@@ -109,10 +109,15 @@ def settle(model, found):
             raise BadOption(f"there is no module {path!r} on which {', '.join(values)} could be set.") from None
         known = settings(module)
         for name, value in values.items():
-            if name not in known or not is_plain(value) or isinstance(value, str) != isinstance(known[name], str) and None not in (value, known[name]):
+            if name not in known or not _fits(value, known[name]):
                 raise BadOption(f"{path or 'the network'} has no setting {name!r} that could be {value!r}.")
             setattr(module, name, _as(known[name], value))
     return model
+
+
+def _fits(value, old):
+    """A text where a text was, none where none was; None is at home everywhere."""
+    return is_plain(value) and (value is None or old is None or isinstance(value, str) == isinstance(old, str))
 
 
 def _as(old, value):
