@@ -21,7 +21,8 @@ FUNCTIONS = {"FloorDiv", "ModularIndexing", "Where", "PythonMod", "Mod", "CleanD
              "FloatPow", "FloatTrueDiv", "IntTrueDiv", "TruncToInt", "RoundToInt", "ToFloat", "Identity", "Max", "Min", "Eq", "Ne", "Lt", "Le",
              "Gt", "Ge", "And", "Or", "Not", "Symbol", "Add", "Mul", "Pow", "Integer", "Rational", "floor", "ceiling"}
 POWERS = {"Pow", "PowByNatural", "FloatPow"}
-# What a guard may ask of an input.
+# What a guard is about, with Python's own functions for it, and what it may ask of an input.
+INPUTS = {"L", "torch", "max", "min"}
 MEASURES = {"size", "stride", "storage_offset", "sym_max", "sym_min", "sym_not", "sym_float"}
 NODES = (ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context, ast.keyword)
 CONTAINERS = (None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict")
@@ -60,7 +61,7 @@ def _is_plain(node, guard):
     if isinstance(node, ast.Call):
         return isinstance(node.func, (ast.Name, ast.Attribute)) and all(keyword.arg for keyword in node.keywords)
     if isinstance(node, ast.Name):
-        return node.id in FUNCTIONS or SYMBOL.fullmatch(node.id) is not None or (guard and node.id in ("L", "torch"))
+        return node.id in FUNCTIONS or SYMBOL.fullmatch(node.id) is not None or (guard and node.id in INPUTS)
     if isinstance(node, ast.Attribute):
         return guard and node.attr in MEASURES
     if isinstance(node, ast.Constant):
@@ -82,7 +83,7 @@ def _is_small(power):
 def is_guard(text):
     """Whether `text` is a condition on the sizes of inputs.
 
-    >>> is_guard("L['x'].size()[3] // 2 != 1")
+    >>> is_guard("max(1, L['x'].size()[3] // 2) != 1")
     True
     """
     return is_sum(text, guard=True)
