@@ -12,6 +12,7 @@ import torch
 from surgeon import digest, identify, sources
 from surgeon.attention import attention_modules, build
 from surgeon.errors import BadFile, BadModel
+from surgeon.prices import complete
 from surgeon.settings import changed
 from surgeon.sites import Plan
 from surgeon.version import VERSION
@@ -73,7 +74,7 @@ def of(model, *, base=None, order=(), prefix="", known=None):
     known, weights = known or {}, _tensors(model)
     fresh = digest.of_tensors({key: weights[key] for key in weights if key not in known})
     tensors = {key: known[key] if key in known else fresh[key] for key in weights}
-    return Recipe(named, operations_of(model), tensors, tuple(attention_modules(model)), tuple(order), prefix, versions(), _settings_of(model))
+    return Recipe(named, operations_of(complete(model)), tensors, tuple(attention_modules(model)), tuple(order), prefix, versions(), _settings_of(model))
 
 
 def _tensors(model):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from surgeon.attention import attention_modules, attention_parameters
+from surgeon.prices import complete
 from surgeon.sites import Plan, Site
 
 
@@ -12,7 +13,7 @@ class Report:
 
     gates: path of each attention module -> its Site.
     parameters: the network's weights without attention. added: those of the attention.
-    macs: multiply-adds that the attention takes for one image, as planned.
+    macs: multiply-adds that the attention takes for one image, of the size that it was planned for.
     """
 
     gates: dict[str, Site]
@@ -34,7 +35,7 @@ def report(model):
 
     >>> print(report(model))
     """
-    gates = {path: gate.site for path, gate in attention_modules(model).items() if gate.site is not None}
+    gates = {path: gate.site for path, gate in attention_modules(complete(model)).items() if gate.site is not None}
     names = {gate.made["attention"] or type(gate).__name__ for gate in attention_modules(model).values() if gate.made}
     added = sum(weight.numel() for weight in attention_parameters(model).values())
     total = sum(weight.numel() for weight in model.parameters())

@@ -71,7 +71,7 @@ def _recipe(checkpoint):
     """
     text, sha256 = checkpoint.recipe, checkpoint.recipe_sha256
     if text is None:
-        raise BadFile(f"{checkpoint.path} carries no recipe: it was not written by surgeon. Say what it is: --arch torchvision:NAME or timm:NAME.")
+        raise BadFile(f"{checkpoint.path} carries no recipe: it was not written by surgeon. surgeon inject reads it, with --arch torchvision:NAME or timm:NAME.")
     if not isinstance(text, str) or digest.of_text(text) != sha256:
         raise BadFile(f"{checkpoint.path}: its recipe is not the one that was saved. The file is damaged: get it again.")
     return recipe.from_text(text, str(checkpoint.path))
