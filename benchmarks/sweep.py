@@ -38,7 +38,8 @@ def sweep(names, measured, columns, path, jobs):
     done = {row["network"] for row in rows(path)}
     left = [name for name in names if name not in done]
     print(f"{len(names)} networks, {len(names) - len(left)} of them done before.")
-    new = not path.exists()
+    # A run killed at once leaves an empty file.
+    new = not path.exists() or not path.stat().st_size
     pool = multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=A_PROCESS)
     bars = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with path.open("a", newline="", encoding="utf-8") as file, pool, Progress(*bars) as bar:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cells, coverage, page
-from benchmarks.sweep import rows
+from benchmarks import agreement, cells, coverage, page
+from benchmarks.sweep import rows, sweep
 
 ROWS = rows(coverage.TABLE)
 
@@ -34,3 +34,21 @@ def test_a_network_measured_again_gives_its_rows(network):
     told = [column for column in cells.COLUMNS if column != "seconds"]
     found = [[str(row[column]) for column in told] for row in cells.measured(network, limit=20e6)]
     assert found == [[row[column] for column in told] for row in ROWS if row["network"] == network]
+
+
+def a_row(name):
+    return [{"network": name, "sites": len(name)}]
+
+
+@pytest.mark.parametrize("before", ["", "network,sites\nb,1\n"])
+def test_a_table_goes_on_where_it_was_killed(before, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(before)
+    sweep(["b", "aa"], a_row, ["network", "sites"], path, jobs=1)
+    assert path.read_text() == "network,sites\naa,2\nb,1\n"
+
+
+def test_both_tables_count_the_same_residual_branches():
+    counted = {row["network"]: int(row["found"]) for row in rows(agreement.TABLE) if row["what"] == "residual"}
+    sites = {row["network"]: int(row["sites"] or 0) for row in ROWS if row["place"] == "residual"}
+    assert sites == counted
