@@ -109,6 +109,7 @@ def infer(model, base=None):
             found, stock = _fitted(guess, shapes)
         except (BadFile, BadOption):
             continue
+        # Keys and shapes decide; what is then set otherwise is a change of this network, and no reason to look for another.
         return _with_settings(found, stock, model)
     raise BadModel(f"{type(model).__name__} with {len(shapes)} tensors is no network of torchvision's or timm's as they build it. "
                    "Name it: base='torchvision:NAME', 'timm:NAME', or what makes it: 'package.module:function'.")

@@ -95,18 +95,18 @@ def _same_function(found, model, base):
     example = found.program.example_inputs
     if example is None:
         return
-    said, expected = check.outputs(_network(found), *example), check.outputs(model, *example)
-    if [part.shape for part in said] != [part.shape for part in expected]:
-        raise BadOption(f"{found.path} has the weights of {base}, and computes something else: {_shapes(said)} and not {_shapes(expected)}. "
-                        "Leave --arch out to put attention into the program itself.")
-    far, size = check.farthest(expected, said), max(float(part.abs().max()) for part in expected)
-    if not far <= PROGRAM * size:
-        raise BadOption(f"{found.path} has the weights of {base}, and computes something else: outputs of up to {size:.3g} differ by {far:.3g}. "
-                        "Leave --arch out to put attention into the program itself.")
+    told = _difference(check.outputs(_network(found), *example), check.outputs(model, *example))
+    if told:
+        raise BadOption(f"{found.path} has the weights of {base}, and computes something else: {told}. Leave --arch out to put attention into the program itself.")
 
 
-def _shapes(outputs):
-    return ", ".join(" x ".join(map(str, part.shape)) for part in outputs) or "nothing"
+def _difference(said, expected):
+    """In what two lists of outputs differ, in words; "" where they are the same but for rounding."""
+    one, other = (", ".join(" x ".join(map(str, part.shape)) for part in outputs) for outputs in (said, expected))
+    if one != other:
+        return f"{one or 'nothing'} and not {other or 'nothing'}"
+    far, size = check.farthest(expected, said), max((float(part.abs().max()) for part in expected), default=0.0)
+    return "" if far <= PROGRAM * size else f"outputs of up to {size:.3g} differ by {far:.3g}"
 
 
 def _network(found):

@@ -6,6 +6,7 @@ from inspect import signature
 import timm
 import torchvision
 
+from surgeon.equal import is_plain
 from surgeon.errors import BadModel
 from surgeon.sources import CODE, LOADING, Base, names
 
@@ -17,13 +18,7 @@ def written_on(model):
     if name not in names("timm"):
         return None
     noted = getattr(model, "_model_args", {})
-    return Base("timm", name, {key: value for key, value in noted.items() if _is_plain(value) and key not in LOADING})
-
-
-def _is_plain(value):
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    return isinstance(value, (str, int, float, bool))
+    return Base("timm", name, {key: value for key, value in noted.items() if is_plain(value) and key not in LOADING})
 
 
 def is_detector(base):
