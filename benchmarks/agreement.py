@@ -19,10 +19,12 @@ from ruamel.yaml import YAML
 
 from benchmarks import cells, shortcuts
 from benchmarks.sweep import arguments, rows, sweep
-from surgeon import decide, match, owner, rulebook, sources
+from surgeon.anatomy.observation import looking_at
 from surgeon.errors import SurgeonError
-from surgeon.observation import looking_at
-from surgeon.words import Candidate, beyond
+from surgeon.networks import library
+from surgeon.rulebook import book as rulebook
+from surgeon.rulebook import match, owner
+from surgeon.rulebook.words import Candidate, beyond
 
 TABLE = Path(__file__).with_name("agreement.csv")
 REASONS = Path(__file__).with_name("agreement.yaml")
@@ -41,7 +43,7 @@ def main():
 def measured(network):
     """All rows of one network."""
     torch.set_num_threads(1)
-    model = sources.build(network, empty=True)
+    model = library.build(network, empty=True)
     info = _feature_info(model)
     try:
         with looking_at(cells.subject(model)) as seen:
@@ -78,7 +80,7 @@ def _sizes(info, seen):
 
 def _sites(seen, place):
     """(value, Site) of one place."""
-    for candidate, rule in match.candidates(*rulebook.for_place(place, decide.rules(None)), seen.scene):
+    for candidate, rule in match.candidates(*rulebook.for_place(place, rulebook.load(None)), seen.scene):
         yield candidate.value, owner.site(candidate, rule, seen.scene, seen.rewrites)
 
 
@@ -104,7 +106,7 @@ def _verdict(entry, values, owned, site, scene):
 
 def _residual(seen):
     """The number of sites at `residual` beside that of shortcuts by the classes of the modules that ran."""
-    found = len(match.candidates(*rulebook.for_place("residual", decide.rules(None)), seen.scene))
+    found = len(match.candidates(*rulebook.for_place("residual", rulebook.load(None)), seen.scene))
     told = shortcuts.count(seen.scene.graphs)
     return "residual", told, found, "same" if told == found else "DIFFERENT"
 

@@ -9,9 +9,10 @@ import torchvision
 from torch.utils._pytree import tree_leaves
 
 import surgeon
-from surgeon import errors, sources
-from surgeon.check import same_bits
-from surgeon.examples import guesses
+from surgeon import errors
+from surgeon.networks import library as sources
+from surgeon.trace.outputs import same_bits
+from surgeon.trace.inputs import guesses
 
 PLACES = ("residual", "bottleneck", "final", "input")
 ATTENTION = ("cbam", "bam")

@@ -15,10 +15,13 @@ import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+from torchvision.models.feature_extraction import (
+    create_feature_extractor,
+    get_graph_node_names,
+)
 
 import surgeon
-from surgeon import sources
+from surgeon.networks import library
 
 NETWORKS = (
     *("resnet18", "resnet50", "resnext50_32x4d", "mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny"),
@@ -43,7 +46,7 @@ def _beside_feature_extractor():
     ratios = []
     names = [f"torchvision:{name}" for name in NETWORKS] + [f"timm:{name}" for name in TIMM]
     for name in track(names, console=console, description="planning"):
-        model = sources.build(name).eval()
+        model = library.build(name).eval()
         where = "residual" if surgeon.places(model)["residual"] else "bottleneck"
         node = get_graph_node_names(model)[1][-2]
         cut, operate = _in_turns(lambda: create_feature_extractor(model, [node]), lambda: _there_and_back(model, where))
@@ -71,7 +74,7 @@ def _in_turns(first, second):
 def _growth():
     table = Table("network", "modules", "plan, ms", "per module, ms", title="growth with the number of modules")
     for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):
-        model = sources.build(f"torchvision:{name}", empty=True).eval()
+        model = library.build(f"torchvision:{name}", empty=True).eval()
         modules = sum(1 for _ in model.modules())
         taken, _ = _in_turns(lambda: surgeon.plan(model, "cbam"), lambda: None)
         table.add_row(name, str(modules), f"{taken:.0f}", f"{taken / modules:.2f}")
@@ -80,7 +83,7 @@ def _growth():
 
 def _memory():
     """Growth of peak memory by an injection into a large network, after one into a small one warmed all up."""
-    small, model = sources.build("torchvision:vgg11"), sources.build("torchvision:vgg19")
+    small, model = library.build("torchvision:vgg11"), library.build("torchvision:vgg19")
     surgeon.inject(small, "bam", where="bottleneck")
     size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

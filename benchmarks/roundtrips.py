@@ -26,9 +26,9 @@ from rich.console import Console
 from rich.table import Table
 
 import surgeon
-from surgeon import sources
 from surgeon.cli import run
-from surgeon.samples import natural, small
+from surgeon.networks import library as sources
+from surgeon.networks.samples import natural, small
 
 EQUAL, CLOSE, REFUSED = "same", "close", "refused"
 LIMIT = 1e-4

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from surgeon.atomic import replacing
+from surgeon.files.atomic import replacing
 
 # Networks a process measures before it is replaced, so that their memory comes back.
 A_PROCESS = 24

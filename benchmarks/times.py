@@ -21,7 +21,8 @@ from torchvision.models.feature_extraction import create_feature_extractor
 import surgeon
 from benchmarks import cells
 from benchmarks.sweep import arguments, rows, sweep
-from surgeon import errors, sources
+from surgeon import errors
+from surgeon.networks import library
 
 TABLE = Path(__file__).with_name("times.csv")
 PAGE = Path(__file__).parents[1] / "docs" / "times.md"
@@ -48,7 +49,7 @@ def measured(network):
     """The row of one network; none if it has a billion parameters."""
     torch.set_num_threads(1)
     _warm()
-    model = cells.subject(sources.build(network, empty=True)).eval()
+    model = cells.subject(library.build(network, empty=True)).eval()
     count = sum(weight.numel() for weight in model.parameters())
     if count >= MOST:
         return []
@@ -63,7 +64,7 @@ def measured(network):
 @cache
 def _warm():
     """What only the first plan and the first cut of a process pay, paid."""
-    model = sources.build("torchvision:resnet18", empty=True).eval()
+    model = library.build("torchvision:resnet18", empty=True).eval()
     surgeon.plan(model, "cbam")
     _cut(model, "layer4")
 

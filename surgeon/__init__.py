@@ -4,15 +4,21 @@
 >>> model = surgeon.inject(model, "cbam", where="bottleneck")
 """
 
-from surgeon.attention import attention_modules, attention_parameters, disabled, record, register
+from surgeon.attention import (
+    attention_modules,
+    attention_parameters,
+    disabled,
+    record,
+    register,
+)
+from surgeon.checkpoints.published import load_published
 from surgeon.errors import SurgeonError
-from surgeon.formats import save
-from surgeon.intake import load
+from surgeon.files.formats import save
+from surgeon.files.intake import load
 from surgeon.operation import apply, inject, places, plan, remove
-from surgeon.published import load_published
-from surgeon.report import report
 from surgeon.sites import Plan, Site
-from surgeon.training import freeze, param_groups
+from surgeon.surgery.summary import report
+from surgeon.surgery.training import freeze, param_groups
 
 __all__ = [
     "Plan",

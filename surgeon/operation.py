@@ -5,8 +5,9 @@
     remove   take it out again
 """
 
-from surgeon import decide, surgery
-from surgeon.observation import looking_at
+from surgeon.anatomy.observation import looking_at
+from surgeon.rulebook import book as rulebook
+from surgeon.surgery import decide, operate
 
 
 def places(model, *, rules=None, example_inputs=None):
@@ -19,7 +20,7 @@ def places(model, *, rules=None, example_inputs=None):
     {'bottleneck': 3, 'final': 1, 'input': 1, 'residual': 16}
     """
     with looking_at(model, example_inputs) as seen:
-        return decide.counts(seen, decide.rules(rules))
+        return decide.counts(seen, rulebook.load(rules))
 
 
 def plan(model, attention, *, where="residual", init="identity", rules=None, example_inputs=None, **options):
@@ -43,7 +44,7 @@ def plan(model, attention, *, where="residual", init="identity", rules=None, exa
     """
     decide.check_options(attention, init, options)
     with looking_at(model, example_inputs) as seen:
-        return decide.plan(seen, attention, where, init, decide.rules(rules), options)
+        return decide.plan(seen, attention, where, init, rulebook.load(rules), options)
 
 
 def apply(model, plan, *, example_inputs=None, check="stitches"):
@@ -56,10 +57,10 @@ def apply(model, plan, *, example_inputs=None, check="stitches"):
     Raises:
         BadPlan: the plan is for another network. CheckFailed: something changed; it was undone.
     """
-    surgery.check_choice(check)
+    operate.check_choice(check)
     with looking_at(model, example_inputs) as seen:
-        prepared = surgery.prepare(model, plan, seen)
-    return surgery.perform(model, plan, prepared, check)
+        prepared = operate.prepare(model, plan, seen)
+    return operate.perform(model, plan, prepared, check)
 
 
 def inject(model, attention, *, where="residual", init="identity", rules=None, example_inputs=None, check="stitches", **options):
@@ -68,14 +69,14 @@ def inject(model, attention, *, where="residual", init="identity", rules=None, e
     >>> model = inject(torchvision.models.resnet50(weights="DEFAULT"), "cbam", where="bottleneck")
     """
     decide.check_options(attention, init, options)
-    surgery.check_choice(check)
+    operate.check_choice(check)
     with looking_at(model, example_inputs) as seen:
-        decided = decide.plan(seen, attention, where, init, decide.rules(rules), options, prices=False)
-        prepared = surgery.prepare(model, decided, seen)
-    return surgery.perform(model, decided, prepared, check)
+        decided = decide.plan(seen, attention, where, init, rulebook.load(rules), options, prices=False)
+        prepared = operate.prepare(model, decided, seen)
+    return operate.perform(model, decided, prepared, check)
 
 
 def remove(model):
     """Take all attention out again: the original objects, classes and keys. Returns the model."""
-    surgery.remove(model)
+    operate.remove(model)
     return model

@@ -3,10 +3,14 @@
 from surgeon.attention.building import build
 from surgeon.attention.foreign import Foreign
 from surgeon.attention.gate import Gate
+from surgeon.attention.gates import (
+    attention_modules,
+    attention_parameters,
+    disabled,
+    record,
+)
 from surgeon.attention.naming import name_of, options_of, register, spec_of
 from surgeon.attention.probing import cost, probe
-from surgeon.attention.recording import record
-from surgeon.attention.switching import attention_modules, attention_parameters, disabled
 from surgeon.attention.table import TABLE
 
 __all__ = [

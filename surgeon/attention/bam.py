@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from surgeon.attention.cbam import CONV, NORM
-from surgeon.attention.checks import choice, whole
 from surgeon.attention.gate import Gate, gamma
+from surgeon.attention.options import choice, whole
 from surgeon.attention.pools import as_map, average
 from surgeon.attention.precision import conv, linear, norm, scaled, wide
 

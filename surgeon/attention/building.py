@@ -1,9 +1,9 @@
 """From a name and options to a gate."""
 
-from surgeon.attention.checks import choice, reason, whole
 from surgeon.attention.foreign import Foreign
 from surgeon.attention.gate import INITS, Gate
 from surgeon.attention.naming import factory_of, is_gate, name_of, options_of, spec_of
+from surgeon.attention.options import choice, reason, whole
 from surgeon.errors import BadModule, BadOption, SurgeonError, suggest
 
 

@@ -4,11 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from surgeon.attention.checks import choice, flag, odd, subset, whole
 from surgeon.attention.gate import Gate, gamma
-from surgeon.attention.pools import POOLS, as_map, pooled
+from surgeon.attention.options import choice, flag, odd, subset, whole
+from surgeon.attention.pools import POOLS, as_map, mean_and_max, pooled
 from surgeon.attention.precision import conv, eased, linear, norm, scaled, wide
-from surgeon.attention.reductions import mean_and_max
 
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}

@@ -5,8 +5,8 @@ from math import log2
 import torch
 from torch import nn
 
-from surgeon.attention.checks import odd
 from surgeon.attention.gate import Gate, gamma
+from surgeon.attention.options import odd
 from surgeon.attention.pools import as_map, average
 from surgeon.attention.precision import conv, eased, scaled
 

@@ -1,10 +1,12 @@
-"""Attention that surgeon did not write: timm's, a user's own class, any module that keeps the shape."""
+"""Attention that surgeon did not write: timm's, a user's own class, any module that keeps the shape.
+
+Modules that are written for images get a video frame by frame, and a sequence as one column of pixels.
+"""
 
 import torch
 from torch import nn
 
 from surgeon.attention.gate import Gate, gamma
-from surgeon.attention.images import as_before, as_images
 from surgeon.attention.precision import wide
 from surgeon.attention.probing import runs
 from surgeon.errors import BadModule
@@ -100,3 +102,26 @@ def _is_neutral(inner, channels, dims):
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+def as_images(x, dims):
+    """The map `x` with `dims` spatial axes: those too many join the batch, the first ones first; new ones have length 1.
+
+    >>> as_images(torch.zeros(2, 16, 5, 8, 9), 2).shape, as_images(torch.zeros(2, 16, 30), 2).shape
+    (torch.Size([10, 16, 8, 9]), torch.Size([2, 16, 30, 1]))
+    """
+    frames = x.dim() - 2 - dims
+    if frames > 0:
+        return x.movedim(1, 1 + frames).flatten(0, frames)
+    return x[(..., *[None] * -frames)]
+
+
+def as_before(y, x):
+    """What a module made of `as_images(x)`, with the axes of `x`."""
+    frames = x.dim() - y.dim()
+    if frames > 0:
+        y = y.unflatten(0, (x.shape[0], *x.shape[2 : 2 + frames])).movedim(1 + frames, 1)
+    elif frames < 0:
+        y = y.flatten(x.dim() - 1)
+    # The network may go on with a `.view`.
+    return y.contiguous() if frames and x.is_contiguous() else y

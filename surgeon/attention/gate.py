@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.fx import Proxy
 
-from surgeon.attention.checks import choice, whole
+from surgeon.attention.options import choice, whole
 
 INITS = ("identity", "paper")
 

@@ -6,11 +6,18 @@ from importlib import import_module
 from inspect import Parameter, isclass, signature
 from keyword import iskeyword
 
-from surgeon.attention import timm_names
 from surgeon.attention.gate import Gate
 from surgeon.attention.table import TABLE
 from surgeon.errors import BadModule, BadOption, UnknownName, suggest
 
+# timm keeps these names in the branches of one function and lists them nowhere.
+TIMM = tuple(
+    f"timm:{name}"
+    for name in (
+        "se ese eca ecam ceca ge gc gca cbam lcbam coord scoord ela strip"
+        " sk splat lambda bottleneck halo nl bat"
+    ).split()
+)
 _registered = {}
 
 
@@ -38,11 +45,24 @@ def factory_of(attention):
     if attention in TABLE or attention in _registered:
         return TABLE.get(attention) or _registered[attention]
     if attention.startswith("timm:"):
-        return timm_names.factory_of(attention)
+        return _timm_factory(attention)
     if ":" in attention:
         return _called(_imported(attention), attention)
-    known = [*TABLE, *_registered, *timm_names.TIMM]
+    known = [*TABLE, *_registered, *TIMM]
     raise UnknownName(f"unknown attention {attention!r}. {suggest(attention, known)} Or package.module:Class, or one made known by surgeon.register.")
+
+
+def _timm_factory(name):
+    """timm's class for `timm:NAME`, whatever names the installed release has."""
+    from timm.layers import get_attn
+
+    try:
+        found = get_attn(name.removeprefix("timm:"))
+    except AssertionError:
+        found = None
+    if found is None:
+        raise UnknownName(f"unknown attention {name!r}. {suggest(name, TIMM)}")
+    return found
 
 
 def name_of(attention):

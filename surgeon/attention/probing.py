@@ -4,11 +4,11 @@ import logging
 from copy import deepcopy
 
 import torch
-from torch.func import functional_call
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from surgeon.attention.checks import reason
+from surgeon.attention.options import reason
 from surgeon.errors import BadModule
 
 # It prints the traceback of an operator that failed; here that is one line of an error, or nothing.

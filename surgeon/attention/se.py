@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from surgeon.attention.checks import flag, whole
 from surgeon.attention.gate import Gate, gamma
+from surgeon.attention.options import flag, whole
 from surgeon.attention.pools import as_map, average
 from surgeon.attention.precision import eased, linear, scaled
 

@@ -4,10 +4,10 @@ from typing import Annotated, Optional
 
 import typer
 
-from surgeon import formats, intake, parts, proof, recipe, saved
 from surgeon.cli import options as o
 from surgeon.cli import screen
 from surgeon.errors import BadOption
+from surgeon.files import formats, intake, parts, proof, recipe, store
 
 BASE = Annotated[str, typer.Argument(help="A checkpoint of the base, or timm:NAME or torchvision:NAME for the library's own weights.", show_default=False)]
 
@@ -28,7 +28,7 @@ def show(file: o.FILE, allow_pickle: o.PICKLE = False, as_json: o.JSON = False, 
 
 
 def _told(own):
-    made, attention = own.recipe, saved.attention(own.recipe, own.tensors)
+    made, attention = own.recipe, store.attention(own.recipe, own.tensors)
     arguments = ", ".join(f"{key}={value}" for key, value in made.base.arguments.items())
     return {
         "base": f"{made.base}({arguments})" if arguments else str(made.base),
@@ -37,7 +37,7 @@ def _told(own):
         "holds": "attention alone (a delta)" if len(attention) == len(own.tensors) else "the whole network",
         "parameters": sum(tensor.numel() for tensor in own.tensors.values()),
         "parameters of the attention": sum(tensor.numel() for tensor in attention.values()),
-        "bytes": saved.size(own.tensors),
+        "bytes": store.size(own.tensors),
         "made with": ", ".join(f"{name} {version}" for name, version in made.versions.items()),
         "SHA-256 of the base": made.sha256,
     }

@@ -4,10 +4,12 @@ from typing import Annotated, Optional
 
 import typer
 
-from surgeon import adopt, convert, intake, operation, sources
+from surgeon import operation
 from surgeon.cli import options as o
 from surgeon.cli import screen
 from surgeon.errors import BadOption, suggest
+from surgeon.files import adopt, convert, intake
+from surgeon.networks import library as sources
 
 
 def places(

@@ -8,12 +8,15 @@ from typing import Annotated, Optional
 
 import typer
 
-from surgeon import decide, grammar, intake, rulebook, sources, verdict
 from surgeon.cli import options as o
 from surgeon.cli import screen
-from surgeon.draft import draft
 from surgeon.errors import BadOption, CheckFailed, UnknownName, suggest
-from surgeon.explain import explain as explanation
+from surgeon.files import intake
+from surgeon.networks import library
+from surgeon.rulebook import book as rulebook
+from surgeon.rulebook import grammar, verdict
+from surgeon.rulebook.draft import draft
+from surgeon.rulebook.explain import explain as explanation
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Rules that say where the places of a network are: list, explain, check, draft.")
 
@@ -27,7 +30,7 @@ def list_rules(rules: o.RULES = None, as_json: o.JSON = False):
 
     Example: `surgeon rules list`
     """
-    book = sorted(decide.rules(rules), key=lambda rule: (rule.place, bool(rule.classes), rule.id))
+    book = sorted(rulebook.load(rules), key=lambda rule: (rule.place, bool(rule.classes), rule.id))
     if as_json:
         return screen.dump([{"id": rule.id, "place": rule.place, "for": rule.classes, "about": rule.about, "file": rule.file} for rule in book])
     screen.table(("rule", "place", "for", "about"), [(rule.id, rule.place, _classes(rule), rule.about) for rule in book])
@@ -43,7 +46,7 @@ def show(id: Annotated[str, typer.Argument(help="The rule's name.", show_default
 
     Example: `surgeon rules show residual`
     """
-    book = {rule.id: rule for rule in decide.rules(rules)}
+    book = {rule.id: rule for rule in rulebook.load(rules)}
     if id not in book:
         raise UnknownName(f"unknown rule {id!r}. {suggest(id, book)}")
     if as_json:
@@ -75,7 +78,7 @@ def check(
     """
     if only != "*" and not every:
         raise BadOption("--only narrows --all: give both.")
-    book = decide.rules(rules)
+    book = rulebook.load(rules)
     chosen = [rulebook.read(file) for name in files or () for file in rulebook.files(Path(name))] or book
     cases = verdict.survey(chosen, book, only) if every else verdict.check(chosen, book, allow_imports=allow_imports)
     told = []
@@ -132,5 +135,5 @@ def schema():
 def _network(source, arch=None):
     """The network that a source means; a library's own without weights, since only its structure is looked at."""
     if intake.is_name(source):
-        return sources.build(source, empty=True)
+        return library.build(source, empty=True)
     return intake.take(source, arch=arch).model

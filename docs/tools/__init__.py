@@ -1,0 +1,1 @@
+"""Pages and drawings made from the code: `python -m docs.tools.attention`, `rules`, `rooms`."""

@@ -1,0 +1,101 @@
+"""Residual blocks: which of all the additions in a network joins a branch to its shortcut."""
+
+from surgeon.trace.graph import NOTHING
+
+# Layers with a kernel on a shortcut that projects: one, or a depthwise and a pointwise convolution.
+A_PROJECTION = 2
+
+
+def blocks(graph, maps, until=None):
+    """How many residual blocks run in `graph`; before the value `until`, if one is given.
+
+    Two kernels make a block: with one alone, it may be a kernel in several parts (RepVGG), which stems have as well.
+    """
+    nodes = (node for inner in graph.walk() for node in inner.nodes if node.op == "add")
+    early = (node for node in nodes if until is None or node.outputs[0].order <= until.order)
+    return sum(is_residual(node, maps) and _kernels(node) > 1 for node in early)
+
+
+def _kernels(node):
+    """How many layers with a kernel the branch of an add has more than its shortcut."""
+    branch, shortcut = map(Ways.of(node.graph).cost, branch_and_shortcut(node))
+    return branch[0] - shortcut[0]
+
+
+def is_residual(node, maps, origins=()):
+    """Two maps of one shape are added, one of which has learned more on its way from where both come from.
+
+    With `outside` among the origins, the other one is what the forward was handed; with `anywhere`, further
+    maps may come in on the way of the one.
+    """
+    if len(node.inputs) != 2 or node.child is not None:
+        return False
+    branch, shortcut = branch_and_shortcut(node)
+    if maps.grouped(branch) is None or not may_be_map(shortcut, maps) or branch.shape != shortcut.shape:
+        return False
+    ways = Ways.of(node.graph)
+    if not ways.cost(branch) > ways.cost(shortcut):
+        return False
+    if "outside" in origins:
+        return shortcut not in node.graph.makers
+    return ways.share_a_fork(branch, shortcut, maps, alone="anywhere" not in origins) and ways.detour(branch, shortcut) <= A_PROJECTION
+
+
+def may_be_map(value, maps):
+    """A map, or something made of the image whose axes nobody can tell: what is added to a map of its shape is one."""
+    return maps.grouped(value) is not None or (value.axis is None and not value.fixed)
+
+
+def branch_and_shortcut(node):
+    """The operands of an add: the one with more learned on its shortest way is the branch."""
+    ways = Ways.of(node.graph)
+    first, second = node.inputs
+    return (first, second) if ways.cost(first) > ways.cost(second) else (second, first)
+
+
+class Ways:
+    """The ways through one graph, from what comes in to each of its values."""
+
+    @classmethod
+    def of(cls, graph):
+        if "ways" not in vars(graph):
+            graph.ways = cls(graph)
+        return graph.ways
+
+    def __init__(self, graph):
+        self.graph = graph
+        self._costs, self._roots, self._behind = {}, {}, {}
+        for value, node in graph.makers.items():
+            inputs = [v for v in node.inputs if not v.fixed]
+            # A difference (`gate * (f(x) - x)`) passes nothing on unchanged, whatever it is made from.
+            cheapest = max if node.op == "sub" else min
+            nearest = cheapest((self.cost(v) for v in inputs), default=NOTHING)
+            self._costs[value] = tuple(map(sum, zip(nearest, node.cost)))
+            self._behind[value] = frozenset(inputs).union(*(self.behind(v) for v in inputs))
+
+    def cost(self, value):
+        """(kernels, weights, scales) on the cheapest way to `value`: a block with an identity path has one that costs nothing."""
+        return self._costs.get(value, NOTHING)
+
+    def behind(self, value):
+        """All values of this graph that `value` depends on, itself not among them."""
+        return self._behind.get(value, frozenset())
+
+    def detour(self, branch, shortcut):
+        """Layers with a kernel on the shortcut, counted from the fork: none, or one that projects."""
+        forks = (self.behind(branch) | {branch}) & (self.behind(shortcut) | {shortcut})
+        fork = max(forks, key=lambda value: value.order)
+        return self.cost(shortcut)[0] - self.cost(fork)[0]
+
+    def share_a_fork(self, branch, shortcut, maps, alone=True):
+        """Both come from one value of this graph, and the branch (`alone`) from no other map that comes in.
+
+        Adds that join maps of different origin (feature pyramids, fusions of several resolutions,
+        roots of aggregation trees) have no fork in their own graph.
+        """
+        behind_branch = self.behind(branch) | {branch}
+        behind_shortcut = self.behind(shortcut) | {shortcut}
+        if not behind_branch & behind_shortcut:
+            return False
+        incoming = {value for value in behind_branch if value not in self.graph.makers and maps.grouped(value)}
+        return not alone or incoming <= behind_shortcut

@@ -1,0 +1,77 @@
+"""The gates of a network: which they are, the network without them, and what they decide."""
+
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+
+from surgeon.attention.gate import Gate
+from surgeon.errors import UnknownName
+
+
+def attention_modules(model):
+    """Every gate of `model` by its path, in the model's own order: `{"layer1.0.cbam": CBAM(...)}`."""
+    return {path: module for path, module in model.named_modules() if isinstance(module, Gate)}
+
+
+def attention_parameters(model):
+    """Every parameter of the gates by its path, each once: `{"layer1.0.cbam.channel.gamma": ...}`."""
+    gates = attention_modules(model)
+    return {f"{path}.{name}": weight for path, gate in gates.items() for name, weight in gate.named_parameters()}
+
+
+@contextmanager
+def disabled(model, *paths):
+    """Inside, the gates at `paths` (globs over module paths; all where none is given) let everything pass.
+
+    Each gate's switch is as before afterwards, whatever happens inside.
+
+    Raises:
+        UnknownName: a pattern that matches no gate.
+
+    >>> with disabled(model, "layer4.*"):
+    ...     without_the_last_stage = model(images)
+    >>> torch.equal(without_the_last_stage, model(images))  # a fresh gate changes nothing either
+    True
+    """
+    gates = _matching(attention_modules(model), paths)
+    before = [gate.enabled for gate in gates]
+    try:
+        for gate in gates:
+            gate.enabled = False
+        yield model
+    finally:
+        for gate, flag in zip(gates, before):
+            gate.enabled = flag
+
+
+def _matching(gates, patterns):
+    for pattern in patterns:
+        if not any(fnmatchcase(path, pattern) for path in gates):
+            found = ", ".join([*gates][:4]) + (", ..." if len(gates) > 4 else "") or "none"
+            raise UnknownName(f"{pattern!r} matches none of the {len(gates)} attention modules: {found}.")
+    return [gate for path, gate in gates.items() if not patterns or any(fnmatchcase(path, p) for p in patterns)]
+
+
+@contextmanager
+def record(model):
+    """Inside, every forward pass of `model` leaves the factors its gates multiply by, on the CPU.
+
+    Gives `{path: {"channel": [...], "spatial": [...]}}` with one tensor per call of the gate: (N, C, 1, 1) and
+    (N, 1, H, W). They are the factors as applied: 1 while a gate is still at identity. BAM's one scale of
+    (N, C, H, W) is given by its means over positions and over channels. A gate that has no such factor (a
+    module that surgeon did not write) leaves nothing. Outputs do not change.
+
+    >>> with record(model) as maps:
+    ...     scores = model(images)
+    >>> maps["layer1.0.cbam"]["channel"][0].mean((0, 2, 3)).shape  # one number per channel
+    torch.Size([64])
+    """
+    gates = attention_modules(model)
+    before = {path: gate.maps for path, gate in gates.items()}
+    maps = {path: {} for path in gates}
+    try:
+        for path, gate in gates.items():
+            gate.maps = maps[path]
+        yield maps
+    finally:
+        for path, gate in gates.items():
+            gate.maps = before[path]

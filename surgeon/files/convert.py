@@ -1,0 +1,118 @@
+"""From what people have to a file with attention in it: take, plan, apply, compare, write."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from surgeon import operation
+from surgeon.checkpoints import digest, nested
+from surgeon.checkpoints.checkpoint import first_line
+from surgeon.errors import BadInput, CheckFailed
+from surgeon.files import formats, recipe, store
+from surgeon.files.atomic import refuse_target
+from surgeon.files.intake import Intake
+from surgeon.networks import samples
+from surgeon.sites import Plan
+from surgeon.trace.outputs import max_abs_diff, outputs, same_bits
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was done.
+
+    taken: the network and where it came from, the attention now in it.
+    plan: what was put where.
+    parameters: number of weights before.
+    told: what there is to say about the file, such as the sizes that an exported program takes.
+    moved: how far the output on a small image moved: (largest absolute difference, the same relative to the largest output);
+        None where all weights are others than before.
+    """
+
+    taken: Intake
+    plan: Plan
+    parameters: int
+    moved: tuple[float, float] | None
+    told: str | None = None
+
+
+def convert(taken, decided, output, *, format=None, force=False, drop_optimizer=False, progress=None):
+    """Apply the plan `decided` to the network that was taken in, compare its outputs before and after, and write it.
+
+    Args:
+        taken: from `intake.take`; its model is changed.
+        output: path; its ending, or `format`, chooses the format.
+        progress: with a method `step(text, bytes)`, and called with bytes that are done.
+
+    Raises:
+        CheckFailed: with `init="identity"` the output is not the same, bit for bit. Nothing is written then.
+    """
+    chosen = formats.format_of(output, format)
+    refuse_target(output, force)
+    parameters = sum(weight.numel() for weight in taken.model.parameters())
+    stock = taken.model.state_dict()
+    _step(progress, "hashing and comparing", store.size(stock))
+    # One thread for both runs: each thread keeps memory of its own for what a layer needs besides its weights.
+    with ThreadPoolExecutor(1) as beside:
+        # The base's weights do not change any more: they are hashed while the network runs.
+        before = beside.submit(_answered, taken.model, taken.example)
+        hashed = digest.of_tensors(stock, progress=progress)
+        answer = _operate(taken.model, decided, taken.example, before)
+        made = recipe.of(taken.model, base=taken.base, order=taken.order, prefix=taken.prefix, known=hashed)
+        # Writing waits for the disk: meanwhile the network runs once more. An exporter wants it for itself.
+        moved = beside.submit(_moved, taken.model, decided, answer)
+        if chosen in formats.EXPORTS:
+            moved.result()
+        _step(progress, "writing", None)
+        if drop_optimizer and taken.checkpoint is not None:
+            taken = replace(taken, checkpoint=nested.without_optimizers(taken.checkpoint))
+        told = formats.write(taken.model, recipe.to_text(made), output, given=taken, format=format, force=force, unless=moved.result)
+    return Conversion(taken, decided, parameters, moved.result(), told)
+
+
+def _step(progress, text, total):
+    if progress is not None:
+        progress.step(text, total)
+
+
+def _operate(model, decided, example, before):
+    """Apply the plan once the run `before` is over; what it gave, or None where surgeon knows no input."""
+    try:
+        answer = before.result()
+    except BadInput:
+        # Detectors take lists of images; there the backbone is compared, which is where the attention is.
+        operation.apply(model, decided, check="output")
+        return None
+    operation.apply(model, decided, example_inputs=example and example[0])
+    return answer
+
+
+def _moved(model, decided, answer):
+    """How far the output moved.
+
+    Raises:
+        CheckFailed: with `init="identity"`, at all.
+    """
+    if answer is None:
+        return (0.0, 0.0) if decided.init == "identity" else (float("nan"), float("nan"))
+    inputs, before = answer
+    after = _after(model, inputs)
+    if decided.init == "identity" and not same_bits(before, after):
+        raise CheckFailed(f"the output differs from the original's by up to {max_abs_diff(before, after):.3g}; nothing was written.")
+    farthest = max_abs_diff(before, after)
+    largest = max((float(part.abs().max()) for part in before if part.numel()), default=0.0)
+    return farthest, farthest / largest if largest else 0.0
+
+
+def _answered(model, example):
+    """((args, kwargs), the model's outputs for them)."""
+    if example:
+        return example, outputs(model, *example)
+    image, answer = samples.answered(model)
+    return ((image,), {}), answer
+
+
+def _after(model, inputs):
+    """The outputs after the operation; a network that ran before and now raises is a failed check, whatever it raises."""
+    try:
+        return outputs(model, *inputs)
+    except Exception as error:
+        raise CheckFailed(f"the network ran before and does not run any more: {first_line(error)}. Nothing was written.") from error

@@ -1,0 +1,92 @@
+"""timm's model folders (`config.json` and weights), as they come and as surgeon writes them."""
+
+import json
+from pathlib import Path
+
+import timm
+from timm.models import load_pretrained, register_model
+from timm.models._hub import load_model_config_from_path, save_config_for_hf
+from torch import nn
+
+from surgeon.checkpoints.checkpoint import first_line, read
+from surgeon.errors import BadFile, BadOption
+from surgeon.files import rebuild
+from surgeon.files import recipe as recipes
+from surgeon.networks import library
+
+NAME = "surgeon_network"
+
+
+def read_folder(path, *, ema=False):
+    """(Checkpoint, base): the weights of a model folder, and the network that its config.json names.
+
+    Raises:
+        BadFile: no config.json, one that means nothing, or no weights.
+    """
+    path = Path(path)
+    try:
+        settings, name, arguments = load_model_config_from_path(path)
+    except FileNotFoundError:
+        raise BadFile(f"{path} is a folder without a config.json.") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
+        raise BadFile(f"{path / 'config.json'} is no model's: {type(error).__name__}: {first_line(error)}.") from error
+    found = _weights(path, ema)
+    if found.recipe is not None or name == NAME:
+        return found, None
+    if not isinstance(name, str) or name not in library.names("timm"):
+        raise BadFile(f"{path / 'config.json'} is for {name!r}, which this timm ({timm.__version__}) does not have.")
+    classes = settings.get("num_classes")
+    return found, library.Base("timm", name, ({"num_classes": classes} if classes else {}) | dict(arguments or {}))
+
+
+def _weights(path, ema):
+    for file in ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth"):
+        if (path / file).is_file():
+            return read(path / file, ema=ema)
+    raise BadFile(f"{path} holds no weights: neither model.safetensors nor pytorch_model.bin.")
+
+
+def write_config(model, text, path):
+    """The config.json that lets timm open the folder, the recipe in it as the arguments of the network."""
+    settings = {key: value for key, value in _settings(model).items() if value is not None}
+    data = {"architecture": NAME, "num_classes": settings.get("num_classes", 1000), "pretrained_cfg": settings,
+            "model_args": {"recipe": json.loads(text)}}
+    path.write_text(json.dumps(data, indent=1, default=str))
+
+
+def write_stock_config(base, path):
+    """timm's own config.json for a base of timm's.
+
+    Raises:
+        BadOption: the base is not timm's, or was changed in ways that timm has no arguments for.
+    """
+    if base.library != "timm" or base.settings:
+        why = "has settings of its own" if base.library == "timm" else "is not timm's"
+        raise BadOption(f"a model folder is timm's format, and {base} {why}. Write a .pth or a .safetensors.")
+    save_config_for_hf(library.build(base, empty=True), str(path))
+
+
+def _settings(model):
+    """What timm wants to know of a network: image size, mean, name of the head."""
+    own = dict(getattr(model, "pretrained_cfg", None) or {})
+    for key in ("url", "file", "hf_hub_id", "source", "state_dict", "architecture", "tag"):
+        own.pop(key, None)
+    heads = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
+    classes = getattr(model, "num_classes", None) or (model.get_submodule(heads[-1]).out_features if heads else 1000)
+    return {"input_size": [3, 224, 224], "classifier": heads[-1] if heads else None} | own | {"num_classes": classes}
+
+
+@register_model
+def surgeon_network(pretrained=False, pretrained_cfg=None, recipe=None, **arguments):
+    """The network of a folder that surgeon wrote, for `timm.create_model("local-dir:FOLDER")`."""
+    if recipe is None:
+        raise BadFile(f"{NAME} is made from a folder: timm.create_model('local-dir:FOLDER', pretrained=True).")
+    made = recipes.from_text(json.dumps(recipe), "config.json")
+    ignored = ("pretrained_cfg_overlay", "cache_dir", "pretrained_model_args")
+    options = {key: value for key, value in arguments.items() if key not in ignored}
+    model = rebuild.rebuild(made, arguments=options, empty=pretrained)
+    settings = pretrained_cfg if isinstance(pretrained_cfg, dict) else {}
+    model.pretrained_cfg = model.default_cfg = settings
+    if pretrained:
+        load_pretrained(model, settings, num_classes=options.get("num_classes", settings.get("num_classes")), in_chans=options.get("in_chans", 3))
+    return model

@@ -1,0 +1,181 @@
+"""A symbolic trace of one forward by torch.fx, with its children as leaves; nothing that would freeze a moment.
+
+What the forward was given when it was observed says what may change from call to call: tensors and
+sizes become proxies, a None or a flag stays what it was, and the rewritten forward insists on it.
+"""
+
+import inspect
+import operator
+
+import torch
+from torch import fx
+from torch.utils._pytree import tree_leaves
+
+from surgeon.errors import Untraceable
+from surgeon.forward.guards import expect, expect_items
+from surgeon.forward.subclass import NO_GRAFTS, takes_grafts
+from surgeon.trace.state import in_mode
+
+
+class Shallow(fx.Tracer):
+    """A tracer for one forward: every child is a leaf, in-place operators stay in place."""
+
+    def __init__(self, record):
+        super().__init__(param_shapes_constant=True)
+        self.record = record
+        self.lists = []
+
+    def getattr(self, attr, value, cache):
+        """As fx has it for weights, so for buffers: device and dtype are those of each call, not of this moment."""
+        name = next((name for name, buffer in self.root.named_buffers() if buffer is value), None)
+        if name is None:
+            return super().getattr(attr, value, cache)
+        if name not in cache:
+            cache[name] = self.create_proxy("get_attr", name, (), {}, proxy_factory_fn=lambda node: BufferProxy(self, node, name, value))
+        return cache[name]
+
+    def is_leaf_module(self, module, path):
+        return True
+
+    def proxy(self, node):
+        return InPlace(node, self)
+
+    def create_args_for_root(self, function, is_module, concrete_args=None):
+        args, kwargs = _arguments(self, function, self.record)
+        return (lambda: function(self.root, *args, **kwargs)), []
+
+
+class BufferProxy(fx.proxy.ParameterProxy):
+    """A buffer whose shape is known and whose numbers are not."""
+
+    def __init__(self, tracer, node, name, buffer):
+        fx.Proxy.__init__(self, node, tracer)
+        self.param, self.name = buffer, name
+
+
+class InPlace(fx.Proxy):
+    """A proxy that keeps `out += shortcut` what it is; fx would make it `out + shortcut`, a map more."""
+
+
+def _in_place(name):
+    function = getattr(operator, name)
+
+    def method(self, other):
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+    return method
+
+
+for _name in ("iadd", "isub", "imul", "itruediv"):
+    setattr(InPlace, f"__{_name}__", _in_place(_name))
+
+
+def traced(record, *, training):
+    """The forward of `record`'s module in one mode, as an fx graph that is not verified yet.
+
+    Raises:
+        Untraceable: with the line of the forward that stopped the trace.
+    """
+    module = record.module
+    if not takes_grafts(module):
+        raise Untraceable(f"{record.path or 'the model'}: {NO_GRAFTS}.")
+    tracer, before = Shallow(record), dict(vars(module))
+    with in_mode(module, training):
+        try:
+            graph = tracer.trace(module)
+            _refuse_frozen(graph, record)
+            _refuse_changes(tracer, before, module)
+            return graph
+        except Untraceable:
+            raise
+        except Exception as stop:  # fx and the model's own code raise anything at all
+            raise Untraceable(f"{record.path}: {_line(module, stop)}: {first_line(stop)}") from stop
+
+
+def _refuse_frozen(graph, record):
+    """Refuse what holds at this moment only: a tensor that the forward makes itself, the device of a weight."""
+    for node in graph.nodes:
+        if node.op == "get_attr" and node.target.startswith("_tensor_constant"):
+            raise Untraceable(f"{record.path}: its forward makes a tensor that the trace would freeze.")
+        if any(isinstance(leaf, torch.device) for leaf in tree_leaves((node.args, node.kwargs))):
+            raise Untraceable(f"{record.path}: its forward asks a weight for its device, which the trace would freeze (at {node.name!r}).")
+
+
+def _refuse_changes(tracer, before, module):
+    """Refuse a forward that changes more than it returns: an attribute, or the list that it is given."""
+    changed = next((name for name, value in vars(module).items() if before.get(name, module) is not value and name != "training"), None)
+    if changed:
+        raise Untraceable(f"{tracer.record.path}: its forward sets self.{changed}, which a rewritten one would not.")
+    if any(list(map(id, now)) != list(map(id, then)) for now, then in tracer.lists):
+        raise Untraceable(f"{tracer.record.path}: its forward changes the list that it is given, which a rewritten one would not.")
+
+
+def _line(module, stop):
+    """File, number and text of the last line of the model's own code on the traceback."""
+    files = {base.forward.__code__.co_filename for base in type(module).__mro__ if inspect.isfunction(vars(base).get("forward"))}
+    files = {file for file in files if "/torch/nn/" not in file}
+    frames = [frame for frame in inspect.getinnerframes(stop.__traceback__) if frame.filename in files]
+    if not frames:
+        return f"the forward of {type(module).__name__} can't be traced"
+    frame = frames[-1]
+    text = frame.code_context[0].strip() if frame.code_context else ""
+    return f"{frame.filename}:{frame.lineno} stops the trace at `{text}`"
+
+
+def first_line(stop):
+    return (str(stop).strip() or type(stop).__name__).splitlines()[0]
+
+
+def _arguments(tracer, function, record):
+    """Proxies for what was a tensor in the observed call, the very value for all else.
+
+    A value that was frozen so (None, a flag) is asserted by the rewritten forward at each call.
+    """
+    signature = inspect.signature(function)
+    bound = signature.bind(record.module, *record.args, **record.kwargs)
+    parameters = list(signature.parameters.values())[1:]
+    args, kwargs, guards = [], {}, []
+    for parameter in parameters:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            if bound.arguments.get(parameter.name):
+                raise Untraceable(f"{record.path}: called with free arguments *{parameter.name}, which can't be rewritten.")
+            continue
+        proxy = tracer.create_proxy("placeholder", parameter.name, _default(parameter), {})
+        value = bound.arguments.get(parameter.name, parameter.default)
+        guards.append((parameter, proxy, value))
+    for parameter, proxy, value in guards:
+        stand_in = _stand_in(tracer, record, parameter.name, proxy, value)
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            kwargs[parameter.name] = stand_in
+        else:
+            args.append(stand_in)
+    return args, kwargs
+
+
+def _default(parameter):
+    return () if parameter.default is parameter.empty else (parameter.default,)
+
+
+def _stand_in(tracer, record, name, proxy, value):
+    if isinstance(value, torch.Tensor):
+        return proxy
+    if isinstance(value, (list, tuple)) and any(isinstance(item, torch.Tensor) for item in value):
+        tracer.create_proxy("call_function", expect_items, (proxy, len(value), record.path, name), {})
+        items = [_stand_in(tracer, record, f"{name}[{i}]", proxy[i], item) for i, item in enumerate(value)]
+        tracer.lists.append((items, items.copy()))
+        return items if isinstance(value, list) else tuple(items)
+    if isinstance(value, (tuple, list)) and value and all(type(item) is int for item in tree_leaves(value)):
+        return _numbers(value, proxy)
+    if type(value) is int:
+        return proxy
+    if value is None or type(value) in (bool, float, str):
+        tracer.create_proxy("call_function", expect, (proxy, value, record.path, name), {})
+        return value
+    raise Untraceable(f"{record.path}: its argument {name!r} is a {type(value).__name__}, which can't be rewritten.")
+
+
+def _numbers(value, proxy):
+    """Sizes, which may be others at the next call, in lists as deep as observed."""
+    if type(value) is int:
+        return proxy
+    return type(value)(_numbers(item, proxy[index]) for index, item in enumerate(value))

@@ -1,0 +1,204 @@
+"""Where networks come from: torchvision's and timm's builders, by name.
+
+Only this file and its neighbours `sources_*` import those libraries, and only here are their
+habits known: how a builder is told to load no weights, how many classes it makes unasked.
+"""
+
+import warnings
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import import_module
+
+import timm
+import torchvision
+from torch import nn
+
+from surgeon.errors import BadOption, UnknownName, suggest
+from surgeon.networks import code
+from surgeon.networks.code import LIBRARIES, names_code
+from surgeon.networks.settings import settle
+from surgeon.networks.skip_init import hollow
+
+# The library of a Base that is somebody's own code.
+CODE = "code"
+# An argument of surgeon's own: the epsilon of a detector's frozen norms.
+FROZEN = "frozen_norms"
+# Arguments with which the libraries' builders read files or download.
+LOADING = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "weights", "weights_backbone"}
+# Objects that a constructor argument may name: layers of the libraries themselves, nothing of anyone else's.
+NAMEABLE = ("torch.nn.", "torchvision.ops.", "timm.layers.")
+
+
+@dataclass(frozen=True)
+class Base:
+    """A network as its library builds it: `torchvision:resnet50`, the constructor's arguments, and what was set otherwise since.
+
+    arguments: JSON values. settings: path of a module -> {name: number, text, or list of these}.
+    """
+
+    library: str
+    name: str
+    arguments: dict = field(default_factory=dict)
+    settings: dict = field(default_factory=dict)
+
+    def __str__(self):
+        return self.name if self.library == CODE else f"{self.library}:{self.name}"
+
+
+@cache
+def names(library):
+    """Every network that `library` ("timm" or "torchvision") can build, sorted."""
+    if library == "timm":
+        return tuple(timm.list_models())
+    # RAFT takes two images: there is no one feature map to speak of.
+    return tuple(name for name in torchvision.models.list_models() if not name.startswith("raft"))
+
+
+def parse(text, **arguments):
+    """The Base that `text` names: a library's network, or `package.module:Class`.
+
+    Raises:
+        UnknownName: no such library or network; says the nearest ones.
+
+    >>> parse("torchvision:resnet50", num_classes=10)
+    Base(library='torchvision', name='resnet50', arguments={'num_classes': 10}, settings={})
+    """
+    if names_code(text):
+        return Base(CODE, text, arguments)
+    library, colon, name = text.partition(":")
+    if not colon or library not in LIBRARIES:
+        raise UnknownName(f"{text!r} names no library. Write torchvision:NAME or timm:NAME, such as {_example(text)}.")
+    plain = name.partition(".")[0] if library == "timm" else name
+    if plain not in names(library):
+        near = suggest(plain, names(library)).partition(" Known:")[0]
+        hint = near if near.startswith("Did") else f"{len(names(library))} names: surgeon places --list {library}."
+        raise UnknownName(f"{library} has no network {name!r}. {hint}")
+    return Base(library, name, arguments)
+
+
+def _example(name):
+    """The networks called `name`, with their library in front; else a network that everyone knows."""
+    return " or ".join(f"{library}:{name}" for library in LIBRARIES if name in names(library)) or "torchvision:resnet50"
+
+
+def build(base, *, pretrained=False, num_classes=None, arguments=None, empty=False):
+    """The network that `base` (a Base, or text such as `timm:convnext_tiny`) names, in evaluation mode.
+
+    Args:
+        pretrained: weights of the library's own, downloaded where they are not yet at hand.
+        num_classes: size of the head; None leaves it to the library.
+        arguments: more arguments for the constructor, JSON values.
+        empty: weights are left as memory happened to be: for a network that is loaded next. Somebody's own code is called as it is.
+
+    Raises:
+        BadOption: the constructor refuses the arguments, or there are no pretrained weights.
+    """
+    base = parse(base) if isinstance(base, str) else base
+    _check(base)
+    wanted = base.arguments | (arguments or {})
+    if num_classes is not None:
+        wanted["num_classes"] = num_classes
+    for name in wanted:
+        if name in LOADING and wanted[name] is not None:
+            raise BadOption(f"{base}: {name} loads weights, and is no argument to build with. Give a file with --weights, or --pretrained.")
+    with warnings.catch_warnings(), hollow(empty and base.library != CODE):
+        warnings.simplefilter("ignore")
+        model = _call(base, wanted, pretrained)
+    settle(model, base.settings)
+    return remember(model.eval(), replace(base, arguments=_settled(base, model, wanted, pretrained)))
+
+
+def _check(base):
+    """A recipe's words are a stranger's: only what `parse` takes is looked up."""
+    if base.library not in BUILDERS or str(parse(str(base))) != str(base):
+        raise UnknownName(f"{base} names no network of a library's.")
+
+
+def _call(base, arguments, pretrained):
+    """The library's builder, called; whatever it raises comes back in one line."""
+    try:
+        return BUILDERS[base.library](base.name, pretrained, {key: _named(value) for key, value in arguments.items()})
+    except (TypeError, ValueError, AttributeError, AssertionError, KeyError, ImportError, RuntimeError, NotImplementedError) as error:
+        told = ", ".join(f"{key}={value}" for key, value in arguments.items()) or "no arguments"
+        raise BadOption(f"{base} can't be built with {told}: {str(error).strip().splitlines()[:1] or type(error).__name__}.") from error
+    except OSError as error:
+        raise BadOption(f"{base}: its pretrained weights could not be downloaded: {error}. Give a file with --weights.") from error
+
+
+def _timm(name, pretrained, arguments):
+    return timm.create_model(name, pretrained=pretrained, **arguments)
+
+
+def _torchvision(name, pretrained, arguments):
+    builder = torchvision.models.get_model_builder(name)
+    options = dict(arguments)
+    frozen = options.pop(FROZEN, None)
+    if not pretrained and any(part in builder.__module__ for part in (".detection.", ".segmentation.")):
+        options.setdefault("weights_backbone", None)
+    # Their slow truncated-normal start is announced as deprecated, and its absence as well.
+    if not pretrained and builder.__module__.endswith((".googlenet", ".inception")):
+        options.setdefault("init_weights", False)
+    model = builder(weights="DEFAULT" if pretrained else None, **options)
+    return model if pretrained or frozen is None else _freeze(model, frozen)
+
+
+def _code(name, pretrained, arguments):
+    if pretrained:
+        raise BadOption(f"{name} is your own: surgeon knows no pretrained weights of it. Give a file with --weights.")
+    return code.build(name, arguments)
+
+
+BUILDERS = {"timm": _timm, "torchvision": _torchvision, CODE: _code}
+
+
+def _freeze(model, eps):
+    """A detector as torchvision builds it around pretrained weights: no argument of theirs says so without a download."""
+    for module in model.backbone.modules():
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                module._modules[name] = torchvision.ops.FrozenBatchNorm2d(child.num_features, eps=float(eps))
+    return model
+
+
+def frozen_eps(model):
+    """The epsilon of a network's frozen norms; None where it has none."""
+    return next((module.eps for module in model.modules() if isinstance(module, torchvision.ops.FrozenBatchNorm2d)), None)
+
+
+def _named(value):
+    """A string such as `torchvision.ops.FrozenBatchNorm2d` as the class that it names; anything else as it is."""
+    if not (isinstance(value, str) and value.startswith(NAMEABLE)):
+        return value
+    module, _, name = value.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def _settled(base, model, arguments, pretrained):
+    """The arguments with which the same network is built again without its pretrained weights."""
+    if not pretrained or base.library != "torchvision":
+        return arguments
+    # What torchvision decides on its own once it is asked for weights.
+    found = dict(arguments)
+    if getattr(model, "transform_input", False):
+        found["transform_input"] = True
+    if frozen_eps(model) is not None:
+        found[FROZEN] = frozen_eps(model)
+    if getattr(model, "aux_classifier", None) is not None:
+        found["aux_loss"] = True
+    return found
+
+
+def remember(model, base):
+    """`model`, which from now on knows what it was built from."""
+    model.__dict__["_built_from"] = base
+    return model
+
+
+def remembered(model):
+    """The Base that `model` was built from, if surgeon built it; else None."""
+    return model.__dict__.get("_built_from") if isinstance(model, nn.Module) else None
+
+
+def versions():
+    """Versions of the two libraries."""
+    return {"torchvision": torchvision.__version__, "timm": timm.__version__}

@@ -1,0 +1,127 @@
+"""The rules that there are: surgeon's own, those of installed packages and the user's, as frozen Rules.
+
+A rule file is data: it is read with its line numbers, held against the grammar and never executed.
+"""
+
+import os
+from functools import cache, lru_cache
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from surgeon.errors import BadRule, UnknownName, suggest
+from surgeon.rulebook import text as ruletext
+from surgeon.rulebook.grammar import Rule
+from surgeon.rulebook.mistake import complaint
+
+# An installed package names its folder of rules under this entry point: `NAME = package.with_yaml_files`.
+ENTRY_POINTS = "surgeon.rules"
+SUFFIXES = ".yaml", ".yml"
+
+
+def read(path):
+    """The Rule in one YAML file.
+
+    Raises:
+        BadRule: with file and line, for anything but a rule.
+    """
+    return understand(ruletext.read(path), str(path))
+
+
+# Rules are asked for at every plan, and a parser in Python takes milliseconds a file.
+@lru_cache(maxsize=1000)
+def understand(text, file):
+    """The Rule that `text` says; `file` is where it came from.
+
+    >>> understand("id: last\\nabout: The last map.\\nfind: {into: pool, keep: last}", "last.yaml")
+    """
+    data, lines = ruletext.parse(text, file)
+    if not isinstance(data, dict):
+        raise ruletext.refusal(file, 1, "a rule is a mapping with the words id, about and find")
+    try:
+        rule = Rule.model_validate(data)
+    except ValidationError as error:
+        raise complaint(error.errors(include_url=False), lines, file) from None
+    return rule.model_copy(update={"place": rule.place or rule.id, "file": str(file)})
+
+
+def folder():
+    """The rules that come with surgeon: inside the package when installed, beside it in a checkout."""
+    here = Path(__file__).parents[1]
+    return next(path for path in (here / "rules", here.parent / "rules") if path.is_dir())
+
+
+def load(folders=None):
+    """All rules: surgeon's own, those of installed packages, of SURGEON_RULES, and of `folders`: one folder or file, or several.
+
+    Raises:
+        BadRule: for a file that is no rule, or two rules that claim one place for one class.
+    """
+    folders = [] if folders is None else [folders] if isinstance(folders, (str, Path)) else folders
+    extra = [path for path in os.environ.get("SURGEON_RULES", "").split(os.pathsep) if path]
+    found = {file.resolve(): file for path in (folder(), *packaged(), *extra, *folders) for file in files(Path(path))}
+    rules = [read(file) for file in found.values()]
+    refuse_rivals(rules)
+    return rules
+
+
+def files(path):
+    """The rule files of one folder, by name; of a file itself."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise BadRule(f"{path}: no such {'rule file' if path.suffix in SUFFIXES else 'folder of rules'}.")
+    found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
+    if not found:
+        raise BadRule(f"{path}: no rule in this folder (files that end in .yaml).")
+    return found
+
+
+@cache
+def packaged():
+    """Folders that installed packages offer under the entry point group `surgeon.rules`."""
+    points = sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
+    return tuple(Path(folder) for point in points for folder in _folders_of(point))
+
+
+def _folders_of(point):
+    """Where a package lies. A folder of YAML files alone is a package too, one of a namespace."""
+    try:
+        return find_spec(point.module).submodule_search_locations or ()
+    except Exception as error:  # this imports what holds the package, which can raise anything
+        told = "" if isinstance(error, AttributeError) else f" ({error})"
+        raise BadRule(f"entry point {point.name} = {point.value} of {ENTRY_POINTS}: no such package{told}.") from None
+
+
+def refuse_rivals(rules):
+    """Refuse two rules of one name, and two that claim one place for one class."""
+    ids, claims = {}, {}
+    for rule in rules:
+        if ids.setdefault(rule.id, rule) is not rule:
+            raise BadRule(f"two rules are called {rule.id!r}: {ids[rule.id].file} and {rule.file}. Rename one.")
+        for claim in rule.classes or ("",):
+            rival = claims.setdefault((rule.place, claim), rule)
+            if rival is not rule:
+                raise BadRule(f"two rules claim {rule.place!r} for {claim or 'any network'}: {rival} and {rule}. Remove one.")
+
+
+def places(rules):
+    """The ids of all places that `rules` know, general ones first."""
+    return list(dict.fromkeys(rule.place for rule in sorted(rules, key=lambda rule: bool(rule.classes))))
+
+
+def for_place(place, rules):
+    """The general rule for `place` (or None) and those for single classes; of a rule file, what is in it alone.
+
+    Raises:
+        UnknownName: no rule is for such a place. BadRule: the file is none.
+    """
+    if place.endswith(SUFFIXES):
+        rule = read(place)
+        return (None, [rule]) if rule.classes else (rule, [])
+    chosen = [rule for rule in rules if rule.place == place]
+    if not chosen:
+        raise UnknownName(f"unknown place {place!r}. {suggest(place, places(rules))}")
+    return next((rule for rule in chosen if not rule.classes), None), [rule for rule in chosen if rule.classes]

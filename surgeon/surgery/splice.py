@@ -1,0 +1,197 @@
+"""The only file that changes a model: puts gates in and takes them out, all or nothing."""
+
+import itertools
+from dataclasses import dataclass
+
+from torch import fx, nn
+
+from surgeon.attention import Gate
+from surgeon.errors import BadModel, BadPlan, CheckFailed, Untraceable, suggest
+from surgeon.forward.subclass import (
+    NO_GRAFTS,
+    Forward,
+    Input,
+    Output,
+    grafted,
+    grafts_of,
+    runs_any_child,
+    takes_grafts,
+)
+
+
+@dataclass(frozen=True)
+class Stitch:
+    """What will be done to one module: the child it gets for each site, and its new class (a Sequential's old one)."""
+
+    module: nn.Module
+    children: dict
+    cls: type
+
+
+def stitches(model, sites, name, rewrites):
+    """All the changes, prepared; the model is still as it was.
+
+    Args:
+        name: what the new children are called, where that is free.
+        rewrites: callable path -> Rewritable.
+
+    Raises:
+        BadPlan: a site names a module or a node that the model does not have.
+    """
+    by_module = {}
+    for site in sites:
+        by_module.setdefault(site.module, []).append(site)
+    return [_stitch(_module(model, path), path, those, name, rewrites) for path, those in by_module.items()]
+
+
+def _module(model, path):
+    try:
+        return model.get_submodule(path)
+    except AttributeError:
+        paths = [name for name, _ in model.named_modules()]
+        near = suggest(path, paths).split(" Known:")[0]
+        raise BadPlan(f"this model has no module {path!r}. {near if near.startswith('Did') else ''}".strip()) from None
+
+
+def _stitch(module, path, sites, name, rewrites):
+    if not takes_grafts(module):
+        raise Untraceable(f"{path or 'the model'}: {NO_GRAFTS}.")
+    children = dict(zip(sites, _names(module, name, len(sites))))
+    base, *grafts = grafts_of(module)
+    inner = {site.after: child for site, child in children.items() if not _at_edge(site)}
+    if inner:
+        grafts.append(_forward(path, rewrites(path), inner))
+    if len(inner) < len(sites) and runs_any_child(module):
+        raise Untraceable(f"{path or 'the model'}: its forward runs all its children, and would run attention as one of them.")
+    for site, child in children.items():
+        if _at_edge(site) and not _is_appended(module, site, grafts):
+            grafts.append(_edge(site, child))
+    return Stitch(module, children, grafted(base, *grafts))
+
+
+def _at_edge(site):
+    return site.after == "input" or site.after.split(".")[0] == "output"
+
+
+def _is_appended(module, site, grafts):
+    """An nn.Sequential needs no new forward: a child at its end is run after the others."""
+    plain = type(module).forward is nn.Sequential.forward and not isinstance(module, Gate)
+    return plain and not grafts and site.after == "output"
+
+
+def _edge(site, name):
+    if site.after == "input":
+        return Input(name)
+    index = site.after.partition(".")[2]
+    return Output(name, int(index) if index else None)
+
+
+def _names(module, name, count):
+    """Names for `count` new children: `cbam`, and `cbam_1` and so on where that is taken."""
+    candidates = (name if number == 0 else f"{name}_{number}" for number in itertools.count())
+    return list(itertools.islice((free for free in candidates if not hasattr(module, free)), count))
+
+
+def _forward(path, forward, inner):
+    """The graft that calls each child of `inner`, {node name: child}, right after its node."""
+    evaluate, functions = _source(path, forward.evaluate, forward.evaluate, inner)
+    if forward.train is forward.evaluate:
+        return Forward(evaluate, evaluate, functions)
+    train, more = _source(path, forward.train, forward.evaluate, inner)
+    return Forward(evaluate, train, tuple(dict(functions + more).items()))
+
+
+def _source(path, graph, named, inner):
+    """Source text of `graph` with the calls put in, and the functions it names.
+
+    The names are those of the graph `named`; in another mode's graph, nodes are found by counting.
+    """
+    copy = fx.Graph()
+    made = {}
+    copy.output(copy.graph_copy(graph, made))
+    for after, child in inner.items():
+        node = made[_counterpart(path, after, named, graph)]
+        with copy.inserting_after(node):
+            call = copy.call_module(child, (node,))
+        node.replace_all_uses_with(call, delete_user_cb=lambda user: user is not call)
+    code = copy.python_code("self")
+    functions = {name: value for name, value in code.globals.items() if callable(value) and f"{name}(" in code.src and "." not in name}
+    return code.src, tuple(functions.items())
+
+
+def _counterpart(path, name, named, graph):
+    """The node of `graph` that is called `name` in the graph `named`."""
+    nodes = {node.name: node for node in named.nodes}
+    if name not in nodes:
+        raise BadPlan(f"{path}: nothing in its forward is called {name!r}. {suggest(name, nodes)}")
+    if named is graph:
+        return nodes[name]
+    alike = lambda g: [node for node in g.nodes if (node.op, node.target) == (nodes[name].op, nodes[name].target)]
+    here, there = alike(named), alike(graph)
+    if len(here) != len(there):
+        raise Untraceable(f"{path}: train and eval graphs differ at {name!r}; rewriting would freeze one of them.")
+    return there[here.index(nodes[name])]
+
+
+def put_in(prepared, gates):
+    """Make all the prepared changes; if one fails, those before it are taken back.
+
+    Args:
+        gates: {Site: Gate}.
+    """
+    undo = []
+    try:
+        for stitch in prepared:
+            undo.append((stitch.module, type(stitch.module), dict(stitch.module._modules)))
+            for site, name in stitch.children.items():
+                stitch.module.add_module(name, gates[site])
+            stitch.module.__class__ = stitch.cls
+    except BaseException:
+        take_back(undo)
+        raise
+    return undo
+
+
+def take_back(undo):
+    """Undo what `put_in` did, the last change first."""
+    for module, cls, children in reversed(undo):
+        module.__class__ = cls
+        module._modules.clear()
+        module._modules.update(children)
+
+
+def remove(model):
+    """Take all that surgeon has put into `model` out again, class by class and key by key.
+
+    Returns:
+        the number of gates that were taken out.
+
+    Raises:
+        BadModel: someone else has put a subclass upon surgeon's (a parametrization, a sharded module).
+    """
+    count, modules = 0, dict(model.named_modules())
+    for path, module in modules.items():
+        base, *_ = grafts_of(module)
+        if hasattr(base, "grafted_from"):
+            raise BadModel(f"{path or 'the model'}: its class was changed after surgeon's operation (to {base.__name__}); undo that first.")
+    for module in modules.values():
+        base, *_ = grafts_of(module)
+        for name, child in list(module._modules.items()):
+            if isinstance(child, Gate) and child.site is not None:
+                del module._modules[name]
+                count += 1
+        if type(module) is not base:
+            module.__class__ = base
+    return count
+
+
+def count_stitches(model, gates):
+    """Every gate is in the model, once, where its site says.
+
+    Raises:
+        CheckFailed: with the first that is not.
+    """
+    for site, gate in gates.items():
+        children = list(model.get_submodule(site.module)._modules.values())
+        if sum(child is gate for child in children) != 1:
+            raise CheckFailed(f"{site}: the attention is there {sum(child is gate for child in children)} times, not once.")

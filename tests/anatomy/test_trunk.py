@@ -1,0 +1,89 @@
+"""Where the map is made smaller, and where it ends."""
+
+from collections import OrderedDict
+
+import pytest
+import torch
+from torch import nn
+
+from tests.shared import toy
+from tests.shared.seen import scene
+
+
+def spelled(model, image=None):
+    """(kind, size before, channels before) of each step of the trunk."""
+    found = scene(model, image)
+    return [(step.kind, found.maps[step.value].size[-1], found.maps[step.value].channels) for step in found.steps]
+
+
+def plain(**layers):
+    return nn.Sequential(OrderedDict(layers))
+
+
+def test_steps_of_a_small_network():
+    assert spelled(toy.Net()) == [("smaller", 16, 3), ("smaller", 8, 8), ("pool", 4, 8)]
+
+
+ENDS = {
+    "mean": lambda x: x.mean((2, 3)),
+    "adaptive": lambda x: nn.functional.adaptive_avg_pool2d(x, 1),
+    "pool": lambda x: nn.functional.avg_pool2d(x, x.shape[-1]),
+    "flatten": lambda x: x.flatten(1).sum(1, keepdim=True),
+    "amax": lambda x: x.amax((2, 3)),
+}
+
+
+class Ends(nn.Module):
+    def __init__(self, end):
+        super().__init__()
+        self.conv, self.end = toy.conv(3, 8, 2), end
+
+    def forward(self, x):
+        return self.end(self.conv(x))
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_every_way_of_pooling_ends_the_trunk(end):
+    assert spelled(Ends(ENDS[end]))[-1][:2] == ("pool", 8)
+
+
+def test_a_map_that_nothing_pools_ends_where_the_network_does():
+    assert spelled(plain(a=toy.conv(3, 8, 2), b=toy.conv(8, 8))) == [("smaller", 16, 3), ("pool", 8, 8)]
+
+
+def test_a_module_that_halves_twice_is_looked_into():
+    stages = nn.Sequential(toy.conv(8, 8, 2), toy.conv(8, 16), toy.conv(16, 16, 2))
+    assert spelled(plain(stem=toy.conv(3, 8), stages=stages, pool=nn.AdaptiveAvgPool2d(1)), torch.zeros(2, 3, 32, 32)) == [
+        ("smaller", 32, 8), ("smaller", 16, 16), ("pool", 8, 16),
+    ]  # fmt: skip
+
+
+class Added(nn.Module):
+    """So many kernels and a shortcut; with one alone, it may be a kernel in two parts, one of them the identity."""
+
+    def __init__(self, kernels):
+        super().__init__()
+        self.convs = nn.Sequential(*(toy.conv(8, 8) for _ in range(kernels)))
+
+    def forward(self, x):
+        return self.convs(x) + x
+
+
+@pytest.mark.parametrize(("kernels", "where"), [(1, "stage"), (2, "stage.3")])
+def test_three_blocks_before_a_stride_are_a_stage(kernels, where):
+    stage = nn.Sequential(*(Added(kernels) for _ in range(3)), toy.conv(8, 8, 2), toy.conv(8, 8))
+    found = scene(plain(stem=toy.conv(3, 8, 2), stage=stage, pool=nn.AdaptiveAvgPool2d(1)), torch.zeros(2, 3, 32, 32))
+    assert found.steps[1].node.child.path == where
+
+
+LARGER = [nn.Upsample(scale_factor=2), nn.PixelShuffle(2), nn.ConvTranspose2d(16, 4, 2, 2), nn.Sequential(toy.conv(16, 4), nn.Upsample(scale_factor=2), toy.conv(4, 4))]
+
+
+@pytest.mark.parametrize("up", LARGER, ids=lambda up: type(up).__name__)
+def test_a_map_that_is_only_made_larger_again_ended_before(up):
+    body = plain(a=toy.conv(3, 8, 2), b=toy.conv(8, 16, 2), up=up)
+    assert spelled(body) == [("smaller", 16, 3), ("smaller", 8, 8), ("pool", 4, 16)]
+
+
+def test_a_few_pixels_lost_at_the_border_are_no_step():
+    assert spelled(plain(a=nn.Conv2d(3, 8, 5), b=nn.AdaptiveAvgPool2d(1)))[:1] == [("pool", 12, 8)]

@@ -1,0 +1,52 @@
+"""Compiled by inductor in one graph, once for all sizes.
+
+Every form takes two to fifteen seconds, so one of each family is tested here. All of them, trained as well, take some four minutes:
+`SURGEON_ALL_FORMS=1 pytest tests/test_attention_compile.py`.
+"""
+
+import os
+import shutil
+
+import pytest
+import torch
+
+from tests.attention.test_export import CHANNELS, form, same_outcome
+from tests.attention.test_gradients import FOREIGN
+from tests.shared import formulas
+
+ALL = bool(os.environ.get("SURGEON_ALL_FORMS"))
+FORMS = dict(zip([*formulas.NAMES, *(name for name, _ in FOREIGN)], formulas.FORMS + FOREIGN))
+FAMILIES = ["cbam", "bam", "se", "eca"]
+# All of them beyond the 4096 numbers up to which inductor writes another kernel.
+SIZES = [(4, CHANNELS, 8, 6), (5, CHANNELS, 7, 12), (3, CHANNELS, 11, 5)]
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="inductor needs a C++ compiler"
+)
+
+
+def compiled(name, options, training):
+    gate = form(name, options).train(training)
+    torch._dynamo.reset()
+    return gate, torch.compile(gate, fullgraph=True, dynamic=True)
+
+
+@pytest.mark.parametrize("name", FORMS if ALL else FAMILIES)
+@torch._dynamo.config.patch(error_on_recompile=True)
+@torch.no_grad()
+def test_one_graph_for_all_sizes(name):
+    gate, fast = compiled(*FORMS[name], False)
+    for size in SIZES:
+        x = torch.randn(size)
+        y = fast(x)
+        torch.testing.assert_close(y, gate(x), rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(y, x)
+
+
+@pytest.mark.skipif(torch.__version__ < "2.12", reason="torch 2.11 compiles the backward pass of an autograd.Function for each size anew")
+@pytest.mark.parametrize("name", FORMS if ALL else ["cbam"])
+@torch._dynamo.config.patch(error_on_recompile=True)
+def test_trained_in_one_graph_for_all_sizes(name):
+    gate, fast = compiled(*FORMS[name], True)
+    for size in SIZES:
+        same_outcome(fast, gate, torch.randn(size))

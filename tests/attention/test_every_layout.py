@@ -1,0 +1,136 @@
+"""Every gate at every layout, in every precision: at the start the same bits, and prefix tokens always."""
+
+import pytest
+import torch
+
+from surgeon.attention import build, probe
+from surgeon.attention.layouts import Layout
+from surgeon.attention.naming import TIMM
+from surgeon.errors import BadModule
+from tests.shared import formulas
+
+BITS = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float64: torch.int64}
+# For maps of any size: attention in blocks of one pixel, and the size that one of them has to know beforehand.
+SETTINGS = {
+    "timm:halo": {"block_size": 1, "halo_size": 1},
+    "timm:bat": {"block_size": 1},
+    "timm:bottleneck": {"feat_size": (5, 6)},
+}
+LAYOUTS = {
+    "NCL": ((2, 16, 30), Layout("NCL", (30,))),
+    "NCHW": ((2, 16, 5, 6), None),
+    "NHWC": ((2, 5, 6, 16), Layout("NHWC", (5, 6))),
+    "NCDHW": ((2, 16, 3, 4, 5), Layout("NCDHW", (3, 4, 5))),
+    "NDHWC": ((2, 3, 4, 5, 16), Layout("NDHWC", (3, 4, 5))),
+    "tokens": ((2, 30, 16), Layout("NLC", (5, 6))),
+    "tokens and five in front": ((2, 35, 16), Layout("NLC", (5, 6), prefix=5)),
+    "tokens in no rows": ((2, 31, 16), Layout("NLC", (30,), prefix=1)),
+    "video tokens": ((2, 61, 16), Layout("NLC", (3, 4, 5), prefix=1)),
+    "NCL of a grid": ((2, 16, 30), Layout("NCL", (5, 6))),
+    "windows": ((2, 3, 30, 16), Layout("NGLC", (5, 6))),
+    "windows, channels first": ((2, 16, 3, 30), Layout("NCGL", (5, 6))),
+}
+
+
+def same_bits(a, b):
+    return torch.equal(a.contiguous().view(BITS[a.dtype]), b.contiguous().view(BITS[b.dtype]))
+
+
+def awkward(shape, dtype):
+    """Numbers of every size, with zeros of both signs."""
+    torch.manual_seed(0)
+    x = torch.randn(shape) * torch.tensor(10.0) ** torch.randint(-3, 4, shape)
+    x.view(-1)[:4] = torch.tensor([0.0, -0.0, 1e4, -1e4])
+    return x.to(dtype)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dtype", BITS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("name", "options"), formulas.FORMS, ids=formulas.NAMES)
+def test_identity_on_every_layout(name, options, layout, dtype, training):
+    shape, how = LAYOUTS[layout]
+    gate = build(name, 16, dims=how.dims if how else 2, **options).to(dtype).train(training)
+    gate.layout = how
+    x = awkward(shape, dtype)
+    y = gate(x)
+    assert same_bits(y, x) and y.stride() == x.stride() and y.data_ptr() != x.data_ptr()
+
+
+class Scaled(torch.nn.Module):
+    """A user's gate for images, and for nothing else: its weights have a height and a width."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.rand(channels, 1, 1))
+
+    def forward(self, x):
+        return x * self.scale
+
+
+class Squeezed(torch.nn.Module):
+    """A user's gate for video: its normalisation refuses images."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.norm = torch.nn.BatchNorm3d(channels)
+
+    def forward(self, x):
+        return x * self.norm(x).mean((2, 3, 4), keepdim=True).sigmoid()
+
+
+def anywhere(channels):
+    """A gate that asks for no particular number of axes."""
+    return torch.nn.Sequential(torch.nn.GroupNorm(4, channels), torch.nn.Sigmoid())
+
+
+# timm 1.0.31 can't build `ge`; test_attention_options.py asks for its words.
+ELSEWHERE = {name: name for name in TIMM if name != "timm:ge"} | {
+    "Scaled": Scaled,
+    "anywhere": anywhere,
+    "Squeezed": Squeezed,
+}
+
+
+def why_not(name, how):
+    """Why a module from elsewhere can't be at such maps, as the error puts it; None where it can."""
+    dims = how.dims if how else 2
+    if name == "timm:bottleneck" and dims != 2:
+        return (
+            "BottleneckAttn does not run on a map of .*: ValueError"  # told one height and width, it takes no other map
+        )
+    if name == "Squeezed" and dims != 3:
+        return (
+            "Squeezed does not run on a map of .*: ValueError: expected 5D input"  # an image has no frames to make up
+        )
+    return None
+
+
+@pytest.mark.parametrize("dtype", BITS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_identity_of_modules_from_elsewhere(name, layout, dtype):
+    shape, how = LAYOUTS[layout]
+    gate = build(ELSEWHERE[name], 16, dims=how.dims if how else 2, **SETTINGS.get(name, {})).to(dtype)
+    x = awkward(shape, dtype)
+    if why_not(name, how):
+        with pytest.raises(BadModule, match=why_not(name, how)):
+            probe(gate, how.view(x).shape if how else shape, dtype)
+        return
+    gate.layout = how
+    for training in (True, False):
+        y = gate.train(training)(x)
+        assert same_bits(y, x) and y.stride() == x.stride() and y.data_ptr() != x.data_ptr()
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NDHWC", "tokens", "tokens and five in front", "video tokens"])
+@pytest.mark.parametrize("name", ["cbam", "bam", "se", "eca", "timm:gc", "timm:coord"])
+def test_a_layout_changes_nothing_but_the_order_of_axes(name, layout):
+    shape, how = LAYOUTS[layout]
+    gate = build(name, 16, dims=how.dims, init="paper").eval()
+    x = torch.randn(shape)
+    want = gate(how.view(x))
+    gate.layout = how
+    y = gate(x)
+    torch.testing.assert_close(how.view(y), want)
+    assert torch.equal(y[:, : how.prefix], x[:, : how.prefix])

@@ -1,0 +1,114 @@
+"""Every form compiles in one graph and exports, with batch, height and width left open."""
+
+import onnxruntime
+import pytest
+import torch
+from torch.export import Dim
+
+from surgeon.attention import build
+from surgeon.attention.layouts import Layout
+from tests.attention.test_formulas import randomized
+from tests.attention.test_gradients import forms
+
+# With 16, a hidden layer has one unit, and where that one is dead a whole branch is a constant.
+CHANNELS = 64
+OPEN = {0: Dim("n"), 2: Dim("h"), 3: Dim("w")}
+SIZES = [(4, CHANNELS, 8, 6), (5, CHANNELS, 7, 12), (1, CHANNELS, 9, 9)]
+
+
+def form(name, options, dims=2):
+    torch.manual_seed(0)
+    return randomized(build(name, CHANNELS, dims=dims, **options)).float().eval()
+
+
+def maps():
+    torch.manual_seed(0)
+    return [torch.randn(size) for size in SIZES]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@forms
+def test_export_and_onnx(name, options, tmp_path):
+    gate, file = form(name, options), tmp_path / "gate.onnx"
+    program = torch.export.export(gate, (maps()[0],), dynamic_shapes={"x": OPEN})
+    exported = program.module()
+    torch.onnx.export(program, dynamo=True, verbose=False).save(str(file))
+    session = onnxruntime.InferenceSession(str(file))
+    for x in maps():
+        want = gate(x).detach()
+        torch.testing.assert_close(exported(x), want, rtol=1e-4, atol=1e-5)
+        (y,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(y), want, rtol=1e-4, atol=1e-5)
+
+
+@forms
+def test_compile_in_one_graph(name, options):
+    gate = form(name, options).train()
+    torch._dynamo.reset()
+    compiled = torch.compile(gate, fullgraph=True, backend="aot_eager")
+    for x in maps()[:2]:
+        same_outcome(compiled, gate, x)
+
+
+def same_outcome(compiled, gate, x):
+    """Outputs and gradients agree, and no branch is dead."""
+    (y, *grads), (want, *others) = (outcome(call, x, gate) for call in (compiled, gate))
+    torch.testing.assert_close(y, want, rtol=1e-4, atol=1e-5)
+    # What is 0 but for rounding, such as the gradient of a bias before a normalisation, is small beside the others.
+    largest = max(float(grad.abs().max()) for grad in others)
+    torch.testing.assert_close(grads, others, rtol=1e-3, atol=1e-5 * largest)
+    assert all(grad.any() for grad in others if grad.dim() > 1) and not torch.allclose(y, x)
+
+
+def outcome(call, x, gate):
+    """The output, and the gradients of its squares; at once, since the next call moves the statistics that they need."""
+    x = x.requires_grad_()
+    y = call(x)
+    return [y.detach(), *torch.autograd.grad(y.square().sum(), [x, *gate.parameters()])]
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape", "free"),
+    [
+        (Layout("NHWC", (8, 6)), (2, 8, 6, CHANNELS), {0: Dim("n"), 1: Dim("h"), 2: Dim("w")}),
+        (Layout("NLC", (8, 6), prefix=1), (2, 49, CHANNELS), {0: Dim("n")}),
+        (Layout("NGLC", (4, 3)), (2, 5, 12, CHANNELS), {0: Dim("n"), 1: Dim("g")}),
+        (Layout("NDHWC", (3, 8, 6)), (2, 3, 8, 6, CHANNELS), {0: Dim("n"), 1: Dim("d"), 2: Dim("h"), 3: Dim("w")}),
+    ],
+    ids=["NHWC", "tokens", "windows", "video"],
+)
+@pytest.mark.parametrize("name", ["cbam", "bam", "se", "eca", "timm:gc"])
+def test_export_and_compile_on_a_layout(name, layout, shape, free):
+    gate, x = form(name, {}, layout.dims), torch.randn(shape)
+    gate.layout = layout
+    program = torch.export.export(gate, (x,), dynamic_shapes={"x": free}).module()
+    more = torch.cat([x, x.flip(0), x])
+    torch.testing.assert_close(program(more), gate(more), rtol=1e-4, atol=1e-5)
+    torch._dynamo.reset()
+    compiled = torch.compile(gate, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), gate(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("name", ["cbam", "bam", "se", "eca", "timm:gc"])
+def test_jit_trace(name):
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, CHANNELS, 1), form(name, {})).eval()
+    traced, x = torch.jit.trace(model, torch.randn(2, 3, 5, 4)), torch.randn(3, 3, 6, 7)
+    torch.testing.assert_close(traced(x), model(x))
+
+
+@pytest.mark.parametrize("name", ["cbam", "bam", "se", "timm:gc"])
+def test_an_exported_network_has_no_python_in_it(name):
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 1), build(name, 16)).eval()
+    program = torch.export.export(model, (torch.randn(2, 3, 5, 4),))
+    called = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+    assert called and all(target.startswith("aten.") for target in called)
+
+
+@pytest.mark.parametrize("name", ["cbam", "se", "timm:gc"])
+def test_one_node_to_fx(name):
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 1), build(name, 8)).eval()
+    traced = torch.fx.symbolic_trace(model)
+    assert [node.target for node in traced.graph.nodes if node.op == "call_module"] == ["0", "1"]
+    x = torch.randn(2, 3, 5, 4)
+    assert torch.equal(traced(x), model(x))

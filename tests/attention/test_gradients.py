@@ -1,0 +1,109 @@
+"""Gradients: right, finite in half precision and with large activations, and the same every time."""
+
+import pytest
+import torch
+
+from surgeon.attention import build
+from tests.attention.test_formulas import randomized
+from tests.shared import formulas
+
+FOREIGN = [("timm:gc", {}), ("timm:coord", {})]
+forms = pytest.mark.parametrize(
+    ("name", "options"), formulas.FORMS + FOREIGN, ids=formulas.NAMES + [name for name, _ in FOREIGN]
+)
+inits = pytest.mark.parametrize("init", ["identity", "paper"])
+
+
+@inits
+@forms
+def test_gradcheck(name, options, init):
+    torch.manual_seed(1)
+    gate = randomized(build(name, 6, init=init, **options)).eval()
+    x = torch.randn(2, 6, 3, 4, dtype=torch.float64, requires_grad=True)
+    keys, weights = zip(*gate.named_parameters())
+    call = lambda x, *weights: torch.func.functional_call(gate, dict(zip(keys, weights)), (x,))
+    assert torch.autograd.gradcheck(call, (x, *weights), fast_mode=True)
+
+
+@pytest.mark.parametrize("name", ["cbam", "bam"])
+def test_gradcheck_with_batch_statistics(name):
+    torch.manual_seed(1)
+    gate = randomized(build(name, 6)).train()
+    x = torch.randn(3, 6, 3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(gate, (x,))
+
+
+# A published module as timm wrote it sums in float16, and nothing around it can help.
+SIZES = [
+    (name, options, init, size)
+    for name, options in formulas.FORMS + FOREIGN
+    for init, size in [("identity", 1.0), ("identity", 1e4), ("paper", 1.0), ("paper", 1e4)]
+    if not ((name, options) in FOREIGN and init == "paper" and size > 1)
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("name", "options", "init", "size"), SIZES)
+def test_finite_in_autocast(name, options, init, size, dtype):
+    """The gradient of a scale is a sum over 1024 positions of 1e4 * 2: beyond float16 already."""
+    torch.manual_seed(0)
+    gate = build(name, 16, init=init, **options).train()
+    x = (torch.rand(2, 16, 32, 32) * size).to(dtype).requires_grad_()
+    with torch.autocast("cpu", dtype=dtype):
+        y = gate(x)
+    y.backward(torch.full_like(y, 2))
+    assert y.dtype == dtype and y.isfinite().all() and x.grad.isfinite().all()
+    assert all(weight.grad.isfinite().all() for weight in gate.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@inits
+@pytest.mark.parametrize(("name", "options"), formulas.FORMS, ids=formulas.NAMES)
+def test_a_model_in_half_precision_stays_close_to_itself_in_float32(name, options, init, dtype):
+    torch.manual_seed(0)
+    gate = randomized(build(name, 16, init=init, **options)).to(dtype).eval()
+    x = torch.randn(2, 16, 9, 7).to(dtype)
+    y, want = gate(x), gate.float()(x.float())
+    assert y.dtype == dtype
+    torch.testing.assert_close(y.float(), want, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("name", ["cbam", "bam", "se", "eca"])
+def test_half_precision_with_large_activations_is_finite(name):
+    torch.manual_seed(0)
+    gate = build(name, 64, init="paper").half().eval()
+    assert gate(torch.full((1, 64, 8, 8), 3e4, dtype=torch.float16)).isfinite().all()
+
+
+@inits
+@forms
+def test_deterministic_algorithms(name, options, init):
+    gate, x = build(name, 8, init=init, **options), torch.randn(2, 8, 5, 6, requires_grad=True)
+    torch.use_deterministic_algorithms(True)
+    try:
+        gate(x).square().sum().backward()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert x.grad.isfinite().all()
+
+
+class Saved(torch.nn.Module):
+    """Ends in an operator whose backward needs its own result."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(channels, 1, 1))
+
+    def forward(self, x):
+        return (x * self.weight).sigmoid()
+
+
+@inits
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("name", ["cbam", "bam", "se", "eca", "timm:gc", Saved])
+def test_the_network_may_go_on_in_place(name, dtype, init):
+    gate, x = build(name, 8, init=init).to(dtype), torch.randn(2, 8, 4, 4, dtype=dtype, requires_grad=True)
+    y = gate(x * 1)
+    y += x
+    y.sum().backward()
+    assert x.grad.isfinite().all()

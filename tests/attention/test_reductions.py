@@ -1,0 +1,71 @@
+"""Mean and maximum at once: torch's own values and gradients, on maps in any order in memory."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from surgeon.attention import build
+from surgeon.attention.pools import mean_and_max
+
+
+def gradient(x, dims, pair):
+    mean, most = pair
+    torch.manual_seed(1)
+    return torch.autograd.grad((mean * torch.randn_like(mean) + most * torch.randn_like(most)).sum(), x)[0]
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    shape=st.lists(st.integers(1, 6), min_size=3, max_size=5),
+    over_channels=st.booleans(),
+    order=st.randoms(use_true_random=False),
+    strided=st.booleans(),
+)
+def test_values_and_gradients_are_torchs_own(shape, over_channels, order, strided):
+    dims = (1,) if over_channels else tuple(range(2, len(shape)))
+    axes = list(range(len(shape)))
+    order.shuffle(axes)
+    x = torch.randn([shape[axis] for axis in axes], dtype=torch.float64).permute(*[axes.index(i) for i in range(len(axes))])
+    x = (torch.cat([x, x], -1)[..., ::2] if strided else x).requires_grad_()
+    pair, want = mean_and_max(x, dims), (x.mean(dims, keepdim=True), x.amax(dims, keepdim=True))
+    assert all(map(torch.equal, pair, want))
+    if len({*x.flatten().tolist()}) == x.numel():
+        torch.testing.assert_close(gradient(x, dims, pair), gradient(x, dims, want))
+
+
+def test_the_first_of_equals_takes_the_gradient():
+    x = torch.tensor([[[3.0, 1.0, 3.0, 3.0]]], requires_grad=True)
+    mean_and_max(x, (2,))[1].sum().backward()
+    assert x.grad.tolist() == [[[1, 0, 0, 0]]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_reduced_in_float32(dtype):
+    x = torch.full((1, 1, 300, 300), 7.0, dtype=dtype, requires_grad=True)
+    mean, most = mean_and_max(x, (2, 3))
+    assert mean.dtype == most.dtype == torch.float32 and mean.item() == most.item() == 7
+    (mean + most).sum().backward()
+    assert x.grad.dtype == dtype
+
+
+@pytest.mark.parametrize("name", ["cbam", "bam", "timm:coord"])
+def test_second_derivatives(name):
+    torch.manual_seed(0)
+    gate = build(name, 8).double().eval()
+    with torch.no_grad():
+        for weight in gate.parameters():
+            weight.copy_(torch.randn_like(weight) * 0.5)
+    x = torch.randn(2, 8, 3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(gate, (x,), fast_mode=True)
+
+
+@pytest.mark.parametrize("name", ["cbam", "bam", "se", "eca", "timm:coord"])
+def test_gradients_of_all_images_at_once(name):
+    gate, x = build(name, 8).eval(), torch.randn(3, 8, 4, 5)
+    weights = {key: weight.detach() for key, weight in gate.named_parameters()}
+    loss = lambda weights, image: torch.func.functional_call(gate, weights, (image[None],)).square().sum()
+    together = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, x)
+    for key in weights:
+        alone = torch.stack([torch.func.grad(loss)(weights, image)[key] for image in x])
+        torch.testing.assert_close(together[key], alone)

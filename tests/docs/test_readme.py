@@ -1,0 +1,64 @@
+"""The README's blocks run as they stand."""
+
+import re
+import shutil
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+
+import surgeon
+from surgeon.cli import run
+from tests.shared.small import TINY, tiny
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("block", [text for kind, text in BLOCKS if kind == "python"], ids=lambda text: text.splitlines()[-1][:30])
+def test_python_blocks_run(block, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # One block loads the file that the command before it writes from downloaded weights.
+    surgeon.save(tiny(), "resnet50_cbam.safetensors")
+    exec(compile(block, "README.md", "exec"), {})
+
+
+def test_the_first_example_is_six_lines():
+    first = next(text for kind, text in BLOCKS if kind == "python")
+    assert sum(bool(line) for line in first.splitlines()) == 6
+
+
+def test_the_command_of_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line, = re.findall(r"&& surgeon (inject .*)", README)
+    # The weights would be downloaded: a small network with random ones stands in for them.
+    words = line.replace("torchvision:resnet50", TINY).replace("--pretrained ", "").split()
+    assert run(words) == 0
+    assert surgeon.attention_modules(surgeon.load("resnet50_cbam.safetensors"))
+
+
+@pytest.mark.parametrize("line", re.findall(r"`surgeon ((?:places|plan) [^`]*)`", README))
+def test_commands_in_the_text_run(line, capsys):
+    assert run(line.replace("\n", " ").split()) == 0
+    assert capsys.readouterr().out
+
+
+def test_the_commands_that_are_named_exist(capsys):
+    for command in re.findall(r"`(show|strip|delta|merge|export|verify)`", README):
+        assert run([command, "--help"]) == 0
+
+
+def test_ci_runs_the_readmes_test_command():
+    lines = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines() if "pytest" in line]
+    assert lines == ['pip install -e ".[test]" && pytest -n 2']
+    assert "README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_package_is_shipped():
+    settings = ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    listed = set(settings["options"]["packages"].split())
+    folders = {str(path.parent.relative_to(ROOT)).replace("/", ".") for path in (ROOT / "surgeon").rglob("*.py")}
+    assert listed == folders | {"surgeon.rules"}
+    assert shutil.which("bash") is None or (ROOT / ".ci" / "run").stat().st_mode & 0o100

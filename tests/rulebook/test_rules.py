@@ -1,0 +1,36 @@
+"""Every rule file finds what its `expect:` says, in networks by name."""
+
+import pytest
+
+from surgeon.anatomy.observation import looking_at
+from surgeon.networks import library
+from surgeon.rulebook import book as rulebook
+from surgeon.rulebook import match
+from surgeon.surgery import decide
+
+RULES = [rulebook.read(file) for file in sorted(rulebook.folder().rglob("*.yaml"))]
+CASES = [(rule, name) for rule in RULES for name in rule.expect]
+
+
+def test_every_rule_expects_something():
+    assert [rule.id for rule in RULES if not rule.expect] == []
+
+
+def test_every_rule_is_tested_once():
+    assert len({rule.id for rule in RULES}) == len(RULES) >= 4
+
+
+@pytest.mark.parametrize(("rule", "name"), CASES, ids=[f"{rule.id}-{name}" for rule, name in CASES])
+def test_expectation(rule, name):
+    model = library.build(name, empty=True)
+    with looking_at(model) as seen:
+        found = match.candidates(*rulebook.for_place(rule.place, RULES), seen.scene)
+        sites = decide._sites(seen, rule.place, RULES) if found else []
+    wanted = rule.expect[name]
+    assert (len(sites) if isinstance(wanted, int) else tuple(site.module for site in sites)) == wanted
+
+
+def test_a_wrong_expectation_is_noticed():
+    rule = next(rule for rule in RULES if rule.id == "residual")
+    with pytest.raises(AssertionError):
+        test_expectation(rule.model_copy(update={"expect": {"torchvision:resnet18": 9}}), "torchvision:resnet18")

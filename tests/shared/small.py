@@ -1,0 +1,61 @@
+"""Small networks and files that several tests of saving share."""
+
+import torch
+
+import surgeon
+from surgeon.networks import library
+
+# A few hundred thousand weights, made by timm for tests, and convolutional.
+TINY = "timm:test_resnet"
+
+
+def tiny(attention="cbam", where="residual", *, classes=4, seed=0, **options):
+    """A tiny network with attention that has been moved away from the identity."""
+    torch.manual_seed(seed)
+    model = library.build(TINY, num_classes=classes)
+    for module in model.modules():
+        # timm starts the last norm of a residual branch at 0: nothing in the branch would matter.
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.running_mean, -0.5, 0.5)
+    if attention:
+        surgeon.inject(model, attention, where=where, **options)
+        stir(model)
+    return model
+
+
+def stir(model):
+    """Give every gate something to do."""
+    with torch.no_grad():
+        for name, weight in surgeon.attention_parameters(model).items():
+            if name.endswith("gamma"):
+                weight.fill_(0.3)
+    return model
+
+
+def same(one, other):
+    """Whether two networks have the same keys in the same order with the same bits."""
+    a, b = one.state_dict(), other.state_dict()
+    return list(a) == list(b) and all(same_bits(a[key], b[key]) for key in a)
+
+
+def same_bits(one, other):
+    return one.dtype == other.dtype and one.shape == other.shape and torch.equal(one.contiguous().view(-1).view(torch.uint8), other.contiguous().view(-1).view(torch.uint8))
+
+
+def same_values(one, other):
+    """Whether two nests of dicts, lists, tensors and plain values are the same, keys in order."""
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and same_bits(one, other)
+    if isinstance(one, dict):
+        return isinstance(other, dict) and list(one) == list(other) and all(same_values(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return type(one) is type(other) and len(one) == len(other) and all(map(same_values, one, other))
+    return one == other
+
+
+@torch.no_grad()
+def output(model, side=64, seed=1):
+    """What `model` says to one image of noise, in evaluation mode."""
+    image = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(seed))
+    return model.eval()(image)
