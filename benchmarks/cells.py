@@ -11,8 +11,8 @@ from torch.utils._pytree import tree_leaves
 import surgeon
 from surgeon import errors
 from surgeon.networks import library as sources
-from surgeon.trace.outputs import same_bits
 from surgeon.trace.inputs import guesses
+from surgeon.trace.outputs import same_bits
 
 PLACES = ("residual", "bottleneck", "final", "input")
 ATTENTION = ("cbam", "bam")

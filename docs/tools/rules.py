@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 from surgeon.rulebook import grammar
+from surgeon.rulebook.arguments import Operand
 
 BEGIN, END = "<!-- made by python -m docs.tools.rules docs/rules.md -->", "<!-- end of what is made -->"
 
 LEVELS = (
     ("In a rule", grammar.Rule),
     ("In `find`: what to look for; every word given must hold", grammar.Find),
-    ("In `from`, for each of the two operands", grammar.Operand),
+    ("In `from`, for each of the two operands", Operand),
 )
 
 

@@ -23,6 +23,9 @@ class FeatureMap:
     layout: str
     prefix: int = 0
 
+    def __str__(self):
+        return f"a map of {' x '.join(map(str, (self.channels, *self.size)))} ({self.layout})"
+
     @property
     def pixels(self):
         return prod(self.size)
@@ -58,6 +61,11 @@ class Maps:
         own; a site may lie there, but no such value is the way of the whole map.
         """
         return self[value] or self._windows(value)
+
+    def described(self, value):
+        """What a value is, in words: `a map of 256 x 56 x 56 (NCHW)`, or that it is none."""
+        shape = " x ".join(map(str, value.shape)) or "that of a number"
+        return str(self.grouped(value) or f"no feature map, its shape is {shape}")
 
     def _windows(self, value):
         shape, rank = value.shape, len(value.shape)

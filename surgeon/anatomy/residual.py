@@ -28,20 +28,39 @@ def is_residual(node, maps, origins=()):
     With `outside` among the origins, the other one is what the forward was handed; with `anywhere`, further
     maps may come in on the way of the one.
     """
-    if len(node.inputs) != 2 or node.child is not None:
-        return False
+    return not why_not_residual(node, maps, origins)
+
+
+def why_not_residual(node, maps, origins=()):
+    """Why `node` adds no branch to its shortcut, in a phrase; empty where it does. Arguments as for `is_residual`."""
+    if node.child is not None:
+        return "it is the call of a module"
+    if len(node.inputs) != 2:
+        return f"{len(node.inputs)} tensor{'s' * (len(node.inputs) != 1)} and a number, where two are added"
     branch, shortcut = branch_and_shortcut(node)
-    if maps.grouped(branch) is None or not may_be_map(shortcut, maps) or branch.shape != shortcut.shape:
-        return False
-    ways = Ways.of(node.graph)
+    return _why_no_two_maps(branch, shortcut, maps) or _why_no_branch(node.graph, branch, shortcut, maps, origins)
+
+
+def _why_no_two_maps(branch, shortcut, maps):
+    odd = branch if maps.grouped(branch) is None else None if _may_be_map(shortcut, maps) else shortcut
+    if odd is not None:
+        return f"one of them {'does not depend on the image' if odd.fixed else f'is {maps.described(odd)}'}"
+    return "" if branch.shape == shortcut.shape else f"their shapes differ, {branch.shape} and {shortcut.shape}"
+
+
+def _why_no_branch(graph, branch, shortcut, maps, origins):
+    ways = Ways.of(graph)
     if not ways.cost(branch) > ways.cost(shortcut):
-        return False
+        return "as much is learned on the one way as on the other"
     if "outside" in origins:
-        return shortcut not in node.graph.makers
-    return ways.share_a_fork(branch, shortcut, maps, alone="anywhere" not in origins) and ways.detour(branch, shortcut) <= A_PROJECTION
+        return "the shortcut is made in this forward, not handed in" if shortcut in graph.makers else ""
+    if not ways.share_a_fork(branch, shortcut, maps, alone="anywhere" not in origins):
+        return "they do not come from one value of this forward"
+    detour = ways.detour(branch, shortcut)
+    return f"{detour} layers with a kernel on the way of the shortcut" if detour > A_PROJECTION else ""
 
 
-def may_be_map(value, maps):
+def _may_be_map(value, maps):
     """A map, or something made of the image whose axes nobody can tell: what is added to a map of its shape is one."""
     return maps.grouped(value) is not None or (value.axis is None and not value.fixed)
 

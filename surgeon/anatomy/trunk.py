@@ -25,6 +25,18 @@ class Step:
     node: object
     graph: object
 
+    @property
+    def taker(self):
+        """What takes the map, in words."""
+        return taker(self.node)
+
+
+def taker(node):
+    """What a step is, in words: a module by its path, an operator by its name; nothing takes what the network returns."""
+    if node is None:
+        return "the output of the network"
+    return node.child.path if node.child else node.op
+
 
 def trunk(graph, maps):
     """The steps of a whole network, ended by its last map where nothing pools that."""

@@ -7,9 +7,9 @@ from surgeon.errors import BadModel, SurgeonError
 from surgeon.forward.subclass import grafts_of
 from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import match, owner, verdict
+from surgeon.rulebook.arguments import SOURCE
 from surgeon.rulebook.explain import explained
-from surgeon.rulebook.grammar import SOURCE, Find, words
-from surgeon.rulebook.reasons import mapped, taker
+from surgeon.rulebook.grammar import Find, words
 
 # More paths than this in `expect:` are harder to read than their number.
 MOST_PATHS = 8
@@ -90,7 +90,7 @@ def _free_id(short, place, book):
 
 
 def _step(step, scene):
-    return f"{mapped(step.value, scene)} goes into {taker(step.node)}: {step.kind}"
+    return f"{scene.maps.described(step.value)} goes into {step.taker}: {step.kind}"
 
 
 def _find(find):

@@ -2,11 +2,11 @@
 
 from surgeon.anatomy.observation import looking_at
 from surgeon.anatomy.scene import Scene
+from surgeon.anatomy.trunk import taker
 from surgeon.errors import SurgeonError, Untraceable
 from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import match, owner
 from surgeon.rulebook.explanation import Answer, Case, Explanation
-from surgeon.rulebook.reasons import reason, taker
 from surgeon.trace.recorder import observe
 from surgeon.trace.state import still
 
@@ -79,10 +79,10 @@ def _cases(rule, scene, ours, seen):
 def _answers(rule, candidate, scene):
     """The answers of the rule's words up to the first that does not hold; what follows was not asked."""
     answers = []
-    for word, argument, holds in match.answers(rule, candidate, scene):
+    for word, argument, finding in match.findings(rule, candidate, scene):
         said = argument if isinstance(argument, str) else ", ".join(argument)
-        answers.append(Answer(word, said, bool(holds), reason(word, candidate, argument, scene, holds)))
-        if not holds:
+        answers.append(Answer(word, said, finding.holds, finding.seen))
+        if not finding.holds:
             break
     return answers
 

@@ -2,7 +2,7 @@
 
 from surgeon.anatomy.residual import Ways, branch_and_shortcut
 from surgeon.anatomy.scene import class_names
-from surgeon.rulebook.words import WORDS, Candidate
+from surgeon.rulebook.words import WORDS
 
 
 def candidates(general, special, scene):
@@ -62,7 +62,7 @@ def find(rule, scene):
     scene = narrowed(rule, scene)
     if scene is None:
         return []
-    found = [c for c in subjects(rule.find, scene) if all(holds for _, _, holds in answers(rule, c, scene))]
+    found = [c for c in subjects(rule.find, scene) if all(finding.holds for _, _, finding in findings(rule, c, scene))]
     return kept(rule.find.keep, found, scene)
 
 
@@ -73,33 +73,17 @@ def narrowed(rule, scene):
     return scene.inside(rule.find.inside) if rule.find.inside else scene
 
 
-def answers(rule, candidate, scene):
-    """(word, argument, whether it holds) for each word of the rule, for one candidate."""
-    given = rule.find.model_dump(by_alias=True, exclude_none=True, exclude={"inside", "keep"})
-    for word in given:
-        argument = rule.find.operands if word == "from" else given[word]
-        yield word, argument, WORDS[word](candidate, argument, scene)
+def findings(rule, candidate, scene):
+    """(word, argument, Finding) for each word of the rule, for one candidate."""
+    for word, argument in rule.find.words().items():
+        yield word, argument, WORDS[word].judge(candidate, argument, scene)
 
 
-def subjects(words, scene):
+def subjects(find, scene):
     """Every value that the words could be about: results of an operator, steps of the trunk, or the image."""
-    if words.op:
-        return [_operation(node, words.operands) for graph in scene.graphs for node in graph.nodes if node.op == words.op]
-    if words.value:
-        return [Candidate(scene.maps.image, None, scene.graph)]
-    if words.before:
-        nodes = (node for graph in scene.graphs for node in graph.nodes if node.child)
-        return [Candidate(value, node, node.graph) for node in nodes for value in node.inputs[:1] if scene.maps[value]]
-    return [Candidate(step.value, step.node, step.graph) for step in scene.steps]
-
-
-def _operation(node, operands):
-    """The result of an operator, its operands under the names that the rule chose for them."""
-    if len(node.inputs) != 2 or not operands:
-        return Candidate(node.outputs[0], node, node.graph)
-    most, fewest = branch_and_shortcut(node)
-    names = {name: most if words.convs == "most" else fewest for name, words in operands.items()}
-    return Candidate(node.outputs[0], node, node.graph, names)
+    given = find.words()
+    first = next(name for name in given if WORDS[name].subjects)
+    return WORDS[first].subjects(given[first], given, scene)
 
 
 def kept(which, found, scene):

@@ -1,7 +1,8 @@
 """What is wrong with a rule, in one line: the word, the file and line, and the nearest that is known."""
 
 from surgeon.errors import suggest
-from surgeon.rulebook.grammar import CLASS, NAME, SOURCE, Find, Operand, Rule, words
+from surgeon.rulebook.arguments import CLASS, NAME, SOURCE, Operand
+from surgeon.rulebook.grammar import Find, Rule, words
 from surgeon.rulebook.text import refusal
 
 _ASKED = dict((NAME, CLASS, SOURCE))

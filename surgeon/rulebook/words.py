@@ -1,13 +1,16 @@
-"""The words of rules: each is one small function, and the table at the end is the vocabulary.
+"""The words of rules, one record each: a new word is one more record in the table at the end.
 
-A word is asked about one candidate, a value of the observed run, and answers yes or no. `explain`
-prints the answers one by one, so each says a single thing.
+A word is asked about one candidate, a value of the observed run. It answers with a finding: whether it holds,
+and what was seen that decides it. `surgeon rules explain` prints the findings one by one, so each says a single thing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from surgeon.anatomy.residual import is_residual
+from surgeon.anatomy.residual import Ways, branch_and_shortcut, why_not_residual
 from surgeon.anatomy.scene import class_names
+from surgeon.rulebook.arguments import ClassName, Name, Operands
 
 
 @dataclass(frozen=True)
@@ -24,55 +27,159 @@ class Candidate:
     names: dict = field(default_factory=dict, compare=False)
 
 
-def op(candidate, name, scene):
-    """The operator that makes the value. Every spelling of an operator counts: `+`, `+=`, `torch.add` are `add`."""
-    return candidate.node.op == name
+@dataclass(frozen=True)
+class Finding:
+    """Whether a word holds of a candidate, and what was seen that decides it."""
+
+    holds: bool
+    seen: str
 
 
-def rank(candidate, kind, scene):
-    """`map`: the value is a feature map, in whatever layout (NCHW, NHWC, tokens, video)."""
-    return scene.maps.grouped(candidate.value) is not None
+@dataclass(frozen=True)
+class Word:
+    """One word of `find`.
 
-
-def operands(candidate, wanted, scene):
-    """The two values that the operator takes, told apart by what is learned on the way to each.
-
-    Binds the names, so that `splice` can use them.
+    name: as rule files spell it. argument: what it may be given. about: what it means, for people.
+    judge: (candidate, argument, scene) -> Finding.
+    subjects: (argument, all words of the rule by name, scene) -> the candidates that the word can be about; None for
+        a word that only narrows what another one is about.
     """
-    origins = {words.origin for words in wanted.values()}
-    return is_residual(candidate.node, scene.maps, origins) and all(
-        scene.maps.grouped(candidate.names[name]) is not None for name, words in wanted.items() if words.rank == "map"
-    )
+
+    name: str
+    argument: Any
+    about: str
+    judge: Callable
+    subjects: Callable | None = None
 
 
-def into(candidate, kind, scene):
-    """What the value goes into: `smaller`, a step that makes the map smaller; `pool`, the step that ends it."""
-    return any(step.kind == kind and step.value is candidate.value for step in scene.steps)
+def _is_made_by(candidate, name, scene):
+    return Finding(candidate.node.op == name, f"made by {candidate.node.op}")
 
 
-def beyond(candidate, what, scene):
-    """`stem`: neither the image, nor the first size if that is at least half the image's, nor a size of the stem's.
+def _results(name, words, scene):
+    """The results of an operator, its operands under the names that the rule chose for them."""
+    nodes = (node for graph in scene.graphs for node in graph.nodes if node.op == name)
+    return [Candidate(node.outputs[0], node, node.graph, _named(node, words.get("from"))) for node in nodes]
+
+
+def _named(node, operands):
+    if len(node.inputs) != 2 or not operands:
+        return {}
+    most, fewest = branch_and_shortcut(node)
+    return {name: most if operand.layers == "most" else fewest for name, operand in operands.items()}
+
+
+def _joins_branch_and_shortcut(candidate, operands, scene):
+    trouble = why_not_residual(candidate.node, scene.maps, {operand.origin for operand in operands.values()})
+    trouble = trouble or _why_no_map(candidate, operands, scene)
+    if len(candidate.node.inputs) != 2:
+        return Finding(False, trouble)
+    ways = Ways.of(candidate.graph)
+    both = (f"{_maker(value, candidate)!r} ({_layers(ways, value)})" for value in branch_and_shortcut(candidate.node))
+    seen = " and ".join(both)
+    return Finding(not trouble, f"{seen}: {trouble}" if trouble else seen)
+
+
+def _why_no_map(candidate, operands, scene):
+    asked = (name for name, operand in operands.items() if operand.rank == "map")
+    flat = next((name for name in asked if scene.maps.grouped(candidate.names[name]) is None), None)
+    return f"{flat!r} is {scene.maps.described(candidate.names[flat])}" if flat else ""
+
+
+def _maker(value, candidate):
+    """What the forward of the candidate's graph does to make `value`, in two words."""
+    maker = candidate.graph.makers.get(value)
+    if maker is None:
+        return "what it was given"
+    return maker.child.path.removeprefix(f"{candidate.graph.path}.") if maker.child else maker.op
+
+
+def _layers(ways, value):
+    count = ways.cost(value)[1]
+    return f"{count} layer{'s' * (count != 1)} with weights"
+
+
+def _is_the_image(candidate, what, scene):
+    holds = candidate.value is scene.maps.image
+    return Finding(holds, "it is what the network is given" if holds else "made by the network")
+
+
+def _the_image(what, words, scene):
+    return [Candidate(scene.maps.image, None, scene.graph)]
+
+
+def _is_taken_by(candidate, name, scene):
+    child = candidate.node.child
+    if child is None:
+        return Finding(False, f"taken by {candidate.node.op}")
+    return Finding(name in class_names(child.module), f"taken by a {type(child.module).__name__}")
+
+
+def _what_modules_take(name, words, scene):
+    nodes = (node for graph in scene.graphs for node in graph.nodes if node.child)
+    return [Candidate(value, node, node.graph) for node in nodes for value in node.inputs[:1] if scene.maps[value]]
+
+
+def _goes_into(candidate, kind, scene):
+    steps = [step for step in scene.steps if step.value is candidate.value]
+    if not steps:
+        return Finding(False, "no step of the trunk takes it")
+    first = steps[0]
+    what = "ends the map" if first.kind == "pool" else "makes it smaller"
+    return Finding(any(step.kind == kind for step in steps), f"goes into {first.taker}, which {what}")
+
+
+def _steps_of_the_trunk(kind, words, scene):
+    return [Candidate(step.value, step.node, step.graph) for step in scene.steps]
+
+
+def _is_beyond_the_stem(candidate, what, scene):
+    """Neither the image, nor the first size if that is at least half the image's, nor a size of the stem's.
 
     The stem is the module that takes the image; a network whose first module holds it all (`features`)
     has its stem inside that. Where residual blocks run in it, it is more than a stem.
     """
-    if candidate.value in scene.images:
-        return False
+    if candidate.value is scene.maps.image:
+        return Finding(False, "it is the image itself")
     sizes = [scene.maps[step.value].size for step in scene.steps if step.value not in scene.images]
     here = scene.maps[candidate.value].size
-    if here == sizes[0] and here[-1] * 3 > scene.maps.image.shape[-1]:
-        return False
-    return candidate.value not in scene.stem
+    is_first = here == sizes[0] and here[-1] * 3 > scene.maps.image.shape[-1]
+    is_stem = candidate.value in scene.images or is_first or candidate.value in scene.stem
+    return Finding(not is_stem, "still the stem's" if is_stem else "behind the stem")
 
 
-def before(candidate, name, scene):
-    """The full name of a class: a module of it takes the value."""
-    return candidate.node.child is not None and name in class_names(candidate.node.child.module)
+def _is_map(candidate, kind, scene):
+    return Finding(scene.maps.grouped(candidate.value) is not None, scene.maps.described(candidate.value))
 
 
-def value_is(candidate, what, scene):
-    """`image`: what the network is given."""
-    return candidate.value is scene.maps.image
-
-
-WORDS = {"op": op, "rank": rank, "from": operands, "into": into, "beyond": beyond, "before": before, "is": value_is}
+# Of several words with subjects in one rule, the first of this table says what the rule looks at.
+WORDS = {
+    word.name: word
+    for word in (
+        Word(
+            "op", Name, "The operator that makes the value: `add`, `mul`, `cat`, ... Every spelling counts: "
+            "`+`, `+=`, `torch.add` are `add`.", _is_made_by, _results,
+        ),
+        Word(
+            "from", Operands, "The two operands of a residual add, told apart by what is learned on the way to each, "
+            "under names of your choice.", _joins_branch_and_shortcut,
+        ),
+        Word("is", Literal["image"], "`image`: what the network is given.", _is_the_image, _the_image),
+        Word(
+            "before", ClassName, "The full name of a class: a module of it takes the value.",
+            _is_taken_by, _what_modules_take,
+        ),
+        Word(
+            "into", Literal["smaller", "pool"], "What takes the value: `smaller`, a step that makes the map smaller; "
+            "`pool`, the step that ends it.", _goes_into, _steps_of_the_trunk,
+        ),
+        Word(
+            "beyond", Literal["stem"], "`stem`: neither the image nor what the stem makes of it counts.",
+            _is_beyond_the_stem,
+        ),
+        Word(
+            "rank", Literal["map"], "`map`: the value is a feature map, in whatever layout (NCHW, NHWC, tokens, video).",
+            _is_map,
+        ),
+    )
+}  # fmt: skip

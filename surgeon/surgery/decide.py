@@ -14,8 +14,8 @@ from surgeon.anatomy.liveness import is_unread
 from surgeon.anatomy.scene import class_names
 from surgeon.attention.gate import INITS
 from surgeon.errors import BadOption, BadPlan, NoSite, SurgeonError, Unread, suggest
-from surgeon.rulebook import absence, match, owner
 from surgeon.rulebook import book as rulebook
+from surgeon.rulebook import match, missing, owner
 from surgeon.sites import Plan
 
 
@@ -92,7 +92,7 @@ def _after_modules(seen, pattern):
 def _no_site(place, seen, rules):
     others = {name: count for name, count in counts(seen, rules).items() if count and name != place}
     there = ", ".join(f"{name} ({count})" for name, count in others.items()) or "none"
-    why = absence.why(*rulebook.for_place(place, rules), seen.scene)
+    why = missing.why(*rulebook.for_place(place, rules), seen.scene)
     kind = type(seen.scene.graph.module).__name__
     return f"{place!r} found no place in {kind}{why and f': {why}'}. Places that do exist here: {there}."
 

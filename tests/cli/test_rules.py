@@ -16,8 +16,8 @@ for: [torchvision.models.resnet.ResNet]
 find:
   op: add
   from:
-    branch: {{convs: most}}
-    shortcut: {{convs: fewest}}
+    branch: {{layers: most}}
+    shortcut: {{layers: fewest}}
 splice: after branch
 expect:
   torchvision:resnet18: {expect}

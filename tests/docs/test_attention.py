@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from docs.tools.attention import FORMS, page, sections
 
+from docs.tools.attention import FORMS, page, sections
 from surgeon.attention import TABLE, build, options_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "attention.md"

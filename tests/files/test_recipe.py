@@ -183,7 +183,7 @@ def test_a_file_that_does_not_fit_is_refused_with_the_first_difference(file, tmp
 def test_a_users_own_attention_is_imported_only_if_allowed(tmp_path):
     model = tiny(Halve, "final")
     surgeon.save(model, tmp_path / "own.safetensors")
-    with pytest.raises(BadFile, match="'test_recipe:Halve' is somebody's own code"):
+    with pytest.raises(BadFile, match="'tests.files.test_recipe:Halve' is somebody's own code"):
         surgeon.load(tmp_path / "own.safetensors")
     assert same(model, surgeon.load(tmp_path / "own.safetensors", allow_imports=True))
 

@@ -7,6 +7,7 @@ import pytest
 from surgeon.errors import BadRule, UnknownName
 from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import grammar, words
+from surgeon.rulebook.arguments import Operand
 
 GOOD = """\
 id: residual
@@ -14,8 +15,8 @@ about: The branch of a residual block.
 find:
   op: add
   from:
-    grown: {convs: most, rank: map}
-    kept: {convs: fewest}
+    grown: {layers: most, rank: map}
+    kept: {layers: fewest}
 splice: after grown
 expect:
   torchvision:resnet50: 16
@@ -41,7 +42,7 @@ def changed(old, new):
 def test_a_rule_says_what_it_says():
     rule = rulebook.understand(GOOD, "f.yaml")
     assert (rule.id, rule.place, rule.classes, rule.splice, rule.file) == ("residual", "residual", (), "after grown", "f.yaml")
-    assert rule.find.operands["grown"].convs == "most" and rule.find.keep == "each"
+    assert rule.find.words()["from"]["grown"].layers == "most" and rule.find.keep == "each"
     assert rule.expect == {"torchvision:resnet50": 16, "timm:convnext_tiny": ("stages.0", "stages.1")}
 
 
@@ -49,11 +50,11 @@ def test_a_rule_says_what_it_says():
     "text, told",
     [
         (changed("op: add", "opp: add"), f"unknown word 'opp' in find (f.yaml, line 4). Did you mean 'op'? Known: {known(grammar.Find)}."),
-        (changed("rank: map", "rnk: map"), f"unknown word 'rnk' in find.from.grown (f.yaml, line 6). Did you mean 'rank'? Known: {known(grammar.Operand)}."),
+        (changed("rank: map", "rnk: map"), f"unknown word 'rnk' in find.from.grown (f.yaml, line 6). Did you mean 'rank'? Known: {known(Operand)}."),
         (changed("find:", "fnd:"), f"unknown word 'fnd' (f.yaml, line 3). Did you mean 'find'? Known: {known(grammar.Rule)}."),
         (changed("about: The branch of a residual block.\n", ""), "missing word 'about' (f.yaml, line 1)."),
-        (changed("most", "mots"), "'convs' in find.from.grown can't be 'mots' (f.yaml, line 6). Did you mean 'most'? Known: fewest, most."),
-        (changed("fewest", "most"), "'from' needs two operands, one with convs: most and one with convs: fewest (f.yaml, line 5)."),
+        (changed("most", "mots"), "'layers' in find.from.grown can't be 'mots' (f.yaml, line 6). Did you mean 'most'? Known: fewest, most."),
+        (changed("fewest", "most"), "'from' needs two operands, one with layers: most and one with layers: fewest (f.yaml, line 5)."),
         (changed("  op: add\n", "  into: pool\n"), "'from' needs the word op: operands of what? (f.yaml, line 5)."),
         (changed("after grown", "after branch"), "'splice' can't be 'after branch', only 'after value' or 'after grown' or 'after kept' (f.yaml, line 8)."),
         (changed("16", "sixteen"), "'torchvision:resnet50' in expect can't be 'sixteen': give the number of sites, or a list of module paths (f.yaml, line 10)."),
@@ -195,7 +196,7 @@ def test_the_vocabulary_and_the_grammar_are_one():
 
 def test_every_word_has_its_line_and_nothing_else_is_allowed_by_the_schema():
     schema = grammar.schema()
-    for model, part in ((grammar.Rule, schema), (grammar.Find, schema["$defs"]["Find"]), (grammar.Operand, schema["$defs"]["Operand"])):
+    for model, part in ((grammar.Rule, schema), (grammar.Find, schema["$defs"]["Find"]), (Operand, schema["$defs"]["Operand"])):
         assert set(part["properties"]) == set(grammar.words(model)) and part["additionalProperties"] is False
         assert all(grammar.words(model).values())
     assert schema["required"] == ["id", "about", "find"]

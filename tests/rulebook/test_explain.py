@@ -11,8 +11,6 @@ from torch import nn
 import surgeon
 from surgeon.errors import BadInput, UnknownName
 from surgeon.rulebook.explain import explain
-from surgeon.rulebook.reasons import REASONS
-from surgeon.rulebook.words import WORDS
 from tests.shared import toy
 
 
@@ -125,7 +123,3 @@ def test_refusals():
         explain(torchvision.models.resnet18(), "residul")
     with pytest.raises(BadInput, match="takes no image|can't guess an input|does not run"):
         explain(nn.Linear(3, 3), "residual")
-
-
-def test_every_word_has_a_reason():
-    assert set(REASONS) == set(WORDS)

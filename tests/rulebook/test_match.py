@@ -8,7 +8,7 @@ from surgeon.rulebook import match
 from tests.shared import toy
 from tests.shared.seen import scene
 
-RULE = "id: {id}\nplace: residual\nabout: a test\n{more}find:\n  op: add\n  from:\n    branch: {{convs: most, rank: map}}\n    shortcut: {{convs: fewest}}\n  keep: {keep}\nsplice: after branch\n"
+RULE = "id: {id}\nplace: residual\nabout: a test\n{more}find:\n  op: add\n  from:\n    branch: {{layers: most, rank: map}}\n    shortcut: {{layers: fewest}}\n  keep: {keep}\nsplice: after branch\n"
 
 
 @pytest.fixture
@@ -51,18 +51,18 @@ def test_keep(keep, wanted, rule):
 
 def test_a_rule_for_a_class_wins_inside_it(rule):
     general = rule()
-    special = rule(id="theirs", keep="last", more="for: [toy.TwoAdds]\n")
+    special = rule(id="theirs", keep="last", more="for: [tests.shared.toy.TwoAdds]\n")
     found = match.candidates(general, [special], scene(toy.Net(nn.Sequential(toy.TwoAdds(), toy.Residual()))))
     assert [(c.graph.path, mine.id) for c, mine in found] == [("block.0", "theirs"), ("block.1", "mine")]
 
 
 def test_a_rule_for_a_base_class_holds_for_those_derived(rule):
-    special = rule(more="for: [toy.Residual]\n")
+    special = rule(more="for: [tests.shared.toy.Residual]\n")
     assert paths(match.candidates(None, [special], scene(toy.Net(toy.InPlace())))) == ["block"]
 
 
 def test_a_class_may_have_no_such_place(rule, tmp_path):
-    (tmp_path / "none.yaml").write_text("id: none\nplace: residual\nabout: nothing\nfor: [toy.TwoAdds]\nfind: null\n")
+    (tmp_path / "none.yaml").write_text("id: none\nplace: residual\nabout: nothing\nfor: [tests.shared.toy.TwoAdds]\nfind: null\n")
     nothing = rulebook.read(tmp_path / "none.yaml")
     found = match.candidates(rule(), [nothing], scene(toy.Net(nn.Sequential(toy.TwoAdds(), toy.Residual()))))
     assert paths(found) == ["block.1"]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from surgeon.errors import BadRule
 from surgeon.rulebook import book as rulebook
-from surgeon.rulebook.grammar import Find, Operand, Rule, words
+from surgeon.rulebook.arguments import Operand
+from surgeon.rulebook.grammar import Find, Rule, words
 from surgeon.rulebook.text import MOST_BYTES
 
 MARK = Path("/nonexistent-folder-of-surgeon-tests")

@@ -32,7 +32,7 @@ def broken():
 
 
 def rule(text, *, id="mine", place="residual", classes="[torchvision.models.resnet.ResNet]"):
-    words = "find:\n  op: add\n  from:\n    branch: {convs: most}\n    shortcut: {convs: fewest}\n"
+    words = "find:\n  op: add\n  from:\n    branch: {layers: most}\n    shortcut: {layers: fewest}\n"
     return rulebook.understand(f"id: {id}\nplace: {place}\nabout: A test.\nfor: {classes}\n{words}splice: after branch\nexpect:\n{text}", f"{id}.yaml")
 
 

@@ -142,7 +142,9 @@ def test_the_branch_is_told_by_what_is_learned_on_it(swapped):
 
 
 def answer(word, argument, value, node, found, **names):
-    return WORDS[word](Candidate(value, node, found.graph, names), argument, found)
+    finding = WORDS[word].judge(Candidate(value, node, found.graph, names), argument, found)
+    assert finding.seen
+    return finding.holds
 
 
 def test_words_about_one_value():
@@ -164,7 +166,7 @@ def test_words_about_neighbours():
 
 def test_the_table_is_the_vocabulary():
     assert set(WORDS) >= {"op", "rank", "from", "into", "beyond", "is"}
-    assert all(call.__doc__ for call in WORDS.values())
+    assert all(word.name == name and word.about for name, word in WORDS.items())
 
 
 class Resized(nn.Module):

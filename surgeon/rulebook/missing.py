@@ -2,8 +2,8 @@
 
 from collections import Counter
 
+from surgeon.anatomy.residual import why_not_residual
 from surgeon.rulebook import match
-from surgeon.rulebook.reasons import taker, trouble
 
 
 def why(general, special, scene):
@@ -15,14 +15,18 @@ def why(general, special, scene):
     find = general.find if general else rules[0].find if rules else None
     if find is None:
         return ""
-    return _adds(find, scene) if find.operands else _shrinks(scene) if find.into == "smaller" else ""
+    given = find.words()
+    if "from" in given:
+        return _adds(find, given["from"], scene)
+    return _shrinks(scene) if given.get("into") == "smaller" else ""
 
 
-def _adds(find, scene):
+def _adds(find, operands, scene):
     seen = match.subjects(find, scene)
     if not seen:
         return f"none of its {len(scene.graphs)} graphs adds two values"
-    troubles = Counter(trouble(candidate, find.operands, scene) for candidate in seen)
+    origins = {operand.origin for operand in operands.values()}
+    troubles = Counter(why_not_residual(candidate.node, scene.maps, origins) for candidate in seen)
     (most, count), *_ = troubles.most_common(1)
     return f"it has {len(seen)} sum{'s' * (len(seen) != 1)}, none of a branch and its shortcut ({count} of {len(seen)}: {most})"
 
@@ -31,7 +35,7 @@ def _shrinks(scene):
     steps = [step for step in scene.steps if step.kind == "smaller"]
     if not steps:
         return f"its map stays at {_size(scene.maps.image, scene)} until it ends"
-    where = ", ".join(f"{taker(step.node)} from {_size(step.value, scene)}" for step in steps)
+    where = ", ".join(f"{step.taker} from {_size(step.value, scene)}" for step in steps)
     return f"its map gets smaller only in its stem or right behind it, at {where}"
 
 
