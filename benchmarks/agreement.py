@@ -24,7 +24,7 @@ from surgeon.errors import SurgeonError
 from surgeon.networks import library
 from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import match, owner
-from surgeon.rulebook.words import Candidate, beyond
+from surgeon.rulebook.words import WORDS, Candidate
 
 TABLE = Path(__file__).with_name("agreement.csv")
 REASONS = Path(__file__).with_name("agreement.yaml")
@@ -81,7 +81,7 @@ def _sizes(info, seen):
 def _sites(seen, place):
     """(value, Site) of one place."""
     for candidate, rule in match.candidates(*rulebook.for_place(place, rulebook.load(None)), seen.scene):
-        yield candidate.value, owner.site(candidate, rule, seen.scene, seen.rewrites)
+        yield candidate.value, owner.anchor(candidate, rule, seen.scene, seen.rewrites).site()
 
 
 def _reduction(value, seen):
@@ -96,7 +96,7 @@ def _verdict(entry, values, owned, site, scene):
     """`same` value; `shape` where the name in feature_info is no module's; `later` or `earlier` at the same size; `stem`; `missing`."""
     if site is None:
         maps = [v for v in values if scene.maps[v]]
-        return "stem" if any(not beyond(Candidate(v, None, scene.graph), "stem", scene) for v in maps) else "missing"
+        return "stem" if any(not WORDS["beyond"].judge(Candidate(v, None, scene.graph), "stem", scene).holds for v in maps) else "missing"
     if set(owned) & set(values):
         return "same"
     if not values:

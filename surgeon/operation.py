@@ -71,7 +71,7 @@ def inject(model, attention, *, where="residual", init="identity", rules=None, e
     decide.check_options(attention, init, options)
     operate.check_choice(check)
     with looking_at(model, example_inputs) as seen:
-        decided = decide.plan(seen, attention, where, init, rulebook.load(rules), options, prices=False)
+        decided = decide.plan(seen, attention, where, init, rulebook.load(rules), options, costs=False)
         prepared = operate.prepare(model, decided, seen)
     return operate.perform(model, decided, prepared, check)
 

@@ -22,7 +22,7 @@ class Site:
     size: its height and width (or depth, height and width) on the example input.
     layout: order of its axes: NCHW, NHWC, NCDHW, NDHWC, NLC (tokens), NCL, NGLC or NCGL (tokens in windows).
     prefix: tokens in front of the map that belong to no pixel (class, register, distillation).
-    parameters, macs: what the attention costs here: weights, and multiply-adds for one image.
+    parameters, macs: what the attention costs here, weights and multiply-adds for one image; None until somebody asks.
     read: False where the network's output does not depend on the map (only a class token is read behind it).
     """
 
@@ -33,12 +33,17 @@ class Site:
     size: tuple[int, ...]
     layout: str = "NCHW"
     prefix: int = 0
-    parameters: int = 0
-    macs: int = 0
+    parameters: int | None = None
+    macs: int | None = None
     read: bool = True
 
     def __str__(self):
         return f"{self.module or 'the model itself'}: after {self.after}"
+
+    @property
+    def cost(self):
+        """`parameters` and `macs` as text, `?` where they are not known."""
+        return tuple("?" if count is None else f"{count:,}" for count in (self.parameters, self.macs))
 
     @property
     def shape(self):
@@ -113,7 +118,7 @@ class Plan:
     def __str__(self):
         head = f"{self.attention} at {len(self)} site{'s' * (len(self) != 1)}"
         rows = [("module", "after", "place", "channels x size", "layout", "+params", "+MACs")]
-        rows += [(s.module or "(root)", s.after, s.place, s.shape, s.layout, f"{s.parameters:,}", f"{s.macs:,}") for s in self.sites]
+        rows += [(s.module or "(root)", s.after, s.place, s.shape, s.layout, *s.cost) for s in self.sites]
         widths = [max(map(len, column)) for column in zip(*rows)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
         return "\n".join([head, *lines, *(f"note: {note}" for note in self.notes)])

@@ -3,18 +3,26 @@
 from copy import deepcopy
 from dataclasses import replace
 
-from surgeon.attention import attention_modules, cost
+from surgeon.attention.gates import attention_modules
+from surgeon.attention.probing import cost
 
 
-def complete(model):
-    """Note on the site of each gate in `model` what attention costs there, where `surgeon.inject` left that open. Returns the model."""
+def costed_sites(model):
+    """{path of each gate that surgeon put into `model`: its Site, with what attention costs there}.
+
+    The model is as it was: what `surgeon.inject` left open stays open on its own sites.
+    """
     known = {}
-    for gate in attention_modules(model).values():
-        site = gate.site
-        if site is None or site.parameters or site.macs:
-            continue
-        key = str(gate.made), site.channels, site.size
-        if key not in known:
-            known[key] = cost(deepcopy(gate).to("meta"), (site.channels, *site.size))
-        gate.site = replace(site, parameters=known[key][0], macs=known[key][1])
-    return model
+    gates = {path: gate for path, gate in attention_modules(model).items() if gate.site is not None}
+    return {path: _costed(gate, known) for path, gate in gates.items()}
+
+
+def _costed(gate, known):
+    site = gate.site
+    if site.parameters is not None and site.macs is not None:
+        return site
+    key = str(gate.made), site.channels, site.size
+    if key not in known:
+        known[key] = cost(deepcopy(gate).to("meta"), (site.channels, *site.size))
+    parameters, macs = known[key]
+    return replace(site, parameters=parameters, macs=macs)

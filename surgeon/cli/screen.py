@@ -39,9 +39,9 @@ def sites(plan, parameters):
     for name in ("+params", "+MACs"):
         table.add_column(name, justify="right", no_wrap=True)
     for site in plan:
-        table.add_row(site.module or "(the model)", site.after, site.place, site.shape, site.layout, f"{site.parameters:,}", f"{site.macs:,}")
+        table.add_row(site.module or "(the model)", site.after, site.place, site.shape, site.layout, *site.cost)
     table.add_section()
-    added, macs = sum(site.parameters for site in plan), sum(site.macs for site in plan)
+    added, macs = sum(site.parameters or 0 for site in plan), sum(site.macs or 0 for site in plan)
     share = f" (+{added / parameters:.2%})" if parameters else ""
     table.add_row("together", "", "", "", "", f"{added:,}{share}", f"{macs:,}")
     # A pipe has no width; a table cut at 80 columns is of no use there.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from surgeon.attention import attention_modules, build
-from surgeon.attention.costs import complete
+from surgeon.attention.costs import costed_sites
 from surgeon.checkpoints import digest
 from surgeon.errors import BadFile, BadModel
 from surgeon.networks import identify, library
@@ -75,7 +75,7 @@ def of(model, *, base=None, order=(), prefix="", known=None):
     known, weights = known or {}, _tensors(model)
     fresh = digest.of_tensors({key: weights[key] for key in weights if key not in known})
     tensors = {key: known[key] if key in known else fresh[key] for key in weights}
-    return Recipe(named, operations_of(complete(model)), tensors, tuple(attention_modules(model)), tuple(order), prefix, versions(), _settings_of(model))
+    return Recipe(named, operations_of(model), tensors, tuple(attention_modules(model)), tuple(order), prefix, versions(), _settings_of(model))
 
 
 def _tensors(model):
@@ -115,13 +115,13 @@ def operations_of(model):
     Raises:
         BadModel: an attention without a name that another process could import.
     """
-    groups = {}
+    groups, sites = {}, costed_sites(model)
     for path, gate in attention_modules(model).items():
         _refuse_nameless(path, gate)
         _refuse_objects(path, gate.made["options"])
         key = gate.turn, json.dumps([gate.made["attention"], gate.made["init"], gate.made["options"]])
         # Of the whole network, also where only a part of it was operated on, such as a detector's backbone.
-        groups.setdefault(key, []).append(replace(gate.site, module=path.rpartition(".")[0]))
+        groups.setdefault(key, []).append(replace(sites[path], module=path.rpartition(".")[0]))
     told = [(json.loads(text), sites) for (_, text), sites in sorted(groups.items(), key=lambda group: group[0][0])]
     return tuple(Plan(name, tuple(sites), options, init) for (name, init, options), sites in told)
 

@@ -64,7 +64,7 @@ def _found(text, seen, book):
     rule = rulebook.understand(text, "the draft")
     found = match.candidates(*rulebook.for_place(rule.place, verdict.merged([rule], book)), seen.scene)
     try:
-        return [owner.site(candidate, speaker, seen.scene, seen.rewrites).module for candidate, speaker in found]
+        return [owner.anchor(candidate, speaker, seen.scene, seen.rewrites).module for candidate, speaker in found]
     except SurgeonError:
         return None
 

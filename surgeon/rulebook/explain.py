@@ -98,7 +98,7 @@ def _case(rule, candidate, answers, scene, seen):
 def _site(rule, candidate, scene, seen):
     """The Site, or why there can't be one."""
     try:
-        return owner.site(candidate, rule, scene, seen.rewrites), ""
+        return owner.anchor(candidate, rule, scene, seen.rewrites).site(), ""
     except Untraceable as stop:
         return None, f"{stop} {WHAT_TO_DO}"
     except SurgeonError as stop:

@@ -20,7 +20,15 @@ def candidates(general, special, scene):
     """
     found = [(c, rule) for rule, part, ours in scopes(general, special, scene) for c in find(rule, part) if ours(c)]
     in_order = sorted({c.value: (c, rule) for c, rule in found}.values(), key=lambda pair: pair[0].value.order)
-    return list({_step_of(c): (c, rule) for c, rule in reversed(in_order)}.values())[::-1]
+    return first_of_each(in_order, lambda pair: _step_of(pair[0]))
+
+
+def first_of_each(items, key):
+    """The first item for each `key(item)`, in the order of these firsts."""
+    found = {}
+    for item in items:
+        found.setdefault(key(item), item)
+    return list(found.values())
 
 
 def _step_of(candidate):

@@ -6,6 +6,9 @@ detector would pass the attention by) and never by a norm (conversions to SyncBa
 norms replace these objects, and the attention would vanish without a word).
 """
 
+from dataclasses import dataclass
+from math import prod
+
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
@@ -16,55 +19,84 @@ from surgeon.sites import Site
 from surgeon.trace.axes import MOVES, VIEWS
 
 
-def site(candidate, rule, scene, rewrites):
-    """The Site of one candidate.
+@dataclass(frozen=True)
+class Anchor:
+    """Where attention goes, as it was seen in a run.
+
+    value: the value that it goes to, and `map`, the feature map that this is. place: the id of the rule's place.
+    module: path of the owner. after: the value's name inside the owner, as a Site has it.
+    """
+
+    value: object
+    map: object
+    place: str
+    module: str
+    after: str
+
+    def __str__(self):
+        return f"{self.module or 'the model itself'}: after {self.after}"
+
+    def size(self, *, is_grid=True):
+        """The size of the map; tokens that do not lie in rows (no `is_grid`) are a sequence without height and width."""
+        return self.map.size if is_grid or self.map.layout != "NLC" else (prod(self.map.size),)
+
+    def site(self, *, is_grid=True, read=True, cost=(None, None)):
+        """The Site here. cost: weights and multiply-adds of the attention, None where nobody asked."""
+        layout, size = self.map.layout, tuple(self.size(is_grid=is_grid))
+        parameters, macs = cost
+        return Site(
+            self.module, self.after, self.place, self.map.channels, size, layout, self.map.prefix, parameters, macs, read
+        )
+
+
+def anchor(candidate, rule, scene, rewrites):
+    """The Anchor of one candidate.
 
     Args:
         rewrites: callable Graph -> Rewritable, raising Untraceable.
     """
     if rule.splice == "before first use":
-        return _input_site(candidate.value, rule.place, scene)
+        return _at_input(candidate.value, rule.place, scene)
     name = rule.splice.removeprefix("after ")
     if name == "value":
-        return _output_site(candidate, rule.place, scene)
-    return _inner_site(candidate, candidate.names[name], rule.place, scene, rewrites)
+        return _at_output(candidate, rule.place, scene)
+    return _inside(candidate, candidate.names[name], rule.place, scene, rewrites)
 
 
-def _site(scene, value, place, module, after):
-    found = scene.maps.grouped(value)
-    return Site(module, after, place, found.channels, tuple(found.size), found.layout, found.prefix)
+def _anchor(scene, value, place, module, after):
+    return Anchor(value, scene.maps.grouped(value), place, module, after)
 
 
-def _inner_site(candidate, value, place, scene, rewrites):
+def _inside(candidate, value, place, scene, rewrites):
     """Inside the forward of the graph that adds; where that can't be rewritten, the child that gives the value."""
     graph = candidate.graph
     maker = graph.makers.get(value)
     try:
         if maker is None:
             raise Untraceable(f"{graph.path}: the branch comes in from outside, nothing in its forward makes it.")
-        return _site(scene, value, place, graph.path, rewrites(graph).name_of(value))
+        return _anchor(scene, value, place, graph.path, rewrites(graph).name_of(value))
     except Untraceable as stop:
-        site = _neighbour_site(candidate, value, place, scene)
-        if site is None:
+        beside = _at_neighbour(candidate, value, place, scene)
+        if beside is None:
             raise stop
-        return site
+        return beside
 
 
-def _neighbour_site(candidate, value, place, scene):
+def _at_neighbour(candidate, value, place, scene):
     """The child that returns the value, or the one that is given it first (a drop-path), if it can own it."""
     graph = candidate.graph
     makers = [child for child in graph.children if _returns(child, value) and not child.hands_on(value)]
     takers = [child for child in graph.children if child.inputs[:1] == [value]]
     for child in makers[:1]:
         if _can_own(child, scene):
-            return _site(scene, value, place, child.path, returned(child, value))
+            return _anchor(scene, value, place, child.path, returned(child, value))
     uses = {node for node in value.users if node.graph is graph} - {candidate.node}
     if takers and uses == {takers[0].caller} and _can_own(takers[0], scene):
-        return _site(scene, value, place, takers[0].path, "input")
+        return _anchor(scene, value, place, takers[0].path, "input")
     return None
 
 
-def _output_site(candidate, place, scene):
+def _at_output(candidate, place, scene):
     """The module that returns the value: a whole stage in a network of stages, else the block itself.
 
     A module that holds several ends of stages (`features`, `stages`) is often iterated by its parent,
@@ -77,7 +109,7 @@ def _output_site(candidate, place, scene):
             break
         value, graph = _before(value, graph, scene)
     owner = givers[0] if len(_ends(scene) | {value}) > 1 else givers[-1]
-    return _site(scene, value, place, owner.path, returned(owner, value))
+    return _anchor(scene, value, place, owner.path, returned(owner, value))
 
 
 def _ends(scene):
@@ -152,7 +184,7 @@ def returned(graph, value):
     return f"output.{tensors[position]}"
 
 
-def _input_site(value, place, scene):
+def _at_input(value, place, scene):
     """The innermost module that takes the image alone; the model itself where several things do."""
     graph, users = scene.graph, _users(scene.graph, value)
     owner = graph
@@ -161,7 +193,7 @@ def _input_site(value, place, scene):
         users = _users(graph, value)
         if _can_own(graph, scene):
             owner = graph
-    return _site(scene, value, place, owner.path, "input")
+    return _anchor(scene, value, place, owner.path, "input")
 
 
 def _users(graph, value):
@@ -170,7 +202,7 @@ def _users(graph, value):
 
 
 def after_module(graph, scene, rewrites):
-    """(value, Site) after one given module: it owns what it returns, unless it is a norm; then its caller does.
+    """The Anchor after one given module: it owns what it returns, unless it is a norm; then its caller does.
 
     Raises:
         BadPlan: what it returns is no feature map, or nobody but the model itself could own it.
@@ -179,7 +211,7 @@ def after_module(graph, scene, rewrites):
     if value is None:
         raise BadPlan(f"{graph.path}: returns no feature map, so attention has nothing to weigh.")
     if _can_own(graph, scene) and not graph.hands_on(value):
-        return value, _site(scene, value, "after", graph.path, returned(graph, value))
+        return _anchor(scene, value, "after", graph.path, returned(graph, value))
     if graph.parent.path == "" or not is_norm(graph.module):
         raise BadPlan(f"{graph.path}: can't own attention (a norm of the model itself, called more than once, or no plain class). Choose what comes after it.")
-    return value, _site(scene, value, "after", graph.parent.path, rewrites(graph.parent).name_of(value))
+    return _anchor(scene, value, "after", graph.parent.path, rewrites(graph.parent).name_of(value))

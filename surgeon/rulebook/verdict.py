@@ -99,7 +99,7 @@ def _judged(network, asked, book):
 def _verdict(rule, network, expected, seen, book):
     found = match.candidates(*rulebook.for_place(rule.place, book), seen.scene)
     try:
-        modules = [owner.site(candidate, speaker, seen.scene, seen.rewrites).module for candidate, speaker in found]
+        modules = [owner.anchor(candidate, speaker, seen.scene, seen.rewrites).module for candidate, speaker in found]
     except SurgeonError as error:
         return Verdict("wrong", rule.id, network, str(error))
     return Verdict(compare(expected, modules)[0], rule.id, network, compare(expected, modules)[1])

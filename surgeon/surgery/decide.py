@@ -1,10 +1,8 @@
-"""From what was seen of a model to a plan: which sites, whether the module fits, what it costs."""
+"""From what was observed of a model to a plan: which sites, whether the module fits, what it costs."""
 
 import warnings
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from hashlib import sha256
-from math import prod
 from pathlib import Path
 
 import torch
@@ -29,14 +27,15 @@ def check_options(attention, init, options):
             raise BadOption(f"{modules.name_of(attention)} has no option {name!r}. {suggest(name, known)}")
 
 
-def plan(seen, attention, where, init, rules, options, *, prices=True):
-    """The Plan for one observed model; without `prices`, which take as long as the rest, if nobody will read them."""
-    sites = _sites(seen, where, rules)
-    _refuse_second(sites, seen.scene)
-    sites = tuple(_priced(sites, seen.scene, attention, init, options, prices))
+def plan(observation, attention, where, init, rules, options, *, costs=True):
+    """The Plan for one observed model; without `costs`, which take as long as the rest, if nobody will read them."""
+    scene = observation.scene
+    found = _anchors(observation, where, rules)
+    _refuse_second([anchor for _, anchor in found], scene)
+    sites = tuple(_sites(found, scene, _are_grids(scene, rules), _Fitting(scene, attention, init, options, costs)))
     spec = modules.spec_of(attention)
     factory = None if isinstance(attention, str) else attention
-    made = Plan(spec or modules.name_of(attention), sites, dict(options), init, fingerprint(seen.model), factory)
+    made = Plan(spec or modules.name_of(attention), sites, dict(options), init, fingerprint(observation.model), factory)
     if not any(site.read for site in sites):
         # To the line that called surgeon.inject or surgeon.plan.
         warnings.warn(made.notes[0], Unread, stacklevel=3)
@@ -50,89 +49,111 @@ def fingerprint(model):
     return sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
-def _sites(seen, where, rules):
-    """The sites of one place, or of several: each value once, in order of execution."""
+def _anchors(observation, where, rules):
+    """(value, Anchor) of one place, or of several: each value once, in order of execution.
+
+    The value is the one that the rule means; the anchor may lie a step before it, where nobody could own that.
+    """
     found = {}
-    for one in [where] if isinstance(where, (str, Path)) else list(where):
-        for value, site in _sites_of(seen, str(one), rules):
-            found.setdefault(value, replace(site, read=not is_unread(value, seen.scene)))
-    in_order = [found[value] for value in sorted(found, key=lambda value: value.order)]
+    for one in [where] if isinstance(where, (str, Path)) else where:
+        for value, anchor in _anchors_of(observation, str(one), rules):
+            found.setdefault(value, anchor)
+    in_order = sorted(found.items(), key=lambda item: item[0].order)
     # A block that runs twice has two such values, and one forward to hold them.
-    sites = list({(site.module, site.after): site for site in reversed(in_order)}.values())[::-1]
-    shuffled = {name for rule in rules if rule.pixels == "shuffled" for name in rule.classes}
-    in_rows = shuffled.isdisjoint(class_names(seen.scene.graph.module))
-    return sites if in_rows else [_as_sequence(site) for site in sites]
+    return match.first_of_each(in_order, lambda item: (item[1].module, item[1].after))
 
 
-def _as_sequence(site):
-    """Tokens that do not lie in rows have no neighbours above and below: a sequence, not a grid."""
-    return replace(site, size=(prod(site.size),)) if site.layout == "NLC" else site
-
-
-def _sites_of(seen, where, rules):
+def _anchors_of(observation, where, rules):
+    scene, rewrites = observation.scene, observation.rewrites
     if ("." in where or "*" in where) and not where.endswith((".yaml", ".yml")):
-        return _after_modules(seen, where)
+        return [(anchor.value, anchor) for anchor in _after_modules(observation, where)]
     general, special = rulebook.for_place(where, rules)
-    found = match.candidates(general, special, seen.scene)
+    found = match.candidates(general, special, scene)
     if not found:
-        raise NoSite(_no_site((general or special[0]).place, seen, rules))
-    spliced = lambda c, rule: c.names.get(rule.splice.removeprefix("after "), c.value)
-    return [(spliced(c, rule), owner.site(c, rule, seen.scene, seen.rewrites)) for c, rule in found]
+        raise NoSite(_no_site((general or special[0]).place, observation, rules))
+    return [(_spliced(candidate, rule), owner.anchor(candidate, rule, scene, rewrites)) for candidate, rule in found]
 
 
-def _after_modules(seen, pattern):
+def _spliced(candidate, rule):
+    """The value after which the rule splices: an operand by its name, or the candidate itself."""
+    return candidate.names.get(rule.splice.removeprefix("after "), candidate.value)
+
+
+def _are_grids(scene, rules):
+    """Whether tokens lie row by row, as they do unless a rule says that this network shuffles them."""
+    shuffled = {name for rule in rules if rule.pixels == "shuffled" for name in rule.classes}
+    return shuffled.isdisjoint(class_names(scene.graph.module))
+
+
+def _sites(found, scene, is_grid, fitting):
+    for value, anchor in found:
+        cost = fitting.cost_at(anchor, anchor.size(is_grid=is_grid))
+        yield anchor.site(is_grid=is_grid, read=not is_unread(value, scene), cost=cost)
+
+
+def _after_modules(observation, pattern):
     """The values that the modules whose path matches `pattern` return."""
-    graphs = [graph for graph in seen.scene.graphs if graph.parent and not isinstance(graph.module, modules.Gate) and fnmatchcase(graph.path, pattern)]
+    graphs = [graph for graph in observation.scene.graphs if graph.parent and not isinstance(graph.module, modules.Gate) and fnmatchcase(graph.path, pattern)]
     if not graphs:
-        paths = [graph.path for graph in seen.scene.graphs if graph.path]
+        paths = [graph.path for graph in observation.scene.graphs if graph.path]
         raise NoSite(f"{pattern!r} matches no module that runs. {suggest(pattern, paths[:40])}")
-    return [owner.after_module(graph, seen.scene, seen.rewrites) for graph in graphs]
+    return [owner.after_module(graph, observation.scene, observation.rewrites) for graph in graphs]
 
 
-def _no_site(place, seen, rules):
-    others = {name: count for name, count in counts(seen, rules).items() if count and name != place}
+def _no_site(place, observation, rules):
+    others = {name: count for name, count in counts(observation, rules).items() if count and name != place}
     there = ", ".join(f"{name} ({count})" for name, count in others.items()) or "none"
-    why = missing.why(*rulebook.for_place(place, rules), seen.scene)
-    kind = type(seen.scene.graph.module).__name__
+    why = missing.why(*rulebook.for_place(place, rules), observation.scene)
+    kind = type(observation.scene.graph.module).__name__
     return f"{place!r} found no place in {kind}{why and f': {why}'}. Places that do exist here: {there}."
 
 
-def counts(seen, rules):
+def counts(observation, rules):
     """{place: number of sites} for all places that the rules know."""
-    return {place: len(match.candidates(*rulebook.for_place(place, rules), seen.scene)) for place in rulebook.places(rules)}
+    return {place: len(match.candidates(*rulebook.for_place(place, rules), observation.scene)) for place in rulebook.places(rules)}
 
 
-def _refuse_second(sites, scene):
+def _refuse_second(anchors, scene):
     """One site, one gate: a second at the same value would be a second opinion on the same question."""
     gates = modules.attention_modules(scene.graph.module)
-    for site in sites:
+    for anchor in anchors:
         for path, gate in gates.items():
             there = gate.site
             if there is None:
                 continue
-            same = (there.module, there.after) == (site.module, site.after)
-            behind = site.module == path or f"{site.module}.{site.after}".strip(".") == path
+            same = (there.module, there.after) == (anchor.module, anchor.after)
+            behind = anchor.module == path or f"{anchor.module}.{anchor.after}".strip(".") == path
             if same or behind:
-                raise BadPlan(f"{there}: already has attention ({path}). Take it out with surgeon.remove(model), or choose other sites.")
+                taken = f"{there}: already has attention ({path})."
+                raise BadPlan(f"{taken} Take it out with surgeon.remove(model), or choose other sites.")
 
 
-def _priced(sites, scene, attention, init, options, prices):
-    """The sites with what attention costs at each; finds out on fake tensors that the module fits there."""
-    known = {}
-    dtype = next((w.dtype for w in scene.graph.module.parameters() if w.is_floating_point()), torch.float32)
-    for site in sites:
-        key = (site.channels, site.size)
-        if key not in known:
-            known[key] = _price(site, attention, init, options, dtype, prices)
-        yield replace(site, parameters=known[key][0], macs=known[key][1])
+class _Fitting:
+    """Tries the attention on fake maps, once for each size: whether it fits there, and what it costs."""
 
+    def __init__(self, scene, attention, init, options, costs):
+        self.attention, self.init, self.options, self.costs = attention, init, options, costs
+        weights = scene.graph.module.parameters()
+        self.dtype = next((weight.dtype for weight in weights if weight.is_floating_point()), torch.float32)
+        self.known = {}
 
-def _price(site, attention, init, options, dtype, prices):
-    try:
+    def cost_at(self, anchor, size):
+        """What the attention costs at `anchor`: (weights, multiply-adds), both None where costs are not wanted.
+
+        Raises:
+            BadModule, BadOption: it does not fit there; names the place.
+        """
+        key = (anchor.map.channels, size)
+        if key not in self.known:
+            try:
+                self.known[key] = self._try(*key)
+            except SurgeonError as error:
+                raise type(error)(f"{anchor}: {error}") from None
+        return self.known[key]
+
+    def _try(self, channels, size):
         with torch.device("meta"):
-            gate = modules.build(attention, site.channels, init=init, dims=len(site.size), **options)
+            gate = modules.build(self.attention, channels, init=self.init, dims=len(size), **self.options)
         if isinstance(gate, modules.Foreign):
-            modules.probe(gate, (2, site.channels, *site.size), dtype)
-        return modules.cost(gate, (site.channels, *site.size)) if prices else (0, 0)
-    except SurgeonError as error:
-        raise type(error)(f"{site}: {error}") from None
+            modules.probe(gate, (2, channels, *size), self.dtype)
+        return modules.cost(gate, (channels, *size)) if self.costs else (None, None)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from surgeon.attention import attention_modules, attention_parameters
-from surgeon.attention.costs import complete
+from surgeon.attention.costs import costed_sites
 from surgeon.sites import Plan, Site
 
 
@@ -35,7 +35,7 @@ def report(model):
 
     >>> print(report(model))
     """
-    gates = {path: gate.site for path, gate in attention_modules(complete(model)).items() if gate.site is not None}
+    gates = costed_sites(model)
     names = {gate.made["attention"] or type(gate).__name__ for gate in attention_modules(model).values() if gate.made}
     added = sum(weight.numel() for weight in attention_parameters(model).values())
     total = sum(weight.numel() for weight in model.parameters())

@@ -121,7 +121,7 @@ def test_a_place_that_is_not_there_ends_with_1(tmp_path, capsys):
 
 
 def test_a_failed_check_ends_with_3(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("surgeon.same_bits", lambda before, after: False)
+    monkeypatch.setattr("surgeon.files.convert.same_bits", lambda before, after: False)
     assert call("inject", TINY, "--attention", "cbam", "--output", tmp_path / "x.safetensors") == 3
     assert "the output differs from the original's" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

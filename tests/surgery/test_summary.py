@@ -43,9 +43,12 @@ def test_no_attention():
     assert str(surgeon.report(Scaled())) == "no attention; 224 parameters"
 
 
-def test_a_report_changes_nothing_but_the_notes():
+def test_a_report_changes_nothing():
     model = surgeon.inject(torchvision.models.resnet18(), "cbam")
+    sites = {path: gate.site for path, gate in surgeon.attention_modules(model).items()}
+    assert all(site.macs is None for site in sites.values())
     before = {key: (id(value), value._version) for key, value in model.state_dict(keep_vars=True).items()}
     surgeon.report(model)
     assert {key: (id(value), value._version) for key, value in model.state_dict(keep_vars=True).items()} == before
+    assert {path: gate.site for path, gate in surgeon.attention_modules(model).items()} == sites
     assert not surgeon.attention_modules(surgeon.remove(model))
