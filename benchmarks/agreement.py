@@ -19,10 +19,9 @@ from ruamel.yaml import YAML
 
 from benchmarks import cells, shortcuts
 from benchmarks.sweep import arguments, rows, sweep
+from surgeon import networks, rulebook
 from surgeon.anatomy.observation import looking_at
 from surgeon.errors import SurgeonError
-from surgeon.networks import library
-from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import match, owner
 from surgeon.rulebook.words import WORDS, Candidate
 
@@ -43,7 +42,7 @@ def main():
 def measured(network):
     """All rows of one network."""
     torch.set_num_threads(1)
-    model = library.build(network, empty=True)
+    model = networks.build(network, empty=True)
     info = _feature_info(model)
     try:
         with looking_at(cells.subject(model)) as seen:

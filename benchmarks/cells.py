@@ -9,8 +9,7 @@ import torchvision
 from torch.utils._pytree import tree_leaves
 
 import surgeon
-from surgeon import errors
-from surgeon.networks import library as sources
+from surgeon import errors, networks
 from surgeon.trace.inputs import guesses
 from surgeon.trace.outputs import same_bits
 
@@ -32,7 +31,7 @@ REASONS = {
 
 def names(everything=False):
     """All of torchvision's networks and all of timm's, or the smallest of each timm file."""
-    tv = [f"torchvision:{name}" for name in sources.names("torchvision")]
+    tv = [f"torchvision:{name}" for name in networks.names("torchvision")]
     if everything:
         return tv + [f"timm:{name}" for name in _timm()]
     files = {}
@@ -65,12 +64,12 @@ def measured(network, limit):
     """All rows of one network; only looked at, if it has more parameters than `limit`."""
     torch.set_num_threads(1)
     try:
-        model = sources.build(network, empty=True)
+        model = networks.build(network, empty=True)
         count = sum(weight.numel() for weight in model.parameters())
         if count <= limit:
             del model
             torch.manual_seed(0)
-            model = _no_zeros(sources.build(network))
+            model = _no_zeros(networks.build(network))
     except Exception as error:  # whatever a constructor raises, the row says it
         return [_row(network, 0, "", "", reason="no-build", detail=_line(error))]
     before = _Subject(model, runs=count <= limit)

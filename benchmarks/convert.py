@@ -39,11 +39,11 @@ def make(name, path):
     import safetensors.torch
     import torch
 
-    from surgeon.networks import library
+    from surgeon import networks
 
     block = torch.randn(1 << 22)
     tensors = {}
-    for key, value in library.build(name, empty=True).state_dict().items():
+    for key, value in networks.build(name, empty=True).state_dict().items():
         flat = block.repeat(value.numel() // block.numel() + 1)[: value.numel()]
         tensors[key] = (flat.reshape(value.shape).clone() * 0.01) if value.is_floating_point() else torch.zeros_like(value)
         if key.endswith("running_var"):

@@ -21,7 +21,7 @@ from torchvision.models.feature_extraction import (
 )
 
 import surgeon
-from surgeon.networks import library
+from surgeon import networks
 
 NETWORKS = (
     *("resnet18", "resnet50", "resnext50_32x4d", "mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny"),
@@ -46,7 +46,7 @@ def _beside_feature_extractor():
     ratios = []
     names = [f"torchvision:{name}" for name in NETWORKS] + [f"timm:{name}" for name in TIMM]
     for name in track(names, console=console, description="planning"):
-        model = library.build(name).eval()
+        model = networks.build(name).eval()
         where = "residual" if surgeon.places(model)["residual"] else "bottleneck"
         node = get_graph_node_names(model)[1][-2]
         cut, operate = _in_turns(lambda: create_feature_extractor(model, [node]), lambda: _there_and_back(model, where))
@@ -74,7 +74,7 @@ def _in_turns(first, second):
 def _growth():
     table = Table("network", "modules", "plan, ms", "per module, ms", title="growth with the number of modules")
     for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):
-        model = library.build(f"torchvision:{name}", empty=True).eval()
+        model = networks.build(f"torchvision:{name}", empty=True).eval()
         modules = sum(1 for _ in model.modules())
         taken, _ = _in_turns(lambda: surgeon.plan(model, "cbam"), lambda: None)
         table.add_row(name, str(modules), f"{taken:.0f}", f"{taken / modules:.2f}")
@@ -83,7 +83,7 @@ def _growth():
 
 def _memory():
     """Growth of peak memory by an injection into a large network, after one into a small one warmed all up."""
-    small, model = library.build("torchvision:vgg11"), library.build("torchvision:vgg19")
+    small, model = networks.build("torchvision:vgg11"), networks.build("torchvision:vgg19")
     surgeon.inject(small, "bam", where="bottleneck")
     size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 import surgeon
+from surgeon import networks
 from surgeon.cli import run
-from surgeon.networks import library as sources
 from surgeon.networks.samples import natural, small
 
 EQUAL, CLOSE, REFUSED = "same", "close", "refused"
@@ -100,7 +100,7 @@ def built(network, way):
     """(the network, its name), with attention that acts for a file of surgeon's own."""
     name = network.timm if way == "timm folder" else network.name
     torch.manual_seed(0)
-    model = sources.build(name, num_classes=7)
+    model = networks.build(name, num_classes=7)
     if way == "surgeon's own":
         surgeon.inject(model, "eca", where=network.place)
         with torch.no_grad():

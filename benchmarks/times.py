@@ -21,8 +21,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 import surgeon
 from benchmarks import cells
 from benchmarks.sweep import arguments, rows, sweep
-from surgeon import errors
-from surgeon.networks import library
+from surgeon import errors, networks
 
 TABLE = Path(__file__).with_name("times.csv")
 PAGE = Path(__file__).parents[1] / "docs" / "times.md"
@@ -49,7 +48,7 @@ def measured(network):
     """The row of one network; none if it has a billion parameters."""
     torch.set_num_threads(1)
     _warm()
-    model = cells.subject(library.build(network, empty=True)).eval()
+    model = cells.subject(networks.build(network, empty=True)).eval()
     count = sum(weight.numel() for weight in model.parameters())
     if count >= MOST:
         return []
@@ -64,7 +63,7 @@ def measured(network):
 @cache
 def _warm():
     """What only the first plan and the first cut of a process pay, paid."""
-    model = library.build("torchvision:resnet18", empty=True).eval()
+    model = networks.build("torchvision:resnet18", empty=True).eval()
     surgeon.plan(model, "cbam")
     _cut(model, "layer4")
 

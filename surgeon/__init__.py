@@ -2,42 +2,19 @@
 
 >>> import surgeon
 >>> model = surgeon.inject(model, "cbam", where="bottleneck")
+
+The public names stand in `__init__.pyi`; each is imported when it is first used.
 """
 
-from surgeon.attention import (
-    attention_modules,
-    attention_parameters,
-    disabled,
-    record,
-    register,
-)
-from surgeon.checkpoints.published import load_published
-from surgeon.errors import SurgeonError
-from surgeon.files.formats import save
-from surgeon.files.intake import load
-from surgeon.operation import apply, inject, places, plan, remove
-from surgeon.sites import Plan, Site
-from surgeon.surgery.summary import report
-from surgeon.surgery.training import freeze, param_groups
+import lazy_loader
+import wrapt
 
-__all__ = [
-    "Plan",
-    "Site",
-    "SurgeonError",
-    "apply",
-    "attention_modules",
-    "attention_parameters",
-    "disabled",
-    "freeze",
-    "inject",
-    "load",
-    "load_published",
-    "param_groups",
-    "places",
-    "plan",
-    "record",
-    "register",
-    "remove",
-    "report",
-    "save",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+@wrapt.when_imported("timm")
+def _open_folders(timm):
+    """Let `timm.create_model("local-dir:FOLDER")` open folders that surgeon wrote, whichever is imported first."""
+    from surgeon.files.entry import surgeon_network
+
+    timm.models.register_model(surgeon_network)

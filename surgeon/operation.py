@@ -5,8 +5,8 @@
     remove   take it out again
 """
 
+from surgeon import rulebook
 from surgeon.anatomy.observation import looking_at
-from surgeon.rulebook import book as rulebook
 from surgeon.surgery import decide, operate
 
 

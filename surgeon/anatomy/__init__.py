@@ -1,0 +1,5 @@
+"""What a run means: feature maps, residual blocks, the trunk, the stem."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

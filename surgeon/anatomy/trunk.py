@@ -8,8 +8,6 @@ that does so several times is looked into.
 
 from dataclasses import dataclass
 
-from torch.utils._pytree import tree_leaves
-
 from surgeon.anatomy.residual import blocks
 
 # As many residual blocks in a row are a stage; one or two may be part of how a module makes its map smaller.
@@ -123,8 +121,15 @@ def _is_neck(node, maps):
     if node.child is None or all(hasattr(arg, "shape") for arg in node.child.args):
         return False
     collections = [arg for arg in (*node.child.args, *node.child.kwargs.values()) if isinstance(arg, (list, tuple, dict))]
-    spatial = [[tuple(leaf.shape[-2:]) for leaf in tree_leaves(c) if getattr(leaf, "ndim", 0) >= 4] for c in collections]
+    spatial = [[tuple(leaf.shape[-2:]) for leaf in _leaves(c) if getattr(leaf, "ndim", 0) >= 4] for c in collections]
     return any(len(set(sizes)) > 1 or (isinstance(c, dict) and len(sizes) > 1) for c, sizes in zip(collections, spatial))
+
+
+def _leaves(nest):
+    """What lies in nested lists, tuples and dicts."""
+    if not isinstance(nest, (list, tuple, dict)):
+        return [nest]
+    return [leaf for part in (nest.values() if isinstance(nest, dict) else nest) for leaf in _leaves(part)]
 
 
 def _grows(node, before, maps):

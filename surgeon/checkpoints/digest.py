@@ -5,13 +5,13 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 
-import torch
-
 from surgeon.errors import BadFile
 
 
 def of_tensor(tensor):
     """SHA-256 of a tensor's type, shape and bytes, as hexadecimal text."""
+    import torch  # here alone: texts are hashed by commands that never need it
+
     plain = tensor.detach().cpu().contiguous()
     told = hashlib.sha256(f"{plain.dtype} {tuple(plain.shape)} ".encode())
     if plain.numel():

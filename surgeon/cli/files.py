@@ -4,10 +4,11 @@ from typing import Annotated, Optional
 
 import typer
 
+from surgeon import files
 from surgeon.cli import options as o
 from surgeon.cli import screen
 from surgeon.errors import BadOption
-from surgeon.files import formats, intake, parts, proof, recipe, store
+from surgeon.files.label import read_label
 
 BASE = Annotated[str, typer.Argument(help="A checkpoint of the base, or timm:NAME or torchvision:NAME for the library's own weights.", show_default=False)]
 
@@ -17,27 +18,27 @@ def show(file: o.FILE, allow_pickle: o.PICKLE = False, as_json: o.JSON = False, 
 
     Example: `surgeon show resnet50_cbam.safetensors`
     """
-    own = intake.open_own(file, allow_pickle=allow_pickle)
-    told = _told(own)
+    label = read_label(file, allow_pickle=allow_pickle)
+    told = _told(label)
     if as_json:
-        return screen.dump(told | {"plans": [plan.to_dict() for plan in own.recipe.operations]})
+        return screen.dump(told | {"plans": [plan.to_dict() for plan in label.recipe.operations]})
     if not quiet:
         screen.facts(told, title=str(file))
-        for plan in own.recipe.operations:
+        for plan in label.recipe.operations:
             screen.sites(plan, told["parameters"] - told["parameters of the attention"])
 
 
-def _told(own):
-    made, attention = own.recipe, store.attention(own.recipe, own.tensors)
+def _told(label):
+    made, attention = label.recipe, label.attention
     arguments = ", ".join(f"{key}={value}" for key, value in made.base.arguments.items())
     return {
         "base": f"{made.base}({arguments})" if arguments else str(made.base),
         **_settings(made.base.settings),
         "attention": "; ".join(f"{plan.attention} at {len(plan)} sites, init {plan.init}" for plan in made.operations),
-        "holds": "attention alone (a delta)" if len(attention) == len(own.tensors) else "the whole network",
-        "parameters": sum(tensor.numel() for tensor in own.tensors.values()),
-        "parameters of the attention": sum(tensor.numel() for tensor in attention.values()),
-        "bytes": store.size(own.tensors),
+        "holds": "attention alone (a delta)" if len(attention) == len(label.tensors) else "the whole network",
+        "parameters": sum(entry.numel for entry in label.tensors.values()),
+        "parameters of the attention": sum(entry.numel for entry in attention.values()),
+        "bytes": sum(entry.nbytes for entry in label.tensors.values()),
         "made with": ", ".join(f"{name} {version}" for name, version in made.versions.items()),
         "SHA-256 of the base": made.sha256,
     }
@@ -55,7 +56,7 @@ def strip(file: o.FILE, output: o.OUTPUT, format: o.FORMAT = None, force: o.FORC
 
     Example: `surgeon strip resnet50_cbam.safetensors --output resnet50.pth`
     """
-    made = parts.strip(file, output, format=format, force=force, drop_optimizer=drop_optimizer, allow_pickle=allow_pickle, allow_imports=allow_imports)
+    made = files.parts.strip(file, output, format=format, force=force, drop_optimizer=drop_optimizer, allow_pickle=allow_pickle, allow_imports=allow_imports)
     _done({"base": str(made.base), "tensors": len(made.stock), "output": output}, as_json, quiet)
 
 
@@ -64,7 +65,7 @@ def delta(file: o.FILE, output: o.OUTPUT, force: o.FORCE = False, allow_pickle: 
 
     Example: `surgeon delta resnet50_cbam.safetensors --output cbam.safetensors`
     """
-    size = parts.delta(file, output, force=force, allow_pickle=allow_pickle)
+    size = files.parts.delta(file, output, force=force, allow_pickle=allow_pickle)
     _done({"bytes of attention": size, "output": output}, as_json, quiet)
 
 
@@ -75,7 +76,7 @@ def merge(base: BASE, part: Annotated[str, typer.Argument(metavar="DELTA", help=
 
     Example: `surgeon merge resnet50.pth cbam.safetensors --output resnet50_cbam.safetensors`
     """
-    parts.merge(base, part, output, format=format, force=force, ema=ema, allow_pickle=allow_pickle, allow_imports=allow_imports)
+    files.parts.merge(base, part, output, format=format, force=force, ema=ema, allow_pickle=allow_pickle, allow_imports=allow_imports)
     _done({"output": output}, as_json, quiet)
 
 
@@ -85,10 +86,10 @@ def export(file: o.FILE, output: o.OUTPUT, format: o.FORMAT = None, force: o.FOR
 
     Example: `surgeon export resnet50_cbam.safetensors --output resnet50_cbam.onnx`
     """
-    taken = intake.take(file, allow_pickle=allow_pickle, allow_imports=allow_imports)
+    taken = files.intake.take(file, allow_pickle=allow_pickle, allow_imports=allow_imports)
     if taken.recipe is None:
         raise BadOption(f"{file} has no attention in it: surgeon inject puts some in, and writes every format as well.")
-    told = formats.write(taken.model, recipe.to_text(taken.recipe), output, given=taken, format=format, force=force)
+    told = files.formats.write(taken.model, files.recipe.to_text(taken.recipe), output, given=taken, format=format, force=force)
     _done({"base": str(taken.base), "output": output} | ({"takes": told} if told else {}), as_json, quiet)
 
 
@@ -99,7 +100,7 @@ def verify(file: o.FILE, base: Annotated[Optional[str], typer.Argument(help="A c
     Example: `surgeon verify resnet50_cbam.safetensors resnet50.pth`
     """
     with screen.bar("hashing", quiet=quiet or as_json) as progress:
-        found = proof.verify(file, base, allow_pickle=allow_pickle, allow_imports=allow_imports, progress=progress)
+        found = files.proof.verify(file, base, allow_pickle=allow_pickle, allow_imports=allow_imports, progress=progress)
     told = {"tensors that agree with their SHA-256": found.tensors, "without attention": _words(found.same_base, "the base, bit for bit", ""),
             "with attention": _words(found.is_identity, "the same output, bit for bit", f"the output moves by up to {found.distance or 0:.3g}")}
     _done(told, as_json, quiet)

@@ -4,12 +4,11 @@ from typing import Annotated, Optional
 
 import typer
 
-from surgeon import operation
+import surgeon
+from surgeon import files, networks
 from surgeon.cli import options as o
 from surgeon.cli import screen
 from surgeon.errors import BadOption, suggest
-from surgeon.files import adopt, convert, intake
-from surgeon.networks import library as sources
 
 
 def places(
@@ -26,7 +25,7 @@ def places(
     if names is not None:
         return _list(names, as_json)
     taken = _take(source, arch, weights, False, num_classes, arg, allow_pickle, allow_imports, quiet=True)
-    found = operation.places(taken.model, rules=rules, example_inputs=_example(taken))
+    found = surgeon.places(taken.model, rules=rules, example_inputs=_example(taken))
     if as_json:
         return screen.dump({"source": taken.told, "places": found})
     if not quiet:
@@ -34,9 +33,9 @@ def places(
 
 
 def _list(library, as_json):
-    if library not in sources.LIBRARIES:
-        raise BadOption(f"--list {library}: {suggest(library, sources.LIBRARIES)}")
-    found = sources.names(library)
+    if library not in networks.LIBRARIES:
+        raise BadOption(f"--list {library}: {suggest(library, networks.LIBRARIES)}")
+    found = networks.names(library)
     screen.dump(found) if as_json else print("\n".join(f"{library}:{name}" for name in found))
 
 
@@ -50,7 +49,7 @@ def plan(
     Example: `surgeon plan timm:convnext_tiny --attention cbam --where residual --set reduction=8`
     """
     taken = _take(source, arch, weights, False, num_classes, arg, allow_pickle, allow_imports, quiet=True)
-    decided = operation.plan(taken.model, attention, where=_where(where), init=init, rules=rules, example_inputs=_example(taken), **o.pairs(setting, "--set"))
+    decided = surgeon.plan(taken.model, attention, where=_where(where), init=init, rules=rules, example_inputs=_example(taken), **o.pairs(setting, "--set"))
     if as_json:
         return screen.dump({"source": taken.told} | decided.to_dict())
     if not quiet:
@@ -74,12 +73,12 @@ def inject(
     with screen.bar("reading", quiet=quiet or as_json) as progress:
         taken = _take(source, arch, weights, pretrained, num_classes, arg, allow_pickle, allow_imports, ema=ema, progress=progress)
         progress.step("planning")
-        decided = operation.plan(taken.model, attention, where=_where(where), init=init, rules=rules, example_inputs=_example(taken), **o.pairs(setting, "--set"))
+        decided = surgeon.plan(taken.model, attention, where=_where(where), init=init, rules=rules, example_inputs=_example(taken), **o.pairs(setting, "--set"))
         if published is not None:
             progress.step("placing the published weights")
-            done = adopt.adopt(taken, decided, published, output, format=format, force=force, ema=ema, allow_pickle=allow_pickle)
+            done = files.convert.adopt(taken, decided, published, output, format=format, force=force, ema=ema, allow_pickle=allow_pickle)
         else:
-            done = convert.convert(taken, decided, output, format=format, force=force, drop_optimizer=drop_optimizer, progress=progress)
+            done = files.convert.convert(taken, decided, output, format=format, force=force, drop_optimizer=drop_optimizer, progress=progress)
     if as_json:
         return screen.dump(_told(done, output))
     if not quiet:
@@ -87,7 +86,7 @@ def inject(
 
 
 def _only_published(source, weights, pretrained):
-    if not intake.is_name(source):
+    if not files.intake.is_name(source):
         raise BadOption(f"--published brings every weight, and {source} has its own: give torchvision:NAME or timm:NAME as the source.")
     if weights is not None or pretrained:
         raise BadOption(f"--published and {'--pretrained' if pretrained else '--weights'} are two answers to one question. Give one.")
@@ -96,7 +95,7 @@ def _only_published(source, weights, pretrained):
 def _take(source, arch, weights, pretrained, num_classes, arg, allow_pickle, allow_imports, *, quiet=False, ema=False, progress=None):
     if source is None:
         raise BadOption("which network? surgeon places torchvision:resnet50")
-    return intake.take(source, arch=arch, weights=weights, pretrained=pretrained, num_classes=num_classes, arguments=o.pairs(arg, "--arg"),
+    return files.intake.take(source, arch=arch, weights=weights, pretrained=pretrained, num_classes=num_classes, arguments=o.pairs(arg, "--arg"),
                        allow_pickle=allow_pickle, allow_imports=allow_imports, ema=ema, copy=False, progress=progress)
 
 

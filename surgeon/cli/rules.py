@@ -8,15 +8,10 @@ from typing import Annotated, Optional
 
 import typer
 
+from surgeon import files, networks, rulebook
 from surgeon.cli import options as o
 from surgeon.cli import screen
 from surgeon.errors import BadOption, CheckFailed, UnknownName, suggest
-from surgeon.files import intake
-from surgeon.networks import library
-from surgeon.rulebook import book as rulebook
-from surgeon.rulebook import grammar, verdict
-from surgeon.rulebook.draft import draft
-from surgeon.rulebook.explain import explain as explanation
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Rules that say where the places of a network are: list, explain, check, draft.")
 
@@ -60,7 +55,7 @@ def explain(source: SOURCE, where: PLACE = "residual", rules: o.RULES = None, ar
 
     Example: `surgeon rules explain timm:res2net50_26w_4s --where residual`
     """
-    told = explanation(_network(source, arch), where, rules=rules)
+    told = rulebook.explain.explain(_network(source, arch), where, rules=rules)
     screen.dump(asdict(told)) if as_json else screen.say(str(told))
 
 
@@ -80,11 +75,11 @@ def check(
         raise BadOption("--only narrows --all: give both.")
     book = rulebook.load(rules)
     chosen = [rulebook.read(file) for name in files or () for file in rulebook.files(Path(name))] or book
-    cases = verdict.survey(chosen, book, only) if every else verdict.check(chosen, book, allow_imports=allow_imports)
+    cases = rulebook.verdict.survey(chosen, book, only) if every else rulebook.verdict.check(chosen, book, allow_imports=allow_imports)
     told = []
     for case in cases:
         told.append(case)
-        if not as_json and not (quiet and case.kind not in verdict.FAILED):
+        if not as_json and not (quiet and case.kind not in rulebook.verdict.FAILED):
             screen.say(str(case))
     if as_json:
         screen.dump([asdict(case) for case in told])
@@ -94,7 +89,7 @@ def check(
 def _conclude(told, quiet):
     kinds = Counter(case.kind for case in told)
     screen.say(", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing to check: no rule expects anything", quiet=quiet)
-    failed = sum(kinds[kind] for kind in verdict.FAILED)
+    failed = sum(kinds[kind] for kind in rulebook.verdict.FAILED)
     if failed:
         raise CheckFailed(f"{failed} of {len(told)} cases are not as expected.")
 
@@ -109,7 +104,7 @@ def new(
 
     Example: `surgeon rules new my_project.networks:Detector --where residual --output my_rules/detector.yaml`
     """
-    text = draft(_network(source, arch), where, source=source, rules=rules)
+    text = rulebook.draft.draft(_network(source, arch), where, source=source, rules=rules)
     if output is None:
         return screen.say(text.rstrip())
     try:
@@ -129,11 +124,11 @@ def schema():
 
     Example: `surgeon rules schema > rule.schema.json`
     """
-    print(json.dumps(grammar.schema(), indent=2))
+    print(json.dumps(rulebook.grammar.schema(), indent=2))
 
 
 def _network(source, arch=None):
     """The network that a source means; a library's own without weights, since only its structure is looked at."""
-    if intake.is_name(source):
-        return library.build(source, empty=True)
-    return intake.take(source, arch=arch).model
+    if files.intake.is_name(source):
+        return networks.build(source, empty=True)
+    return files.intake.take(source, arch=arch).model

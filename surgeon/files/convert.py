@@ -1,14 +1,18 @@
-"""From what people have to a file with attention in it: take, plan, apply, compare, write."""
+"""From what people have to a file with attention in it: take, plan, apply, compare or fill, write."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+import torch
+
 from surgeon import operation
-from surgeon.checkpoints import digest, nested
+from surgeon.checkpoints import checkpoint, digest, nested
 from surgeon.checkpoints.checkpoint import first_line
-from surgeon.errors import BadInput, CheckFailed
+from surgeon.checkpoints.published import load_published
+from surgeon.errors import BadFile, BadInput, CheckFailed
 from surgeon.files import formats, recipe, store
 from surgeon.files.atomic import refuse_target
+from surgeon.files.derive import recipe_of
 from surgeon.files.intake import Intake
 from surgeon.networks import samples
 from surgeon.sites import Plan
@@ -56,7 +60,7 @@ def convert(taken, decided, output, *, format=None, force=False, drop_optimizer=
         before = beside.submit(_answered, taken.model, taken.example)
         hashed = digest.of_tensors(stock, progress=progress)
         answer = _operate(taken.model, decided, taken.example, before)
-        made = recipe.of(taken.model, base=taken.base, order=taken.order, prefix=taken.prefix, known=hashed)
+        made = recipe_of(taken.model, base=taken.base, order=taken.order, prefix=taken.prefix, known=hashed)
         # Writing waits for the disk: meanwhile the network runs once more. An exporter wants it for itself.
         moved = beside.submit(_moved, taken.model, decided, answer)
         if chosen in formats.EXPORTS:
@@ -116,3 +120,32 @@ def _after(model, inputs):
         return outputs(model, *inputs)
     except Exception as error:
         raise CheckFailed(f"the network ran before and does not run any more: {first_line(error)}. Nothing was written.") from error
+
+
+def adopt(taken, decided, path, output, *, format=None, force=False, ema=False, allow_pickle=False):
+    """Apply the plan `decided` to a library's network, fill all of it from the published file at `path`, and write it.
+
+    Args:
+        taken: from `intake.take`, whose weights do not matter; its model is changed.
+        output: path; its ending, or `format`, chooses the format.
+        ema: of a file with averaged weights as well, take these. allow_pickle: read pickled objects, running their code.
+
+    Raises:
+        BadFile: a tensor of the file has no place, or a place no tensor; all are named, and nothing is written.
+    """
+    formats.format_of(output, format)
+    refuse_target(output, force)
+    weights = _weights(path, ema, allow_pickle)
+    parameters = sum(weight.numel() for weight in taken.model.parameters())
+    operation.apply(taken.model, decided)
+    try:
+        load_published(taken.model, weights)
+    except BadFile as error:
+        raise BadFile(f"{path}: {error}") from None
+    told = formats.write(taken.model, recipe.to_text(recipe_of(taken.model, base=taken.base)), output, given=taken, format=format, force=force)
+    return Conversion(replace(taken, told=f"{taken.base}, published weights from {path}"), decided, parameters, None, told)
+
+
+def _weights(path, ema, allow_pickle):
+    found = checkpoint.read(path, allow_pickle=allow_pickle, ema=ema)
+    return found.state_dict() if isinstance(found, torch.nn.Module) else found.tensors

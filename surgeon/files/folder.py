@@ -4,16 +4,18 @@ import json
 from pathlib import Path
 
 import timm
-from timm.models import load_pretrained, register_model
+from timm.models import load_pretrained
 from timm.models._hub import load_model_config_from_path, save_config_for_hf
 from torch import nn
 
+from surgeon import networks
 from surgeon.checkpoints.checkpoint import first_line, read
 from surgeon.errors import BadFile, BadOption
 from surgeon.files import rebuild
 from surgeon.files import recipe as recipes
-from surgeon.networks import library
+from surgeon.networks.blueprint import Base
 
+# The function in entry.py that timm calls for such a folder.
 NAME = "surgeon_network"
 
 
@@ -33,10 +35,10 @@ def read_folder(path, *, ema=False):
     found = _weights(path, ema)
     if found.recipe is not None or name == NAME:
         return found, None
-    if not isinstance(name, str) or name not in library.names("timm"):
+    if not isinstance(name, str) or name not in networks.names("timm"):
         raise BadFile(f"{path / 'config.json'} is for {name!r}, which this timm ({timm.__version__}) does not have.")
     classes = settings.get("num_classes")
-    return found, library.Base("timm", name, ({"num_classes": classes} if classes else {}) | dict(arguments or {}))
+    return found, Base("timm", name, ({"num_classes": classes} if classes else {}) | dict(arguments or {}))
 
 
 def _weights(path, ema):
@@ -63,7 +65,7 @@ def write_stock_config(base, path):
     if base.library != "timm" or base.settings:
         why = "has settings of its own" if base.library == "timm" else "is not timm's"
         raise BadOption(f"a model folder is timm's format, and {base} {why}. Write a .pth or a .safetensors.")
-    save_config_for_hf(library.build(base, empty=True), str(path))
+    save_config_for_hf(networks.build(base, empty=True), str(path))
 
 
 def _settings(model):
@@ -76,16 +78,18 @@ def _settings(model):
     return {"input_size": [3, 224, 224], "classifier": heads[-1] if heads else None} | own | {"num_classes": classes}
 
 
-@register_model
-def surgeon_network(pretrained=False, pretrained_cfg=None, recipe=None, **arguments):
-    """The network of a folder that surgeon wrote, for `timm.create_model("local-dir:FOLDER")`."""
-    if recipe is None:
-        raise BadFile(f"{NAME} is made from a folder: timm.create_model('local-dir:FOLDER', pretrained=True).")
+def open_network(recipe, pretrained, settings, arguments):
+    """The network of a folder that surgeon wrote, as timm asks for it.
+
+    Args:
+        recipe: JSON values, as they lie in config.json. settings: timm's `pretrained_cfg`.
+        arguments: what else timm's `create_model` hands on.
+    """
     made = recipes.from_text(json.dumps(recipe), "config.json")
     ignored = ("pretrained_cfg_overlay", "cache_dir", "pretrained_model_args")
     options = {key: value for key, value in arguments.items() if key not in ignored}
     model = rebuild.rebuild(made, arguments=options, empty=pretrained)
-    settings = pretrained_cfg if isinstance(pretrained_cfg, dict) else {}
+    settings = settings if isinstance(settings, dict) else {}
     model.pretrained_cfg = model.default_cfg = settings
     if pretrained:
         load_pretrained(model, settings, num_classes=options.get("num_classes", settings.get("num_classes")), in_chans=options.get("in_chans", 3))

@@ -8,6 +8,7 @@ from surgeon.checkpoints import nested, optimizer
 from surgeon.errors import BadOption, suggest
 from surgeon.files import folder, rebuild, recipe, store
 from surgeon.files.atomic import replacing
+from surgeon.files.derive import recipe_of
 from surgeon.programs import export
 from surgeon.programs.unfold import is_program
 
@@ -89,7 +90,7 @@ def save(model, path, *, base=None, format=None, force=True):
 
     >>> surgeon.save(surgeon.inject(model, "cbam"), "resnet50_cbam.safetensors")
     """
-    made = recipe.of(model, base=base)
+    made = recipe_of(model, base=base)
     if not is_program(model):
         rebuild.compare(model, made)
     write(model, recipe.to_text(made), path, format=format, force=force)

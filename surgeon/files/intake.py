@@ -5,22 +5,25 @@ from pathlib import Path
 
 import torch
 
+from surgeon import networks
 from surgeon.checkpoints import digest, prefix
 from surgeon.checkpoints.checkpoint import Checkpoint, first_line, read
 from surgeon.errors import BadFile, BadOption
 from surgeon.files import rebuild, store
 from surgeon.files import recipe as recipes
+from surgeon.files.derive import recipe_of
 from surgeon.files.folder import read_folder
-from surgeon.networks import identify, library
-from surgeon.networks import weights as ties
+from surgeon.networks import identify
+from surgeon.networks.blueprint import PROGRAM, Base
 from surgeon.networks.code import names_code
 from surgeon.networks.recognise import candidates, completed, recognise
+from surgeon.networks.weights import load_weights, shapes_of
 from surgeon.programs import unfold
 from surgeon.programs.export import read_program
 from surgeon.trace.outputs import max_abs_diff, outputs
 
 # Of the largest output: as far as a program's may lie from those of the network that it was made of.
-PROGRAM = 1e-4
+MOST_ROUNDING = 1e-4
 
 
 @dataclass
@@ -37,7 +40,7 @@ class Intake:
     """
 
     model: torch.nn.Module
-    base: library.Base
+    base: Base
     told: str
     checkpoint: Checkpoint | None = None
     prefix: str = ""
@@ -66,9 +69,9 @@ def take(source, *, arch=None, weights=None, pretrained=False, num_classes=None,
         if weights is not None and pretrained:
             raise BadOption("--weights and --pretrained are two answers to one question. Give one.")
         if weights is None:
-            model = library.build(source, pretrained=pretrained, num_classes=num_classes, arguments=arguments)
+            model = networks.build(source, pretrained=pretrained, num_classes=num_classes, arguments=arguments)
             told = "pretrained weights" if pretrained else "weights as it makes them" if names_code(source) else "random weights"
-            return Intake(model, library.remembered(model), f"{source}, {told}")
+            return Intake(model, networks.remembered(model), f"{source}, {told}")
         arch, source = source, weights
     elif weights is not None or pretrained:
         raise BadOption(f"{source} brings its own weights: leave --weights and --pretrained out, or give torchvision:NAME as the source.")
@@ -86,7 +89,7 @@ def take(source, *, arch=None, weights=None, pretrained=False, num_classes=None,
 
 def _program(found):
     """A program that nobody names: operated on as it is."""
-    base = library.Base("program", Path(found.path).name)
+    base = Base(PROGRAM, Path(found.path).name)
     note = "a program without a library's name: it can be written as .pt2 or .onnx (--arch NAME opens all formats)"
     return Intake(_network(found), base, f"the program in {found.path}", notes=[note], example=found.program.example_inputs)
 
@@ -111,7 +114,7 @@ def _difference(said, expected):
     if one != other:
         return f"{one or 'nothing'} and not {other or 'nothing'}"
     far, size = max_abs_diff(expected, said), max((float(part.abs().max()) for part in expected), default=0.0)
-    return "" if far <= PROGRAM * size else f"outputs of up to {size:.3g} differ by {far:.3g}"
+    return "" if far <= MOST_ROUNDING * size else f"outputs of up to {size:.3g} differ by {far:.3g}"
 
 
 def _network(found):
@@ -171,7 +174,7 @@ def load(path, *, allow_imports=False, allow_pickle=False):
 
 def is_name(source):
     """Whether `source` is a library's name, or that of somebody's code; one that is meant to be, but wrong, is reported as such."""
-    if str(source).partition(":")[0] in library.LIBRARIES:
+    if str(source).partition(":")[0] in networks.LIBRARIES:
         return True
     return not Path(source).exists() and (names_code(source) or not Path(source).suffix and "/" not in str(source))
 
@@ -183,13 +186,13 @@ def _given(num_classes, arguments):
 def _whole(model, path, arch):
     base = identify.infer(model, arch)
     # Of the object, not of its file, is what the recipe says: built by it again, the network must be this one.
-    rebuild.compare(model, recipes.of(model, base=base, known=dict.fromkeys(model.state_dict(), "")))
-    return Intake(library.remember(model, base), base, f"{base}, unpickled from {path}")
+    rebuild.compare(model, recipe_of(model, base=base, known=dict.fromkeys(model.state_dict(), "")))
+    return Intake(networks.remember(model, base), base, f"{base}, unpickled from {path}")
 
 
 def _own(found, arch, allow_imports, copy, progress):
     own = store.opened(found)
-    if own.recipe.base.library == "program":
+    if own.recipe.base.library == PROGRAM:
         return _own_program(own)
     if arch and str(own.recipe.base) != arch:
         raise BadOption(f"{found.path} is {own.recipe.base}, not {arch}: its recipe says so. Leave --arch out.")
@@ -209,9 +212,9 @@ def _own_program(own):
 def _stock(found, arch, given, copy, named):
     """A checkpoint that knows nothing of surgeon."""
     base, front, tensors, notes = recognise(found, candidates(found, arch, given, named))
-    model = library.build(base, empty=True)
-    order = tuple(tensors) if list(tensors) != list(ties.shapes_of(model)) else ()
-    ties.load(model, completed(model, tensors), copy=copy)
+    model = networks.build(base, empty=True)
+    order = tuple(tensors) if list(tensors) != list(shapes_of(model)) else ()
+    load_weights(model, completed(model, tensors), copy=copy)
     if found.program is not None:
         _same_function(found, model, base)
     # Under translated keys the file's own shape has no place for the attention.

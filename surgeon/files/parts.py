@@ -4,11 +4,11 @@ from collections import OrderedDict
 
 import torch
 
+from surgeon import networks
 from surgeon.checkpoints import digest, nested, optimizer
 from surgeon.errors import BadFile, BadOption
 from surgeon.files import folder, formats, intake, rebuild, recipe, store
 from surgeon.files.atomic import replacing
-from surgeon.networks import library
 from surgeon.networks.identify import first_difference
 
 
@@ -98,7 +98,7 @@ def merge(base, part, output, *, format=None, force=False, allow_pickle=False, a
 def _base_tensors(base, made, allow_pickle, ema):
     """(the base's tensors under the network's keys, the checkpoint they are from, what stood in front of the keys)."""
     if intake.is_name(base):
-        model = library.build(base, pretrained=True)
+        model = networks.build(base, pretrained=True)
         return dict(model.state_dict()), None, ""
     found = intake.open_file(base, allow_pickle=allow_pickle, ema=ema)
     if isinstance(found, torch.nn.Module):

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 
+from surgeon import networks
 from surgeon.attention import attention_modules, disabled
 from surgeon.checkpoints import digest
 from surgeon.errors import BadFile, BadInput, CheckFailed
 from surgeon.files import intake, store
-from surgeon.networks import library
-from surgeon.networks import weights as ties
+from surgeon.networks.blueprint import PROGRAM
 from surgeon.networks.recognise import completed
 from surgeon.networks.samples import small
 from surgeon.networks.settings import settle
+from surgeon.networks.weights import load_weights
 from surgeon.trace.outputs import max_abs_diff, outputs, same_bits
 
 
@@ -40,7 +41,7 @@ def verify(file, base=None, *, allow_pickle=False, allow_imports=False, progress
         BadFile: a hash that does not agree. CheckFailed: without attention it is not the base.
     """
     own = intake.open_own(file, allow_pickle=allow_pickle)
-    if own.recipe.base.library == "program":
+    if own.recipe.base.library == PROGRAM:
         digest.compare(own.tensors, own.recipe.tensors, str(file), progress=progress)
         return Proof(len(own.recipe.tensors), None, None, None)
     model = store.restore(own.recipe, own.tensors, str(file), allow_imports=allow_imports, progress=progress)
@@ -61,8 +62,8 @@ def verify(file, base=None, *, allow_pickle=False, allow_imports=False, progress
 
 
 def _stock(own):
-    model = library.build(own.recipe.base, empty=True)
-    return ties.load(model, completed(model, store.stock(own.recipe, own.tensors)))
+    model = networks.build(own.recipe.base, empty=True)
+    return load_weights(model, completed(model, store.stock(own.recipe, own.tensors)))
 
 
 def _base(made, base, allow_pickle):

@@ -2,13 +2,14 @@
 
 import torch
 
+from surgeon import networks
 from surgeon.errors import BadFile, BadInput, BadModel, SurgeonError
-from surgeon.files.recipe import operations_of
-from surgeon.networks import library
-from surgeon.networks import weights as ties
+from surgeon.files.derive import operations_of
+from surgeon.networks.blueprint import CODE, PROGRAM
 from surgeon.networks.identify import first_difference
 from surgeon.networks.samples import answered
 from surgeon.networks.settings import settle
+from surgeon.networks.weights import load_weights, shapes_of
 from surgeon.operation import apply
 from surgeon.trace.outputs import max_abs_diff, outputs, same_bits
 
@@ -24,13 +25,13 @@ def rebuild(made, *, allow_imports=False, arguments=None, empty=True):
         BadFile: the recipe names a user's own network or attention and `allow_imports` was not given, or what it
             describes can't be built with these versions of the libraries.
     """
-    if made.base.library == "program":
+    if made.base.library == PROGRAM:
         raise BadFile(f"its network, {made.base.name}, is a program without a library's name; only the .pt2 holds it.")
-    _permit("network", made.base.name, made.base.library != library.CODE or allow_imports)
+    _permit("network", made.base.name, made.base.library != CODE or allow_imports)
     for plan in made.operations:
         _permit("attention", plan.attention, ":" not in plan.attention or plan.attention.startswith("timm:") or allow_imports)
     try:
-        model = library.build(made.base, arguments=arguments, empty=empty)
+        model = networks.build(made.base, arguments=arguments, empty=empty)
         for plan in made.operations:
             apply(model, plan)
         settle(model, made.settings)
@@ -49,7 +50,7 @@ def _permit(what, name, allowed):
 
 def _same_keys(made, model):
     """Every tensor that the recipe lists has its place in the model, and the other way round."""
-    difference = first_difference(dict.fromkeys(made.tensors, ()), dict.fromkeys(ties.shapes_of(model), ()))
+    difference = first_difference(dict.fromkeys(made.tensors, ()), dict.fromkeys(shapes_of(model), ()))
     if difference:
         raise BadFile(f"{made.base}, built again, is not the network of the recipe: {difference}.")
     if operations_of(model) != made.operations:
@@ -71,7 +72,7 @@ def compare(model, made):
         raise BadModel(f"a file of this network could not be opened: {error}") from error
     if any(tensor.is_meta for tensor in model.state_dict().values()):
         return
-    ties.load(twin, {key: value.detach() for key, value in model.state_dict().items()}, copy=False)
+    load_weights(twin, {key: value.detach() for key, value in model.state_dict().items()}, copy=False)
     device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
     _same_answers(model, twin.to(device))
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import safetensors.torch
 import torch
 
+from surgeon import networks
 from surgeon.checkpoints import digest, prefix
 from surgeon.checkpoints.checkpoint import KEY, Checkpoint
 from surgeon.errors import BadFile
 from surgeon.files import rebuild, recipe
-from surgeon.networks import library
-from surgeon.networks import weights as ties
 from surgeon.networks.identify import first_difference
+from surgeon.networks.weights import load_weights, shapes_of
 
 
 def metadata(text):
@@ -61,23 +61,9 @@ def opened(checkpoint):
     Raises:
         BadFile: it carries no recipe, or one that was altered.
     """
-    made = _recipe(checkpoint)
+    made = recipe.verified(checkpoint.recipe, checkpoint.recipe_sha256, str(checkpoint.path))
     front = prefix.find(checkpoint.tensors, made.tensors)
     return Own(checkpoint, made, prefix.strip(checkpoint.tensors, front)[0], front)
-
-
-def _recipe(checkpoint):
-    """The Recipe that a checkpoint carries, unharmed.
-
-    Raises:
-        BadFile: it carries none, or one that was altered.
-    """
-    text, sha256 = checkpoint.recipe, checkpoint.recipe_sha256
-    if text is None:
-        raise BadFile(f"{checkpoint.path} carries no recipe: it was not written by surgeon. surgeon inject reads it, with --arch torchvision:NAME or timm:NAME.")
-    if not isinstance(text, str) or digest.of_text(text) != sha256:
-        raise BadFile(f"{checkpoint.path}: its recipe is not the one that was saved. The file is damaged: get it again.")
-    return recipe.from_text(text, str(checkpoint.path))
 
 
 def restore(made, tensors, what, *, allow_imports=False, copy=True, progress=None):
@@ -93,11 +79,11 @@ def restore(made, tensors, what, *, allow_imports=False, copy=True, progress=Non
         raise BadFile(f"{what} is not whole: {difference}.")
     digest.compare(tensors, made.tensors, what, progress=progress)
     model = rebuild.rebuild(made, allow_imports=allow_imports)
-    difference = first_difference(ties.shapes_of(model), {key: tuple(value.shape) for key, value in tensors.items()})
+    difference = first_difference(shapes_of(model), {key: tuple(value.shape) for key, value in tensors.items()})
     if difference:
         raise BadFile(f"{what} does not fit {made.base}: {difference}.")
-    ties.load(model, {key: tensors[key] for key in made.tensors}, copy=copy)
-    return library.remember(model, made.base)
+    load_weights(model, {key: tensors[key] for key in made.tensors}, copy=copy)
+    return networks.remember(model, made.base)
 
 
 def stock(made, tensors):

@@ -1,11 +1,11 @@
 """Where networks come from: torchvision's and timm's builders, by name.
 
-Only this file and its neighbours `sources_*` import those libraries, and only here are their
+Only this room imports those libraries (and timm's folders and attention, where they are read), and only here are their
 habits known: how a builder is told to load no weights, how many classes it makes unasked.
 """
 
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 
@@ -15,34 +15,17 @@ from torch import nn
 
 from surgeon.errors import BadOption, UnknownName, suggest
 from surgeon.networks import code
+from surgeon.networks.blueprint import CODE, Base
 from surgeon.networks.code import LIBRARIES, names_code
 from surgeon.networks.settings import settle
 from surgeon.networks.skip_init import hollow
 
-# The library of a Base that is somebody's own code.
-CODE = "code"
 # An argument of surgeon's own: the epsilon of a detector's frozen norms.
 FROZEN = "frozen_norms"
 # Arguments with which the libraries' builders read files or download.
 LOADING = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "weights", "weights_backbone"}
 # Objects that a constructor argument may name: layers of the libraries themselves, nothing of anyone else's.
 NAMEABLE = ("torch.nn.", "torchvision.ops.", "timm.layers.")
-
-
-@dataclass(frozen=True)
-class Base:
-    """A network as its library builds it: `torchvision:resnet50`, the constructor's arguments, and what was set otherwise since.
-
-    arguments: JSON values. settings: path of a module -> {name: number, text, or list of these}.
-    """
-
-    library: str
-    name: str
-    arguments: dict = field(default_factory=dict)
-    settings: dict = field(default_factory=dict)
-
-    def __str__(self):
-        return self.name if self.library == CODE else f"{self.library}:{self.name}"
 
 
 @cache

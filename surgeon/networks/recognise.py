@@ -7,15 +7,16 @@ import torch
 from surgeon.checkpoints import prefix
 from surgeon.errors import BadFile, BadOption, SurgeonError
 from surgeon.networks import identify, translate
-from surgeon.networks import library as sources
-from surgeon.networks import weights as ties
+from surgeon.networks import library as networks
+from surgeon.networks.blueprint import Base
+from surgeon.networks.weights import shapes_of
 
 
 def recognise(found, guesses):
     """(base, prefix, the network's own tensors, notes): the first candidate that fits; the last one's refusal if none does."""
     refusal = None
     for base in guesses:
-        expected = ties.shapes_of(sources.build(base, empty=True))
+        expected = shapes_of(networks.build(base, empty=True))
         front = prefix.find(found.tensors, expected)
         tensors, rest = prefix.strip(found.tensors, front)
         try:
@@ -33,16 +34,16 @@ def recognise(found, guesses):
 def candidates(found, arch, given, named):
     """The networks that a checkpoint may be for: as the user says, as its folder says, as it says itself."""
     if arch is not None:
-        return [sources.parse(arch, **given)]
+        return [networks.parse(arch, **given)]
     if named is not None:
         return [replace(named, arguments=named.arguments | given)]
     for name in found.architectures:
         plain = name.partition(".")[0]
-        known = [library for library in sorted(sources.LIBRARIES, reverse=True) if plain in sources.names(library)]
+        known = [library for library in sorted(networks.LIBRARIES, reverse=True) if plain in networks.names(library)]
         # Of a file's own words only a library's name is taken: anything else would import code that the file chose.
-        if name.partition(":")[0] in sources.LIBRARIES or known:
+        if name.partition(":")[0] in networks.LIBRARIES or known:
             # Where both libraries know the name and the keys fit both, the network is the same function.
-            return [sources.parse(name, **given)] if ":" in name else [sources.Base(library, plain, given) for library in known]
+            return [networks.parse(name, **given)] if ":" in name else [Base(library, plain, given) for library in known]
     says = f" It says {found.architectures[0]!r}, which neither library knows." if found.architectures else ""
     raise BadOption(f"{found.path} does not say which network it is for.{says} Name it: --arch torchvision:NAME or timm:NAME.")
 

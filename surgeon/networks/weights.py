@@ -10,7 +10,7 @@ def shapes_of(model):
     return {key: tuple(value.shape) for key, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
 
 
-def load(model, tensors, *, copy=True):
+def load_weights(model, tensors, *, copy=True):
     """Put `tensors` in the place of all of `model`'s weights; keys and shapes have been checked.
 
     Without a copy they stay where they are, as a rule in a file that is mapped into memory: enough to write them

@@ -8,10 +8,10 @@ from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from surgeon import networks
 from surgeon.anatomy.observation import looking_at
 from surgeon.errors import SurgeonError
 from surgeon.networks import code
-from surgeon.networks import library as sources
 from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import match, owner
 
@@ -51,15 +51,15 @@ def check(rules, book, *, allow_imports=False):
             yield from _judged(network, asked, book)
 
 
-def survey(rules, book, networks="*"):
-    """A Verdict for each network of both libraries whose source matches the glob: how many sites each place has in it.
+def survey(rules, book, only="*"):
+    """A Verdict for each network of both libraries whose source matches the glob `only`: how many sites each place has in it.
 
     Only the structure is looked at; no weights are filled.
     """
     book = merged(rules, book)
     places = list(dict.fromkeys(rule.place for rule in rules))
-    for source in (f"{library}:{name}" for library in sources.LIBRARIES for name in sources.names(library)):
-        if fnmatchcase(source, networks):
+    for source in (f"{library}:{name}" for library in networks.LIBRARIES for name in networks.names(library)):
+        if fnmatchcase(source, only):
             yield _counted(source, places, book)
 
 
@@ -88,7 +88,7 @@ def compare(expected, modules):
 def _judged(network, asked, book):
     """Verdicts of all rules that expect something of one network; it is built and looked at once."""
     try:
-        model = sources.build(network, empty=True)
+        model = networks.build(network, empty=True)
         with looking_at(model) as seen:
             for rule, expected in asked:
                 yield _verdict(rule, network, expected, seen, book)
@@ -107,7 +107,7 @@ def _verdict(rule, network, expected, seen, book):
 
 def _counted(source, places, book):
     try:
-        with looking_at(sources.build(source, empty=True)) as seen:
+        with looking_at(networks.build(source, empty=True)) as seen:
             counts = {place: len(match.candidates(*rulebook.for_place(place, book), seen.scene)) for place in places}
     except SurgeonError as error:
         return Verdict("wrong", "", source, str(error))

@@ -1,0 +1,5 @@
+"""The operation: decide, splice, check, and sum up what was done."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

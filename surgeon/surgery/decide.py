@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 from surgeon import attention as modules
+from surgeon import rulebook
 from surgeon.anatomy.liveness import is_unread
 from surgeon.anatomy.scene import class_names
 from surgeon.attention.gate import INITS
 from surgeon.errors import BadOption, BadPlan, NoSite, SurgeonError, Unread, suggest
-from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import match, missing, owner
 from surgeon.sites import Plan
 

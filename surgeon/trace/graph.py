@@ -1,10 +1,14 @@
 """What one run of a model did, as data: a Graph for every call of a module, of Nodes that turn Values into Values."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 NOTHING = 0, 0, 0
 

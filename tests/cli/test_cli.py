@@ -131,7 +131,7 @@ def test_a_fault_of_surgeons_own_is_one_line_too(capsys, monkeypatch):
     def broken(*args, **kwargs):
         raise ZeroDivisionError("by nought")
 
-    monkeypatch.setattr("surgeon.operation.places", broken)
+    monkeypatch.setattr("surgeon.places", broken)
     assert call("places", TINY) == 70
     assert capsys.readouterr().err == "surgeon: unexpected ZeroDivisionError: by nought Please report it with what --debug shows.\n"
     assert call("places", TINY, "--debug") == 70

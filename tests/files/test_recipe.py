@@ -15,8 +15,9 @@ from surgeon.attention import naming
 from surgeon.checkpoints import digest
 from surgeon.errors import BadFile, BadModel
 from surgeon.files import intake, recipe, store
+from surgeon.files.derive import operations_of, recipe_of
 from surgeon.networks import library
-from surgeon.networks import weights as ties
+from surgeon.networks.weights import load_weights
 from surgeon.sites import Plan, Site
 from tests.shared.small import TINY, output, same, tiny
 
@@ -61,22 +62,22 @@ def test_a_network_for_images_of_another_size_needs_no_example_to_be_built_again
     surgeon.save(model, tmp_path / "sized.safetensors")
     loaded = surgeon.load(tmp_path / "sized.safetensors")
     assert torch.equal(model(image), loaded(image))
-    assert recipe.operations_of(loaded) == recipe.operations_of(model)
+    assert operations_of(loaded) == operations_of(model)
 
 
 def test_two_operations_are_two_plans_and_come_back(tmp_path):
     model = tiny("cbam", "residual", reduction=8)
     surgeon.inject(model, "bam", where="bottleneck", reduction=4)
-    made = recipe.of(model)
+    made = recipe_of(model)
     assert [(plan.attention, plan.options) for plan in made.operations] == [("cbam", {"reduction": 8}), ("bam", {"reduction": 4})]
     surgeon.save(model, tmp_path / "both.safetensors")
     loaded = surgeon.load(tmp_path / "both.safetensors")
     assert same(model, loaded) and torch.equal(output(model), output(loaded))
-    assert recipe.of(loaded) == made
+    assert recipe_of(loaded) == made
 
 
 def test_a_recipe_says_what_it_was_made_from(model):
-    made = recipe.of(model)
+    made = recipe_of(model)
     assert str(made.base) == TINY and made.base.arguments == {"num_classes": 4}
     assert set(made.versions) == {"surgeon", "torch", "torchvision", "timm"}
     assert list(made.tensors) == list(model.state_dict())
@@ -109,7 +110,7 @@ def test_reading_a_recipe_undoes_writing_it(made):
     (lambda data: data.update(order=["nobody"]), "x.safetensors holds no recipe that can be read: KeyError: 'nobody'"),
 ])
 def test_a_recipe_that_means_nothing_is_refused(model, change, told):
-    data = json.loads(recipe.to_text(recipe.of(model)))
+    data = json.loads(recipe.to_text(recipe_of(model)))
     change(data)
     with pytest.raises(surgeon.SurgeonError, match=told):
         recipe.from_text(json.dumps(data), "x.safetensors")
@@ -254,7 +255,7 @@ def test_half_precision_stays_half(tmp_path):
 def test_tied_weights_stay_tied():
     model = torch.nn.ModuleDict({"a": torch.nn.Linear(3, 3), "b": torch.nn.Linear(3, 3)})
     model.b.weight = model.a.weight
-    ties.load(model, {key: torch.ones_like(value) for key, value in model.state_dict().items()})
+    load_weights(model, {key: torch.ones_like(value) for key, value in model.state_dict().items()})
     assert model.a.weight is model.b.weight and bool((model.a.weight == 1).all())
 
 

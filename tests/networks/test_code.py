@@ -11,6 +11,7 @@ from torch import nn
 import surgeon
 from surgeon.cli import run
 from surgeon.files import intake, rebuild, recipe
+from surgeon.files.derive import recipe_of
 from surgeon.networks import library
 from tests.shared.own_networks import Stateful
 from tests.shared.small import same, stir
@@ -91,7 +92,7 @@ def test_a_checkpoint_does_not_choose_code(tmp_path, capsys):
 
 
 def test_a_recipe_does_not_choose_code(tmp_path):
-    data = json.loads(recipe.to_text(recipe.of(surgeon.inject(library.build("timm:test_resnet"), "eca", where="final"))))
+    data = json.loads(recipe.to_text(recipe_of(surgeon.inject(library.build("timm:test_resnet"), "eca", where="final"))))
     data["base"].update(library="code", name="os:getcwd")
     with pytest.raises(surgeon.SurgeonError, match="'os:getcwd' is somebody's own code"):
         rebuild.rebuild(recipe.from_text(json.dumps(data), "it"))
@@ -105,7 +106,7 @@ def test_a_recipe_does_not_choose_code(tmp_path):
 def test_a_recipe_reads_no_files_and_downloads_nothing(change, monkeypatch):
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", None)
     monkeypatch.setattr("timm.models._factory.load_checkpoint", None)
-    data = json.loads(recipe.to_text(recipe.of(surgeon.inject(library.build("timm:test_resnet"), "eca", where="final"))))
+    data = json.loads(recipe.to_text(recipe_of(surgeon.inject(library.build("timm:test_resnet"), "eca", where="final"))))
     data["base"].update(change)
     with pytest.raises(surgeon.SurgeonError):
         rebuild.rebuild(recipe.from_text(json.dumps(data), "it"), allow_imports=True)
@@ -113,7 +114,7 @@ def test_a_recipe_reads_no_files_and_downloads_nothing(change, monkeypatch):
 
 @pytest.mark.parametrize("change", [{"attention": None}, {"options": []}, {"init": 3}])
 def test_an_operation_of_other_types_is_no_plan(change):
-    data = json.loads(recipe.to_text(recipe.of(surgeon.inject(library.build("timm:test_resnet"), "eca", where="final"))))
+    data = json.loads(recipe.to_text(recipe_of(surgeon.inject(library.build("timm:test_resnet"), "eca", where="final"))))
     data["operations"][0].update(change)
     with pytest.raises(surgeon.SurgeonError, match="not a plan"):
         recipe.from_text(json.dumps(data), "it")

@@ -14,6 +14,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 import surgeon
 from surgeon.cli import run
 from surgeon.files import intake, recipe
+from surgeon.files.derive import recipe_of
 from surgeon.networks import identify, library
 from surgeon.networks.settings import changed, settle
 from tests.shared.own_networks import Scaled, scaled_by, tied
@@ -288,7 +289,7 @@ def test_synchronised_norms_count_as_norms():
 def test_attention_is_no_change():
     model = surgeon.inject(torchvision.models.resnet18(), "cbam")
     assert changed(model, torchvision.models.resnet18()) == {} and identify.infer(model) == library.Base("torchvision", "resnet18")
-    assert recipe.of(model).settings == {}
+    assert recipe_of(model).settings == {}
 
 
 def test_a_file_sets_nothing_but_settings():
@@ -301,7 +302,7 @@ def test_a_file_sets_nothing_but_settings():
 
 
 def test_the_first_format_had_no_settings():
-    made = recipe.of(surgeon.inject(library.build(TINY), "eca", where="final"))
+    made = recipe_of(surgeon.inject(library.build(TINY), "eca", where="final"))
     data = json.loads(recipe.to_text(made))
     assert data["format"] == 2 and data["base"].pop("settings") == {}
     assert recipe.from_text(json.dumps(data | {"format": 1}), "it").base == made.base

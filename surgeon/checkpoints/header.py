@@ -1,0 +1,53 @@
+"""What a .safetensors file says before its weights are read: metadata, and the shape and type of each tensor."""
+
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import safetensors
+
+from surgeon.errors import BadFile
+
+# Bytes of one number.
+SIZES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor: its shape, and how many bytes it takes."""
+
+    shape: tuple[int, ...]
+    nbytes: int
+
+    @property
+    def numel(self):
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Header:
+    """metadata: texts by name. tensors: key -> Entry, in the file's own order."""
+
+    metadata: dict[str, str]
+    tensors: dict[str, Entry]
+
+
+def read_header(path):
+    """The Header of the file at `path`; neither torch nor a weight is loaded.
+
+    Raises:
+        BadFile: no such file, or no whole safetensors file.
+    """
+    if not Path(path).is_file():
+        raise BadFile(f"there is no file {path}.")
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            return Header(file.metadata() or {}, {key: _entry(file.get_slice(key)) for key in file.offset_keys()})
+    except (safetensors.SafetensorError, OSError, ValueError, RuntimeError, UnicodeError, TypeError) as error:
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise BadFile(f"{path} is no whole safetensors file: {line[:200].rstrip('. ')}.") from error
+
+
+def _entry(tensor):
+    shape = tuple(tensor.get_shape())
+    return Entry(shape, prod(shape) * SIZES.get(tensor.get_dtype(), 1))

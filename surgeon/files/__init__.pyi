@@ -1,0 +1,11 @@
+from . import convert as convert
+from . import formats as formats
+from . import intake as intake
+from . import parts as parts
+from . import proof as proof
+from . import recipe as recipe
+from .derive import recipe_of as recipe_of
+from .formats import save as save
+from .intake import load as load
+from .intake import take as take
+from .recipe import Recipe as Recipe

@@ -1,0 +1,12 @@
+from .blueprint import CODE as CODE
+from .blueprint import PROGRAM as PROGRAM
+from .blueprint import Base as Base
+from .code import LIBRARIES as LIBRARIES
+from .code import names_code as names_code
+from .identify import infer as infer
+from .library import build as build
+from .library import names as names
+from .library import parse as parse
+from .library import remember as remember
+from .library import remembered as remembered
+from .library import versions as versions

@@ -1,0 +1,13 @@
+from . import draft as draft
+from . import explain as explain
+from . import grammar as grammar
+from . import verdict as verdict
+from .book import files as files
+from .book import folder as folder
+from .book import for_place as for_place
+from .book import load as load
+from .book import places as places
+from .book import read as read
+from .book import refuse_rivals as refuse_rivals
+from .book import understand as understand
+from .match import candidates as candidates

@@ -1,0 +1,4 @@
+from .summary import Report as Report
+from .summary import report as report
+from .training import freeze as freeze
+from .training import param_groups as param_groups
