@@ -57,7 +57,7 @@ class CheckFailed(SurgeonError):
     exit_code = 3
 
 
-class Unread(UserWarning):
+class UnusedSite(UserWarning):
     """The network's output depends on none of the maps that attention goes to: it would never learn."""
 
 

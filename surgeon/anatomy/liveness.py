@@ -10,7 +10,7 @@ ALONE = {
 }
 
 
-def is_unread(value, scene):
+def is_unused(value, scene):
     """True if the output does not depend on the pixels of the map `value`: where prefix tokens are picked out of it, or nobody takes it.
 
     False in any doubt: an operator that is not known to treat tokens one by one may mix them.
@@ -19,7 +19,7 @@ def is_unread(value, scene):
     waiting, seen = [first], {first}
     while waiting:
         value, prefix = waiting.pop()
-        if value in scene.taken or (not prefix and value in scene.read):
+        if value in scene.leaving or (not prefix and value in scene.used):
             return False
         # The steps inside a child take the same value as the call of it.
         for node in [] if not prefix else [user for user in value.users if not (user.child and user.child.nodes)]:

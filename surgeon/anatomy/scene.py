@@ -57,17 +57,17 @@ class Scene:
         return set()
 
     @cached_property
-    def taken(self):
+    def leaving(self):
         """What leaves the network: its output, and whatever hooks are shown."""
         hooked = [graph for graph in self.graphs if graph.module._forward_hooks or graph.module._forward_pre_hooks]
         return {*self.graph.outputs, *(value for graph in hooked for value in (*graph.inputs, *graph.outputs))}
 
     @cached_property
-    def read(self):
+    def used(self):
         """All values that what leaves the network depends on."""
         # Of a module that shows no steps of its own, all may depend on all.
         steps = [node for graph in self.graphs for node in graph.nodes if node.outputs and not (node.child and node.child.nodes)]
-        found = set(self.taken)
+        found = set(self.leaving)
         for node in sorted(steps, key=lambda node: node.outputs[0].order, reverse=True):
             if found.intersection(node.outputs):
                 found.update(node.inputs)

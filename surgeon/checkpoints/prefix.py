@@ -3,14 +3,14 @@
 from collections import Counter
 
 
-def find(keys, expected):
+def find_prefix(keys, expected):
     """What stands in front of the network's own keys in a file.
 
     Args:
         keys: the file's keys.
         expected: keys of the network.
 
-    >>> find(["module.fc.weight", "module.fc.bias", "n_averaged"], ["fc.weight", "fc.bias"])
+    >>> find_prefix(["module.fc.weight", "module.fc.bias", "n_averaged"], ["fc.weight", "fc.bias"])
     'module.'
     """
     keys, votes = list(keys), Counter()
@@ -24,7 +24,7 @@ def find(keys, expected):
     return min(votes, key=lambda prefix: (-votes[prefix], len(prefix))) if votes else ""
 
 
-def strip(tensors, prefix):
+def strip_prefix(tensors, prefix):
     """(the network's tensors under their own keys, everything else)."""
     own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
     rest = {key: value for key, value in tensors.items() if not key.startswith(prefix)}

@@ -7,7 +7,7 @@ import warnings
 import typer
 
 from surgeon.cli import files, operate, rules
-from surgeon.errors import SurgeonError, Unread
+from surgeon.errors import SurgeonError, UnusedSite
 from surgeon.version import VERSION
 
 app = typer.Typer(name="surgeon", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
@@ -42,7 +42,7 @@ def run(arguments):
     try:
         with warnings.catch_warnings():
             # Printed as a note of the plan.
-            warnings.simplefilter("ignore", Unread)
+            warnings.simplefilter("ignore", UnusedSite)
             done = app(args=[argument for argument in arguments if argument != "--debug"], prog_name="surgeon", standalone_mode=False)
         return done if isinstance(done, int) else 0
     except REFUSED as error:

@@ -86,11 +86,11 @@ def export(file: o.FILE, output: o.OUTPUT, format: o.FORMAT = None, force: o.FOR
 
     Example: `surgeon export resnet50_cbam.safetensors --output resnet50_cbam.onnx`
     """
-    taken = files.intake.take(file, allow_pickle=allow_pickle, allow_imports=allow_imports)
-    if taken.recipe is None:
+    loaded = files.intake.open_source(file, allow_pickle=allow_pickle, allow_imports=allow_imports)
+    if loaded.recipe is None:
         raise BadOption(f"{file} has no attention in it: surgeon inject puts some in, and writes every format as well.")
-    told = files.formats.write(taken.model, files.recipe.to_text(taken.recipe), output, given=taken, format=format, force=force)
-    _done({"base": str(taken.base), "output": output} | ({"takes": told} if told else {}), as_json, quiet)
+    told = files.formats.write(loaded.model, files.recipe.to_text(loaded.recipe), output, given=loaded, format=format, force=force)
+    _done({"base": str(loaded.base), "output": output} | ({"takes": told} if told else {}), as_json, quiet)
 
 
 def verify(file: o.FILE, base: Annotated[Optional[str], typer.Argument(help="A checkpoint of the base.", show_default=False)] = None,

@@ -24,12 +24,12 @@ def places(
     """
     if names is not None:
         return _list(names, as_json)
-    taken = _take(source, arch, weights, False, num_classes, arg, allow_pickle, allow_imports, quiet=True)
-    found = surgeon.places(taken.model, rules=rules, example_inputs=_example(taken))
+    loaded = _take(source, arch, weights, False, num_classes, arg, allow_pickle, allow_imports, quiet=True)
+    found = surgeon.places(loaded.model, rules=rules, example_inputs=_example(loaded))
     if as_json:
-        return screen.dump({"source": taken.told, "places": found})
+        return screen.dump({"source": loaded.description, "places": found})
     if not quiet:
-        screen.facts(found, title=taken.told)
+        screen.facts(found, title=loaded.description)
 
 
 def _list(library, as_json):
@@ -48,12 +48,12 @@ def plan(
 
     Example: `surgeon plan timm:convnext_tiny --attention cbam --where residual --set reduction=8`
     """
-    taken = _take(source, arch, weights, False, num_classes, arg, allow_pickle, allow_imports, quiet=True)
-    decided = surgeon.plan(taken.model, attention, where=_where(where), init=init, rules=rules, example_inputs=_example(taken), **o.pairs(setting, "--set"))
+    loaded = _take(source, arch, weights, False, num_classes, arg, allow_pickle, allow_imports, quiet=True)
+    decided = surgeon.plan(loaded.model, attention, where=_where(where), init=init, rules=rules, example_inputs=_example(loaded), **o.pairs(setting, "--set"))
     if as_json:
-        return screen.dump({"source": taken.told} | decided.to_dict())
+        return screen.dump({"source": loaded.description} | decided.to_dict())
     if not quiet:
-        screen.sites(decided, sum(weight.numel() for weight in taken.model.parameters()))
+        screen.sites(decided, sum(weight.numel() for weight in loaded.model.parameters()))
 
 
 def inject(
@@ -71,16 +71,16 @@ def inject(
     if published is not None:
         _only_published(source, weights, pretrained)
     with screen.bar("reading", quiet=quiet or as_json) as progress:
-        taken = _take(source, arch, weights, pretrained, num_classes, arg, allow_pickle, allow_imports, ema=ema, progress=progress)
+        loaded = _take(source, arch, weights, pretrained, num_classes, arg, allow_pickle, allow_imports, ema=ema, progress=progress)
         progress.step("planning")
-        decided = surgeon.plan(taken.model, attention, where=_where(where), init=init, rules=rules, example_inputs=_example(taken), **o.pairs(setting, "--set"))
+        decided = surgeon.plan(loaded.model, attention, where=_where(where), init=init, rules=rules, example_inputs=_example(loaded), **o.pairs(setting, "--set"))
         if published is not None:
             progress.step("placing the published weights")
-            done = files.convert.adopt(taken, decided, published, output, format=format, force=force, ema=ema, allow_pickle=allow_pickle)
+            done = files.convert.adopt(loaded, decided, published, output, format=format, force=force, ema=ema, allow_pickle=allow_pickle)
         else:
-            done = files.convert.convert(taken, decided, output, format=format, force=force, drop_optimizer=drop_optimizer, progress=progress)
+            done = files.convert.convert(loaded, decided, output, format=format, force=force, drop_optimizer=drop_optimizer, progress=progress)
     if as_json:
-        return screen.dump(_told(done, output))
+        return screen.dump(_as_json(done, output))
     if not quiet:
         _print(done, output)
 
@@ -95,13 +95,13 @@ def _only_published(source, weights, pretrained):
 def _take(source, arch, weights, pretrained, num_classes, arg, allow_pickle, allow_imports, *, quiet=False, ema=False, progress=None):
     if source is None:
         raise BadOption("which network? surgeon places torchvision:resnet50")
-    return files.intake.take(source, arch=arch, weights=weights, pretrained=pretrained, num_classes=num_classes, arguments=o.pairs(arg, "--arg"),
+    return files.intake.open_source(source, arch=arch, weights=weights, pretrained=pretrained, num_classes=num_classes, arguments=o.pairs(arg, "--arg"),
                        allow_pickle=allow_pickle, allow_imports=allow_imports, ema=ema, copy=False, progress=progress)
 
 
-def _example(taken):
+def _example(loaded):
     """The input that a program was exported with; None where surgeon has to guess."""
-    return taken.example[0] if taken.example else None
+    return loaded.example[0] if loaded.example else None
 
 
 def _where(places):
@@ -109,20 +109,20 @@ def _where(places):
     return places[0] if len(places) == 1 else places
 
 
-def _told(done, output):
+def _as_json(done, output):
     added = sum(site.parameters for site in done.plan)
     moved, relative = done.moved or (None, None)
-    return {"source": done.taken.told, "notes": done.taken.notes, "plan": done.plan.to_dict(), "parameters": done.parameters,
-            "added": added, "moved": moved, "moved_relative": relative, "output": str(output), "told": done.told}
+    return {"source": done.loaded.description, "notes": done.loaded.notes, "plan": done.plan.to_dict(), "parameters": done.parameters,
+            "added": added, "moved": moved, "moved_relative": relative, "output": str(output), "takes": done.note}
 
 
 def _print(done, output):
-    screen.say(done.taken.told)
-    for note in done.taken.notes:
+    screen.say(done.loaded.description)
+    for note in done.loaded.notes:
         screen.say(f"note: {note}")
     screen.sites(done.plan, done.parameters)
     screen.say(_moved(done))
-    screen.say(f"written: {output}" + (f" ({done.told})" if done.told else ""))
+    screen.say(f"written: {output}" + (f" ({done.note})" if done.note else ""))
 
 
 def _moved(done):

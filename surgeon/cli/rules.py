@@ -131,4 +131,4 @@ def _network(source, arch=None):
     """The network that a source means; a library's own without weights, since only its structure is looked at."""
     if files.intake.is_name(source):
         return networks.build(source, empty=True)
-    return files.intake.take(source, arch=arch).model
+    return files.intake.open_source(source, arch=arch).model

@@ -7,5 +7,5 @@ from . import recipe as recipe
 from .derive import recipe_of as recipe_of
 from .formats import save as save
 from .intake import load as load
-from .intake import take as take
+from .intake import open_source as open_source
 from .recipe import Recipe as Recipe

@@ -13,7 +13,7 @@ from surgeon.errors import BadFile, BadInput, CheckFailed
 from surgeon.files import formats, recipe, store
 from surgeon.files.atomic import refuse_target
 from surgeon.files.derive import recipe_of
-from surgeon.files.intake import Intake
+from surgeon.files.intake import LoadedModel
 from surgeon.networks import samples
 from surgeon.sites import Plan
 from surgeon.trace.outputs import max_abs_diff, outputs, same_bits
@@ -23,26 +23,26 @@ from surgeon.trace.outputs import max_abs_diff, outputs, same_bits
 class Conversion:
     """What was done.
 
-    taken: the network and where it came from, the attention now in it.
+    loaded: the network and where it came from, the attention now in it.
     plan: what was put where.
     parameters: number of weights before.
-    told: what there is to say about the file, such as the sizes that an exported program takes.
+    note: what there is to say about the file, such as the sizes that an exported program takes.
     moved: how far the output on a small image moved: (largest absolute difference, the same relative to the largest output);
         None where all weights are others than before.
     """
 
-    taken: Intake
+    loaded: LoadedModel
     plan: Plan
     parameters: int
     moved: tuple[float, float] | None
-    told: str | None = None
+    note: str | None = None
 
 
-def convert(taken, decided, output, *, format=None, force=False, drop_optimizer=False, progress=None):
+def convert(loaded, decided, output, *, format=None, force=False, drop_optimizer=False, progress=None):
     """Apply the plan `decided` to the network that was taken in, compare its outputs before and after, and write it.
 
     Args:
-        taken: from `intake.take`; its model is changed.
+        loaded: from `intake.open_source`; its model is changed.
         output: path; its ending, or `format`, chooses the format.
         progress: with a method `step(text, bytes)`, and called with bytes that are done.
 
@@ -51,25 +51,25 @@ def convert(taken, decided, output, *, format=None, force=False, drop_optimizer=
     """
     chosen = formats.format_of(output, format)
     refuse_target(output, force)
-    parameters = sum(weight.numel() for weight in taken.model.parameters())
-    stock = taken.model.state_dict()
+    parameters = sum(weight.numel() for weight in loaded.model.parameters())
+    stock = loaded.model.state_dict()
     _step(progress, "hashing and comparing", store.size(stock))
     # One thread for both runs: each thread keeps memory of its own for what a layer needs besides its weights.
     with ThreadPoolExecutor(1) as beside:
         # The base's weights do not change any more: they are hashed while the network runs.
-        before = beside.submit(_answered, taken.model, taken.example)
+        before = beside.submit(_answered, loaded.model, loaded.example)
         hashed = digest.of_tensors(stock, progress=progress)
-        answer = _operate(taken.model, decided, taken.example, before)
-        made = recipe_of(taken.model, base=taken.base, order=taken.order, prefix=taken.prefix, known=hashed)
+        answer = _operate(loaded.model, decided, loaded.example, before)
+        made = recipe_of(loaded.model, base=loaded.base, order=loaded.order, prefix=loaded.prefix, known=hashed)
         # Writing waits for the disk: meanwhile the network runs once more. An exporter wants it for itself.
-        moved = beside.submit(_moved, taken.model, decided, answer)
+        moved = beside.submit(_moved, loaded.model, decided, answer)
         if chosen in formats.EXPORTS:
             moved.result()
         _step(progress, "writing", None)
-        if drop_optimizer and taken.checkpoint is not None:
-            taken = replace(taken, checkpoint=nested.without_optimizers(taken.checkpoint))
-        told = formats.write(taken.model, recipe.to_text(made), output, given=taken, format=format, force=force, unless=moved.result)
-    return Conversion(taken, decided, parameters, moved.result(), told)
+        if drop_optimizer and loaded.checkpoint is not None:
+            loaded = replace(loaded, checkpoint=nested.without_optimizers(loaded.checkpoint))
+        told = formats.write(loaded.model, recipe.to_text(made), output, given=loaded, format=format, force=force, unless=moved.result)
+    return Conversion(loaded, decided, parameters, moved.result(), told)
 
 
 def _step(progress, text, total):
@@ -122,11 +122,11 @@ def _after(model, inputs):
         raise CheckFailed(f"the network ran before and does not run any more: {first_line(error)}. Nothing was written.") from error
 
 
-def adopt(taken, decided, path, output, *, format=None, force=False, ema=False, allow_pickle=False):
+def adopt(loaded, decided, path, output, *, format=None, force=False, ema=False, allow_pickle=False):
     """Apply the plan `decided` to a library's network, fill all of it from the published file at `path`, and write it.
 
     Args:
-        taken: from `intake.take`, whose weights do not matter; its model is changed.
+        loaded: from `intake.open_source`, whose weights do not matter; its model is changed.
         output: path; its ending, or `format`, chooses the format.
         ema: of a file with averaged weights as well, take these. allow_pickle: read pickled objects, running their code.
 
@@ -136,14 +136,14 @@ def adopt(taken, decided, path, output, *, format=None, force=False, ema=False, 
     formats.format_of(output, format)
     refuse_target(output, force)
     weights = _weights(path, ema, allow_pickle)
-    parameters = sum(weight.numel() for weight in taken.model.parameters())
-    operation.apply(taken.model, decided)
+    parameters = sum(weight.numel() for weight in loaded.model.parameters())
+    operation.apply(loaded.model, decided)
     try:
-        load_published(taken.model, weights)
+        load_published(loaded.model, weights)
     except BadFile as error:
         raise BadFile(f"{path}: {error}") from None
-    told = formats.write(taken.model, recipe.to_text(recipe_of(taken.model, base=taken.base)), output, given=taken, format=format, force=force)
-    return Conversion(replace(taken, told=f"{taken.base}, published weights from {path}"), decided, parameters, None, told)
+    told = formats.write(loaded.model, recipe.to_text(recipe_of(loaded.model, base=loaded.base)), output, given=loaded, format=format, force=force)
+    return Conversion(replace(loaded, description=f"{loaded.base}, published weights from {path}"), decided, parameters, None, told)
 
 
 def _weights(path, ema, allow_pickle):

@@ -100,7 +100,7 @@ def write(model, text, path, *, given=None, format=None, force=False, unless=Non
     """Write `model` with its recipe `text` to `path`, whole or not at all; returns what there is to say about the file, or None.
 
     Args:
-        given: an Intake whose checkpoint shows the shape that a .pth should have.
+        given: an LoadedModel whose checkpoint shows the shape that a .pth should have.
         unless: called when all is written and before it takes its place; what it raises leaves the old file there.
     """
     chosen = FORMATS[format_of(path, format)]

@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 
 from surgeon import networks
-from surgeon.checkpoints import digest, prefix
+from surgeon.checkpoints import digest
 from surgeon.checkpoints.checkpoint import Checkpoint, first_line, read
+from surgeon.checkpoints.prefix import find_prefix, strip_prefix
 from surgeon.errors import BadFile, BadOption
 from surgeon.files import rebuild, store
 from surgeon.files import recipe as recipes
@@ -27,10 +28,10 @@ MOST_ROUNDING = 1e-4
 
 
 @dataclass
-class Intake:
+class LoadedModel:
     """A network and where it came from.
 
-    told: what it is and where its weights are from, in words.
+    description: what it is and where its weights are from.
     checkpoint: the file it was read from, as it was; None for a library's network.
     prefix: what stood in front of the keys in that file.
     order: its keys, where they are in another order than the network's.
@@ -41,7 +42,7 @@ class Intake:
 
     model: torch.nn.Module
     base: Base
-    told: str
+    description: str
     checkpoint: Checkpoint | None = None
     prefix: str = ""
     order: tuple = ()
@@ -50,7 +51,7 @@ class Intake:
     example: tuple | None = None
 
 
-def take(source, *, arch=None, weights=None, pretrained=False, num_classes=None, arguments=None, allow_pickle=False,
+def open_source(source, *, arch=None, weights=None, pretrained=False, num_classes=None, arguments=None, allow_pickle=False,
          allow_imports=False, ema=False, copy=True, progress=None):
     """The network that `source` stands for, with its weights, in evaluation mode.
 
@@ -71,7 +72,7 @@ def take(source, *, arch=None, weights=None, pretrained=False, num_classes=None,
         if weights is None:
             model = networks.build(source, pretrained=pretrained, num_classes=num_classes, arguments=arguments)
             told = "pretrained weights" if pretrained else "weights as it makes them" if names_code(source) else "random weights"
-            return Intake(model, networks.remembered(model), f"{source}, {told}")
+            return LoadedModel(model, networks.remembered(model), f"{source}, {told}")
         arch, source = source, weights
     elif weights is not None or pretrained:
         raise BadOption(f"{source} brings its own weights: leave --weights and --pretrained out, or give torchvision:NAME as the source.")
@@ -91,7 +92,7 @@ def _program(found):
     """A program that nobody names: operated on as it is."""
     base = Base(PROGRAM, Path(found.path).name)
     note = "a program without a library's name: it can be written as .pt2 or .onnx (--arch NAME opens all formats)"
-    return Intake(_network(found), base, f"the program in {found.path}", notes=[note], example=found.program.example_inputs)
+    return LoadedModel(_network(found), base, f"the program in {found.path}", notes=[note], example=found.program.example_inputs)
 
 
 def _same_function(found, model, base):
@@ -136,8 +137,8 @@ def open_file(path, *, allow_pickle=False, ema=False):
     return read(path, allow_pickle=allow_pickle, ema=ema)
 
 
-def open_own(path, *, allow_pickle=False):
-    """The saved.Own file at `path`.
+def open_surgeon_file(path, *, allow_pickle=False):
+    """The store.SurgeonFile file at `path`.
 
     Raises:
         BadFile: damaged, or not written by surgeon.
@@ -150,8 +151,8 @@ def open_own(path, *, allow_pickle=False):
 
 def unwrapped(found, expected):
     """(a checkpoint's tensors under the network's own keys, what stood in front of them)."""
-    front = prefix.find(found.tensors, expected)
-    return prefix.strip(found.tensors, front)[0], front
+    prefix = find_prefix(found.tensors, expected)
+    return strip_prefix(found.tensors, prefix)[0], prefix
 
 
 def load(path, *, allow_imports=False, allow_pickle=False):
@@ -169,7 +170,7 @@ def load(path, *, allow_imports=False, allow_pickle=False):
     """
     if is_name(path):
         raise BadFile(f"there is no file {str(path)!r}. surgeon.load reads files; timm.create_model and torchvision.models.get_model build by name.")
-    return take(path, allow_imports=allow_imports, allow_pickle=allow_pickle).model
+    return open_source(path, allow_imports=allow_imports, allow_pickle=allow_pickle).model
 
 
 def is_name(source):
@@ -187,36 +188,36 @@ def _whole(model, path, arch):
     base = identify.infer(model, arch)
     # Of the object, not of its file, is what the recipe says: built by it again, the network must be this one.
     rebuild.compare(model, recipe_of(model, base=base, known=dict.fromkeys(model.state_dict(), "")))
-    return Intake(networks.remember(model, base), base, f"{base}, unpickled from {path}")
+    return LoadedModel(networks.remember(model, base), base, f"{base}, unpickled from {path}")
 
 
 def _own(found, arch, allow_imports, copy, progress):
-    own = store.opened(found)
-    if own.recipe.base.library == PROGRAM:
-        return _own_program(own)
-    if arch and str(own.recipe.base) != arch:
-        raise BadOption(f"{found.path} is {own.recipe.base}, not {arch}: its recipe says so. Leave --arch out.")
-    model = store.restore(own.recipe, own.tensors, found.path, allow_imports=allow_imports, copy=copy, progress=progress)
-    return Intake(model, own.recipe.base, f"{own.recipe.base} with attention, from {found.path}", found, own.front, own.recipe.order, own.recipe)
+    opened = store.opened(found)
+    if opened.recipe.base.library == PROGRAM:
+        return _own_program(opened)
+    if arch and str(opened.recipe.base) != arch:
+        raise BadOption(f"{found.path} is {opened.recipe.base}, not {arch}: its recipe says so. Leave --arch out.")
+    model = store.restore(opened.recipe, opened.tensors, found.path, allow_imports=allow_imports, copy=copy, progress=progress)
+    return LoadedModel(model, opened.recipe.base, f"{opened.recipe.base} with attention, from {found.path}", found, opened.prefix, opened.recipe.order, opened.recipe)
 
 
-def _own_program(own):
+def _own_program(opened):
     """A program without a library's name that has attention in it already: it is its own builder."""
-    if own.checkpoint.program is None:
-        raise BadFile(f"{own.checkpoint.path}: its network, {own.recipe.base.name}, is a program; only a .pt2 holds it.")
-    digest.compare(own.tensors, own.recipe.tensors, own.checkpoint.path)
-    taken = _program(own.checkpoint)
-    return replace(taken, recipe=own.recipe)
+    if opened.checkpoint.program is None:
+        raise BadFile(f"{opened.checkpoint.path}: its network, {opened.recipe.base.name}, is a program; only a .pt2 holds it.")
+    digest.compare(opened.tensors, opened.recipe.tensors, opened.checkpoint.path)
+    loaded = _program(opened.checkpoint)
+    return replace(loaded, recipe=opened.recipe)
 
 
 def _stock(found, arch, given, copy, named):
     """A checkpoint that knows nothing of surgeon."""
-    base, front, tensors, notes = recognise(found, candidates(found, arch, given, named))
+    base, prefix, tensors, notes = recognise(found, candidates(found, arch, given, named))
     model = networks.build(base, empty=True)
     order = tuple(tensors) if list(tensors) != list(shapes_of(model)) else ()
     load_weights(model, completed(model, tensors), copy=copy)
     if found.program is not None:
         _same_function(found, model, base)
     # Under translated keys the file's own shape has no place for the attention.
-    shape = found if all(front + key in found.tensors for key in tensors) else None
-    return Intake(model, base, f"{base}, weights from {found.path}", shape, front, order, None, notes)
+    shape = found if all(prefix + key in found.tensors for key in tensors) else None
+    return LoadedModel(model, base, f"{base}, weights from {found.path}", shape, prefix, order, None, notes)

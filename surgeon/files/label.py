@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from surgeon.checkpoints import prefix
 from surgeon.checkpoints.header import Entry, read_header
+from surgeon.checkpoints.prefix import find_prefix, strip_prefix
 from surgeon.files.recipe import Recipe, verified
 
 
@@ -30,8 +30,8 @@ def read_label(path, *, allow_pickle=False):
     if Path(path).suffix == ".safetensors" and not Path(path).is_dir():
         header = read_header(path)
         made = verified(header.metadata.get("surgeon"), header.metadata.get("surgeon_sha256"), str(path))
-        return Label(made, prefix.strip(header.tensors, prefix.find(header.tensors, made.tensors))[0])
+        return Label(made, strip_prefix(header.tensors, find_prefix(header.tensors, made.tensors))[0])
     from surgeon.files import intake
 
-    own = intake.open_own(path, allow_pickle=allow_pickle)
+    own = intake.open_surgeon_file(path, allow_pickle=allow_pickle)
     return Label(own.recipe, {key: Entry(tuple(value.shape), value.nbytes) for key, value in own.tensors.items()})

@@ -40,35 +40,35 @@ def verify(file, base=None, *, allow_pickle=False, allow_imports=False, progress
     Raises:
         BadFile: a hash that does not agree. CheckFailed: without attention it is not the base.
     """
-    own = intake.open_own(file, allow_pickle=allow_pickle)
-    if own.recipe.base.library == PROGRAM:
-        digest.compare(own.tensors, own.recipe.tensors, str(file), progress=progress)
-        return Proof(len(own.recipe.tensors), None, None, None)
-    model = store.restore(own.recipe, own.tensors, str(file), allow_imports=allow_imports, progress=progress)
-    stock = _base(own.recipe, base, allow_pickle) if base else _stock(own)
+    opened = intake.open_surgeon_file(file, allow_pickle=allow_pickle)
+    if opened.recipe.base.library == PROGRAM:
+        digest.compare(opened.tensors, opened.recipe.tensors, str(file), progress=progress)
+        return Proof(len(opened.recipe.tensors), None, None, None)
+    model = store.restore(opened.recipe, opened.tensors, str(file), allow_imports=allow_imports, progress=progress)
+    stock = _base(opened.recipe, base, allow_pickle) if base else _stock(opened)
     if base:
-        digest.compare(dict(stock.state_dict()), own.recipe.stock, f"{base} is not the base of {file}")
+        digest.compare(dict(stock.state_dict()), opened.recipe.stock, f"{base} is not the base of {file}")
     try:
         image = small(stock)
     except BadInput:
-        return Proof(len(own.recipe.tensors), None, None, None)
+        return Proof(len(opened.recipe.tensors), None, None, None)
     with disabled(model):
         without = outputs(model, (image,))
     expected, with_attention = outputs(stock, (image,)), outputs(model, (image,))
     if not same_bits(expected, without):
-        raise CheckFailed(f"{file}: without its attention the network is not {own.recipe.base}: outputs differ by up to "
+        raise CheckFailed(f"{file}: without its attention the network is not {opened.recipe.base}: outputs differ by up to "
                           f"{max_abs_diff(expected, without):.3g}.")
-    return Proof(len(own.recipe.tensors), True, same_bits(expected, with_attention), max_abs_diff(expected, with_attention))
+    return Proof(len(opened.recipe.tensors), True, same_bits(expected, with_attention), max_abs_diff(expected, with_attention))
 
 
-def _stock(own):
-    model = networks.build(own.recipe.base, empty=True)
-    return load_weights(model, completed(model, store.stock(own.recipe, own.tensors)))
+def _stock(opened):
+    model = networks.build(opened.recipe.base, empty=True)
+    return load_weights(model, completed(model, store.stock(opened.recipe, opened.tensors)))
 
 
 def _base(made, base, allow_pickle):
-    taken = intake.take(base, arch=None if intake.is_name(base) else str(made.base), pretrained=intake.is_name(base),
+    loaded = intake.open_source(base, arch=None if intake.is_name(base) else str(made.base), pretrained=intake.is_name(base),
                         arguments=made.base.arguments, allow_pickle=allow_pickle)
-    if attention_modules(taken.model):
+    if attention_modules(loaded.model):
         raise BadFile(f"{base} has attention itself: give the plain checkpoint.")
-    return settle(taken.model, made.base.settings)
+    return settle(loaded.model, made.base.settings)

@@ -7,8 +7,9 @@ import safetensors.torch
 import torch
 
 from surgeon import networks
-from surgeon.checkpoints import digest, prefix
+from surgeon.checkpoints import digest
 from surgeon.checkpoints.checkpoint import KEY, Checkpoint
+from surgeon.checkpoints.prefix import find_prefix, strip_prefix
 from surgeon.errors import BadFile
 from surgeon.files import rebuild, recipe
 from surgeon.networks.identify import first_difference
@@ -46,24 +47,24 @@ def labelled(tensors, text):
 
 
 @dataclass(frozen=True)
-class Own:
+class SurgeonFile:
     """A file that surgeon wrote: what it is made from, its tensors under the network's keys, what stands in front of these in the file."""
 
     checkpoint: Checkpoint
     recipe: recipe.Recipe
     tensors: dict
-    front: str
+    prefix: str
 
 
 def opened(checkpoint):
-    """The Own file that a Checkpoint is; its recipe is unharmed, its tensors are not yet compared.
+    """The SurgeonFile that a Checkpoint is; its recipe is unharmed, its tensors are not yet compared.
 
     Raises:
         BadFile: it carries no recipe, or one that was altered.
     """
     made = recipe.verified(checkpoint.recipe, checkpoint.recipe_sha256, str(checkpoint.path))
-    front = prefix.find(checkpoint.tensors, made.tensors)
-    return Own(checkpoint, made, prefix.strip(checkpoint.tensors, front)[0], front)
+    prefix = find_prefix(checkpoint.tensors, made.tensors)
+    return SurgeonFile(checkpoint, made, strip_prefix(checkpoint.tensors, prefix)[0], prefix)
 
 
 def restore(made, tensors, what, *, allow_imports=False, copy=True, progress=None):

@@ -18,7 +18,7 @@ from surgeon.networks import code
 from surgeon.networks.blueprint import CODE, Base
 from surgeon.networks.code import LIBRARIES, names_code
 from surgeon.networks.settings import settle
-from surgeon.networks.skip_init import hollow
+from surgeon.networks.skip_init import skip_init
 
 # An argument of surgeon's own: the epsilon of a detector's frozen norms.
 FROZEN = "frozen_norms"
@@ -84,7 +84,7 @@ def build(base, *, pretrained=False, num_classes=None, arguments=None, empty=Fal
     for name in wanted:
         if name in LOADING and wanted[name] is not None:
             raise BadOption(f"{base}: {name} loads weights, and is no argument to build with. Give a file with --weights, or --pretrained.")
-    with warnings.catch_warnings(), hollow(empty and base.library != CODE):
+    with warnings.catch_warnings(), skip_init(empty and base.library != CODE):
         warnings.simplefilter("ignore")
         model = _call(base, wanted, pretrained)
     settle(model, base.settings)

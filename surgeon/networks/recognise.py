@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from surgeon.checkpoints import prefix
+from surgeon.checkpoints.prefix import find_prefix, strip_prefix
 from surgeon.errors import BadFile, BadOption, SurgeonError
 from surgeon.networks import identify, translate
 from surgeon.networks import library as networks
@@ -17,11 +17,11 @@ def recognise(found, guesses):
     refusal = None
     for base in guesses:
         expected = shapes_of(networks.build(base, empty=True))
-        front = prefix.find(found.tensors, expected)
-        tensors, rest = prefix.strip(found.tensors, front)
+        prefix = find_prefix(found.tensors, expected)
+        tensors, rest = strip_prefix(found.tensors, prefix)
         try:
             fitted = identify.fit(base, _shapes(tensors, expected))
-            return fitted, front, tensors, _notes(found, front, rest)
+            return fitted, prefix, tensors, _notes(found, prefix, rest)
         except SurgeonError as error:
             refusal = refusal or error
         renamed = translate.translated(base, tensors) or {}
@@ -40,7 +40,7 @@ def candidates(found, arch, given, named):
     for name in found.architectures:
         plain = name.partition(".")[0]
         known = [library for library in sorted(networks.LIBRARIES, reverse=True) if plain in networks.names(library)]
-        # Of a file's own words only a library's name is taken: anything else would import code that the file chose.
+        # Of a file's own words only a library's name is loaded: anything else would import code that the file chose.
         if name.partition(":")[0] in networks.LIBRARIES or known:
             # Where both libraries know the name and the keys fit both, the network is the same function.
             return [networks.parse(name, **given)] if ":" in name else [Base(library, plain, given) for library in known]
@@ -60,8 +60,8 @@ def completed(model, tensors):
     return {key: tensors[key] if key in tensors else torch.zeros_like(own) for key, own in model.state_dict().items()}
 
 
-def _notes(found, front, rest):
-    notes = [f"keys begin with {front!r}: left out in the new file's own keys, kept in a .pth"] if front else []
+def _notes(found, prefix, rest):
+    notes = [f"keys begin with {prefix!r}: left out in the new file's own keys, kept in a .pth"] if prefix else []
     if rest:
         notes.append(f"{len(rest)} entries are no part of the network and stay behind, except in a .pth: {', '.join(list(rest)[:3])}")
     if len(found.nest) > 1:

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 RANDOM = {"aten::normal_", "aten::uniform_", "aten::bernoulli_.float", "aten::random_"}
 
 
-class _Hollow(TorchDispatchMode):
+class _SkipInit(TorchDispatchMode):
     """Leaves out whatever would fill a parameter in place. An untouched page of memory costs nothing."""
 
     def __torch_dispatch__(self, call, types, args=(), kwargs=None):
@@ -25,12 +25,12 @@ class _Hollow(TorchDispatchMode):
 
 
 @contextmanager
-def hollow(wanted=True):
+def skip_init(wanted=True):
     """A context in which constructors leave their weights unfilled; nothing special unless `wanted`."""
     if not wanted:
         yield
         return
     # Newer torch draws truncated normals until all lie inside, which unfilled memory never does.
     skip = patch.object(nn.init, "_no_grad_trunc_normal_", lambda tensor, *args, **kwargs: tensor)
-    with skip, _Hollow():
+    with skip, _SkipInit():
         yield

@@ -20,7 +20,7 @@ def _refuse(word, message):
 
 
 def _attribute(word):
-    """What a word is called in Python, where `from` and `is` are taken."""
+    """What a word is called in Python, where `from` and `is` are loaded."""
     return f"{word}_" if iskeyword(word) else word
 
 

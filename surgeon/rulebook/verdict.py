@@ -20,15 +20,15 @@ FAILED = ("missing", "noisy", "wrong")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of one case: `kind` is one of the five, `network` a source, `told` what was found and what was expected."""
+    """What came of one case: `kind` is one of the five, `network` a source, `detail` what was found and what was expected."""
 
     kind: str
     rule: str
     network: str
-    told: str
+    detail: str
 
     def __str__(self):
-        return f"{self.kind:8} {self.rule:24} {self.network:40} {self.told}".rstrip()
+        return f"{self.kind:8} {self.rule:24} {self.network:40} {self.detail}".rstrip()
 
 
 def check(rules, book, *, allow_imports=False):

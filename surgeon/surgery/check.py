@@ -8,18 +8,18 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 
 
 @dataclass(frozen=True)
-class Photograph:
+class Snapshot:
     """All tensors by key, all modules by path, with everything about them that must not change."""
 
     tensors: dict
     modules: dict
 
 
-def photograph(model):
+def snapshot(model):
     """The state of `model` before an operation; holds references, copies nothing."""
     tensors = {key: (tensor, _about(tensor)) for key, tensor in _state(model)}
     modules = {path: (module, module.training, _hooks(module)) for path, module in model.named_modules(remove_duplicate=False)}
-    return Photograph(tensors, modules)
+    return Snapshot(tensors, modules)
 
 
 def _state(model):

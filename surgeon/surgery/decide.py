@@ -9,10 +9,10 @@ import torch
 
 from surgeon import attention as modules
 from surgeon import rulebook
-from surgeon.anatomy.liveness import is_unread
+from surgeon.anatomy.liveness import is_unused
 from surgeon.anatomy.scene import class_names
 from surgeon.attention.gate import INITS
-from surgeon.errors import BadOption, BadPlan, NoSite, SurgeonError, Unread, suggest
+from surgeon.errors import BadOption, BadPlan, NoSite, SurgeonError, UnusedSite, suggest
 from surgeon.rulebook import match, missing, owner
 from surgeon.sites import Plan
 
@@ -38,7 +38,7 @@ def plan(observation, attention, where, init, rules, options, *, costs=True):
     made = Plan(spec or modules.name_of(attention), sites, dict(options), init, fingerprint(observation.model), factory)
     if not any(site.read for site in sites):
         # To the line that called surgeon.inject or surgeon.plan.
-        warnings.warn(made.notes[0], Unread, stacklevel=3)
+        warnings.warn(made.notes[0], UnusedSite, stacklevel=3)
     return made
 
 
@@ -88,7 +88,7 @@ def _are_grids(scene, rules):
 def _sites(found, scene, is_grid, fitting):
     for value, anchor in found:
         cost = fitting.cost_at(anchor, anchor.size(is_grid=is_grid))
-        yield anchor.site(is_grid=is_grid, read=not is_unread(value, scene), cost=cost)
+        yield anchor.site(is_grid=is_grid, read=not is_unused(value, scene), cost=cost)
 
 
 def _after_modules(observation, pattern):

@@ -1,4 +1,4 @@
-"""Lines of source: where in a model's own code a step is taken."""
+"""Lines of source: where in a model's own code a step is loaded."""
 
 import linecache
 import sys

@@ -8,7 +8,7 @@ import torch
 
 import surgeon
 from surgeon import cli
-from surgeon.errors import Unread
+from surgeon.errors import UnusedSite
 
 # With a class token alone, class and distillation tokens, registers; pooled over the map; with class attention.
 NETWORKS = {
@@ -54,7 +54,7 @@ def test_a_plan_says_it():
 
 
 def test_attention_that_could_never_learn_is_warned_of():
-    with pytest.warns(Unread, match=r"does not depend on the map at any of these sites \(blocks.5\)") as caught:
+    with pytest.warns(UnusedSite, match=r"does not depend on the map at any of these sites \(blocks.5\)") as caught:
         surgeon.inject(timm.create_model("test_vit"), "cbam", where="final")
     assert caught[0].filename == __file__
 

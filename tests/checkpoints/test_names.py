@@ -54,10 +54,10 @@ def test_an_official_checkpoint_is_taken_as_its_library_takes_it(case, front, tm
 def test_what_timm_refuses_is_refused(tmp_path):
     torch.save({"downsample_layers.0.0.weight": torch.zeros(1), "norm.bias": torch.zeros(7)}, tmp_path / "in.pth")
     with pytest.raises(surgeon.SurgeonError, match="first difference: 'stem.0.weight' is missing"):
-        intake.take(tmp_path / "in.pth", arch="timm:test_convnext")
+        intake.open_source(tmp_path / "in.pth", arch="timm:test_convnext")
 
 
 def test_a_network_without_a_filter_is_read_by_its_own_keys_only(tmp_path):
     torch.save({key.replace("conv1", "konv1"): value for key, value in tiny(None).state_dict().items()}, tmp_path / "in.pth")
     with pytest.raises(surgeon.SurgeonError, match="is missing"):
-        intake.take(tmp_path / "in.pth", arch=TINY)
+        intake.open_source(tmp_path / "in.pth", arch=TINY)

@@ -189,7 +189,7 @@ def test_delta_and_merge_give_the_whole_back(injected, weights, tmp_path, capsys
     assert (tmp_path / "delta.safetensors").stat().st_size < injected.stat().st_size / 4
     assert call("merge", weights, tmp_path / "delta.safetensors", "-o", tmp_path / "whole.safetensors") == 0
     assert same(surgeon.load(tmp_path / "whole.safetensors"), surgeon.load(injected))
-    assert intake.open_own(tmp_path / "whole.safetensors").recipe == intake.open_own(injected).recipe
+    assert intake.open_surgeon_file(tmp_path / "whole.safetensors").recipe == intake.open_surgeon_file(injected).recipe
     capsys.readouterr()
     assert call("places", tmp_path / "delta.safetensors") == 2
     assert "is a delta, attention alone: surgeon merge BASE" in capsys.readouterr().err

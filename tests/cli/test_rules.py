@@ -77,7 +77,7 @@ def test_check_quiet_json_and_all(surgeon, tmp_path):
     folder = written(tmp_path / "rules")
     assert surgeon("check", folder, "--quiet") == (0, "", "")
     code, out, _ = surgeon("check", folder, "--json")
-    assert json.loads(out) == [{"kind": "found", "rule": "mine", "network": "torchvision:resnet18", "told": "8"}]
+    assert json.loads(out) == [{"kind": "found", "rule": "mine", "network": "torchvision:resnet18", "detail": "8"}]
     code, out, _ = surgeon("check", folder, "--all", "--only", "torchvision:resnet1?")
     assert code == 0 and out.split() == ["found", "torchvision:resnet18", "residual", "8", "1", "found"]
     code, _, err = surgeon("check", folder, "--only", "torchvision:*")

@@ -27,7 +27,7 @@ def test_every_network_is_a_row_or_its_reason_is():
 SMALL = ["torchvision:squeezenet1_1", "timm:test_resnet", "timm:test_efficientnet", "timm:test_vit", "timm:test_convnext", "timm:test_mambaout", "timm:test_byobnet", "timm:test_maxvit"]
 
 
-@pytest.mark.filterwarnings("ignore::surgeon.errors.Unread")  # a class token alone is read behind some of the sites
+@pytest.mark.filterwarnings("ignore::surgeon.errors.UnusedSite")  # a class token alone is read behind some of the sites
 @pytest.mark.parametrize("network", SMALL)
 def test_a_network_measured_again_gives_its_rows(network):
     """The command itself, on networks that are small enough for every run of the tests."""

@@ -24,5 +24,5 @@ def test_a_golden_file_is_read(path):
     assert next(iter(gates.values())).made["options"] == {"reduction": 8}
     assert all(bool((tensor == number % 7).all()) for number, tensor in enumerate(model.state_dict().values()))
     assert model.bn1.eps == (1e-5 if path.stem == "v1" else 0.25)
-    assert str(intake.open_own(path).recipe.base) == "timm:test_resnet"
+    assert str(intake.open_surgeon_file(path).recipe.base) == "timm:test_resnet"
     assert {tensor.dtype for tensor in model.parameters()} == {torch.float16}

@@ -243,7 +243,7 @@ def test_an_injected_file_fails_loudly_in_a_network_without_the_sites(file):
     with pytest.raises(RuntimeError, match="Unexpected key"):
         plain.load_state_dict(safetensors.torch.load_file(file))
     with pytest.raises(surgeon.SurgeonError, match="its recipe says so"):
-        intake.take("timm:resnet18", weights=file)
+        intake.open_source("timm:resnet18", weights=file)
 
 
 def test_half_precision_stays_half(tmp_path):

@@ -141,8 +141,8 @@ def test_a_checkpoint_keeps_its_shape_and_strip_gives_it_back(tmp_path):
 def test_the_average_is_taken_on_request(tmp_path):
     model, average = tiny(None, seed=1), tiny(None, seed=2)
     torch.save({"arch": "test_resnet", "state_dict": model.state_dict(), "state_dict_ema": average.state_dict()}, tmp_path / "in.pth")
-    assert same(intake.take(tmp_path / "in.pth").model, model)
-    assert same(intake.take(tmp_path / "in.pth", ema=True).model, average)
+    assert same(intake.open_source(tmp_path / "in.pth").model, model)
+    assert same(intake.open_source(tmp_path / "in.pth", ema=True).model, average)
 
 
 def test_a_key_order_of_its_own_comes_back(tmp_path):
@@ -183,7 +183,7 @@ def test_an_output_that_moved_leaves_the_old_file(target, tmp_path, monkeypatch,
 def test_a_checkpoint_that_is_for_nothing_is_refused_in_words(whole, told, tmp_path):
     torch.save(whole, tmp_path / "in.pth")
     with pytest.raises(surgeon.SurgeonError, match=told) as caught:
-        intake.take(tmp_path / "in.pth")
+        intake.open_source(tmp_path / "in.pth")
     assert "\n" not in str(caught.value)
 
 

@@ -211,4 +211,4 @@ def test_what_parsers_and_metrics_leave_in_checkpoints_is_no_danger(tmp_path):
 
     model = tiny(None)
     torch.save({"args": argparse.Namespace(model="test_resnet", output=pathlib.Path("a")), "best": numpy.float64(0.5), "state_dict": model.state_dict()}, tmp_path / "in.pth")
-    assert same(intake.take(tmp_path / "in.pth").model, model)
+    assert same(intake.open_source(tmp_path / "in.pth").model, model)

@@ -47,7 +47,7 @@ def test_saved_under_the_name_of_what_makes_it(tmp_path):
     again = surgeon.load(tmp_path / "a.safetensors", allow_imports=True)
     assert same(model, again) and torch.equal(outputs(again), outputs(model))
     surgeon.save(again, tmp_path / "b.safetensors")  # it remembers
-    assert str(intake.open_own(tmp_path / "b.safetensors").recipe.base) == NAME
+    assert str(intake.open_surgeon_file(tmp_path / "b.safetensors").recipe.base) == NAME
 
 
 def test_what_was_changed_since_is_found(tmp_path):

@@ -218,7 +218,7 @@ def test_what_would_be_lost_in_a_file_is_refused(kind, tmp_path):
     assert not (tmp_path / "file.safetensors").exists()
     if kind != "a hook":
         with pytest.raises(surgeon.SurgeonError, match=told):
-            intake.take(tmp_path / "in.pt", allow_pickle=True)
+            intake.open_source(tmp_path / "in.pt", allow_pickle=True)
 
 
 def test_a_detectors_anchors_are_compared(tmp_path):
@@ -242,7 +242,7 @@ def test_operations_are_repeated_in_their_order(tmp_path):
     surgeon.save(model, tmp_path / "a.safetensors")
     again = surgeon.load(tmp_path / "a.safetensors")
     assert torch.equal(outputs(again), expected)
-    assert [plan.options for plan in intake.open_own(tmp_path / "a.safetensors").recipe.operations] == [{"dilation": 2}, {}]
+    assert [plan.options for plan in intake.open_surgeon_file(tmp_path / "a.safetensors").recipe.operations] == [{"dilation": 2}, {}]
 
 
 def test_what_no_file_could_open_is_not_written(tmp_path):

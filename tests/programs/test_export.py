@@ -144,5 +144,5 @@ def test_a_detectors_backbone_exports_as_the_refusal_says(detector, tmp_path):
 def test_a_pt2_of_surgeons_is_taken_in(tmp_path):
     model = tiny()
     surgeon.save(model, tmp_path / "net.pt2")
-    taken = intake.take(tmp_path / "net.pt2")
-    assert str(taken.base) == TINY and same(taken.model, model)
+    loaded = intake.open_source(tmp_path / "net.pt2")
+    assert str(loaded.base) == TINY and same(loaded.model, model)

@@ -63,7 +63,7 @@ def test_the_bombs_would_be_seen(kind, good, tmp_path, monkeypatch):
     monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)
     getattr(bombs, kind)(good, tmp_path / "bomb.pt2", tmp_path / "trace")
     try:
-        intake.take(tmp_path / "bomb.pt2", allow_pickle=True)
+        intake.open_source(tmp_path / "bomb.pt2", allow_pickle=True)
     except surgeon.SurgeonError:
         pass
     assert (tmp_path / "trace").exists()
@@ -71,8 +71,8 @@ def test_the_bombs_would_be_seen(kind, good, tmp_path, monkeypatch):
 
 def test_an_ordinary_program_needs_no_permission(good):
     vet.archive(good)
-    taken = intake.take(good)
-    assert surgeon.places(taken.model, example_inputs=taken.example[0]) == surgeon.places(tiny(None))
+    loaded = intake.open_source(good)
+    assert surgeon.places(loaded.model, example_inputs=loaded.example[0]) == surgeon.places(tiny(None))
 
 
 def test_an_archive_that_claims_more_than_its_size_is_refused(good, tmp_path):

@@ -46,7 +46,7 @@ def test_places_are_those_that_the_configuration_says(name):
     assert {key: found[key] for key in ("residual", "bottleneck", "final", "input")} == dict(residual=residual, bottleneck=bottleneck, final=final, input=1)
 
 
-@pytest.mark.filterwarnings("ignore::surgeon.errors.Unread")  # the classifier reads a class token alone behind its last block
+@pytest.mark.filterwarnings("ignore::surgeon.errors.UnusedSite")  # the classifier reads a class token alone behind its last block
 @pytest.mark.parametrize("name, where, count", CASES)
 def test_identity_is_bit_equal_in_both_modes_and_removal_restores(name, where, count):
     model = made(name)

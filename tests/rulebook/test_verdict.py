@@ -37,7 +37,7 @@ def rule(text, *, id="mine", place="residual", classes="[torchvision.models.resn
 
 
 def told(*rules, **options):
-    return [(verdict.kind, verdict.told) for verdict in verdict.check(list(rules), BOOK, **options)]
+    return [(verdict.kind, verdict.detail) for verdict in verdict.check(list(rules), BOOK, **options)]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_which_sources_are_code(text, code):
 
 def test_the_survey_counts_every_network_that_is_asked_for():
     counted = list(verdict.survey([rule for rule in BOOK if rule.id in ("residual", "final")], BOOK, "*:resnet1[08]"))
-    assert [(v.kind, v.network, v.told) for v in counted] == [
+    assert [(v.kind, v.network, v.detail) for v in counted] == [
         ("found", "timm:resnet18", "final 1, residual 8"),
         ("found", "torchvision:resnet18", "final 1, residual 8"),
     ]

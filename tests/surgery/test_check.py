@@ -80,7 +80,7 @@ NOTICED = {
 def test_damage_is_noticed(damage):
     model = toy.Net()
     model.block.register_forward_hook(lambda *args: None)
-    before = check.photograph(model)
+    before = check.snapshot(model)
     check.same_as_before(model, before)
     damage(model)
     with pytest.raises(CheckFailed) as caught:
@@ -90,7 +90,7 @@ def test_damage_is_noticed(damage):
 
 def test_what_is_new_is_allowed():
     model = toy.Net()
-    before = check.photograph(model)
+    before = check.snapshot(model)
     model.block.add_module("extra", nn.Conv2d(1, 1, 1))
     check.same_as_before(model, before)
 
@@ -98,7 +98,7 @@ def test_what_is_new_is_allowed():
 def test_tied_weights_are_all_looked_at():
     model = toy.Net()
     model.down[0].weight = model.block.conv.weight
-    before = check.photograph(model)
+    before = check.snapshot(model)
     assert "down.0.weight" in before.tensors
     model.down[0].weight = nn.Parameter(model.block.conv.weight.clone())
     with pytest.raises(CheckFailed, match="'down.0.weight'"):

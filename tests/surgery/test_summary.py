@@ -35,7 +35,7 @@ def test_costs_are_in_the_file(tmp_path):
     model = library.build("timm:test_resnet")
     plan = surgeon.plan(model, "cbam")
     surgeon.save(surgeon.inject(model, "cbam"), tmp_path / "a.safetensors")
-    operation, = intake.open_own(tmp_path / "a.safetensors").recipe.operations
+    operation, = intake.open_surgeon_file(tmp_path / "a.safetensors").recipe.operations
     assert operation.sites == plan.sites and all(site.macs for site in plan)
 
 

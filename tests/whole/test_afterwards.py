@@ -135,7 +135,7 @@ def test_channels_last(name):
     assert weight.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.filterwarnings("ignore::surgeon.errors.Unread")  # a class token alone is read behind some of the sites
+@pytest.mark.filterwarnings("ignore::surgeon.errors.UnusedSite")  # a class token alone is read behind some of the sites
 @pytest.mark.parametrize("convert", [nn.SyncBatchNorm.convert_sync_batchnorm, timm.layers.convert_sync_batchnorm])
 @pytest.mark.parametrize("where", ["residual", "final"])
 @pytest.mark.parametrize("build", [resnet18, *timm_s("test_resnet", "mobilenetv3_small_050", "test_vit")])

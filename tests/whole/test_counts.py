@@ -77,7 +77,7 @@ def calls(model, run):
     return {path: gate.calls for path, gate in gates.items()}
 
 
-@pytest.mark.filterwarnings("ignore::surgeon.errors.Unread")  # a class token alone is read behind some of the sites
+@pytest.mark.filterwarnings("ignore::surgeon.errors.UnusedSite")  # a class token alone is read behind some of the sites
 @pytest.mark.parametrize("where", ["residual", "final", "input"])
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet", "densenet121", "mobilenetv3_small_050"])
 def test_forward_features(name, where):

@@ -105,7 +105,7 @@ def is_subsequence(part, whole):
     return all(item in rest for item in part)
 
 
-@pytest.mark.filterwarnings("ignore::surgeon.errors.Unread")  # a class token alone is read behind some of the sites
+@pytest.mark.filterwarnings("ignore::surgeon.errors.UnusedSite")  # a class token alone is read behind some of the sites
 @pytest.mark.parametrize("family", FAMILIES)
 def test_old_bits_and_back(family):
     model, x = built(family)
@@ -125,7 +125,7 @@ def test_old_bits_and_back(family):
     assert skeleton(model) == before
 
 
-@pytest.mark.filterwarnings("ignore::surgeon.errors.Unread")  # a class token alone is read behind some of the sites
+@pytest.mark.filterwarnings("ignore::surgeon.errors.UnusedSite")  # a class token alone is read behind some of the sites
 @pytest.mark.parametrize("attention", ["cbam", "bam"])
 @pytest.mark.parametrize("family", ["resnet", "densenet", "vit", "swin", "segmentation"])
 def test_every_place_alone(family, attention):

@@ -57,7 +57,7 @@ def test_a_network_that_returns_a_dict():
     assert torch.equal(surgeon.inject(model, "bam", where=["residual", "final"], check="output")(x)["logits"], y)
 
 
-@pytest.mark.filterwarnings("ignore::surgeon.errors.Unread")  # a class token alone is read behind some of the sites
+@pytest.mark.filterwarnings("ignore::surgeon.errors.UnusedSite")  # a class token alone is read behind some of the sites
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("block", [toy.Residual, toy.Mode, toy.Tokens])
 def test_gates_are_in_the_mode_of_their_owner(block, training):

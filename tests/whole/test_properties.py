@@ -97,7 +97,7 @@ def test_sites_do_not_depend_on_the_batch(model, name, where, one, other):
     assert plans[0] == plans[1]
 
 
-@pytest.mark.filterwarnings("ignore::surgeon.errors.Unread")  # a class token alone is read behind some of the sites
+@pytest.mark.filterwarnings("ignore::surgeon.errors.UnusedSite")  # a class token alone is read behind some of the sites
 @given(networks(), st.permutations(["residual", "final", "input"]))
 def test_in_whatever_order_it_went_in_it_comes_out(model, order):
     before, x = skeleton(model), toy.image()
