@@ -1,75 +1,24 @@
-"""Imports go in one direction, from what knows little to what knows much; few files know torchvision and timm."""
+"""Imports go in one direction, from what knows little to what knows much; few files know the libraries or change a model."""
 
 import ast
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
 
-import surgeon
+from docs.tools.imports import FILES, ORDER, file_of, imported, imports_of, room_of, rooms, text_of
 
-PACKAGE = Path(surgeon.__file__).parent
-FILES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py"))
-
-# Each row may import what stands above it and itself, never what stands below.
-ORDER = (
-    {"errors", "version"},
-    {"sites"},
-    {"attention"},
-    {"trace"},
-    {"forward"},
-    {"anatomy"},
-    {"checkpoints"},
-    {"networks"},
-    {"rulebook"},
-    {"surgery"},
-    {"operation"},
-    {"programs"},
-    {"files"},
-    {"__init__"},
-    {"cli"},
-)
-LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
+LEVEL = {room: level for level, room in enumerate(ORDER)}
 LIBRARIES = {"torchvision", "timm"}
-# The rest of surgeon asks these.
+# All else asks these.
 KNOW_LIBRARIES = {"attention/naming", "networks/library", "networks/catalogue", "networks/translate", "files/folder"}
-
-
-def imported(text):
-    """Dotted names of all that a source text imports."""
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def file_of(name):
-    """The file of surgeon's that a dotted name lies in; None of what is somebody else's.
-
-    >>> file_of("surgeon.trace.recorder.observe"), file_of("surgeon.attention.build"), file_of("torch.nn")
-    ('trace/recorder', 'attention/__init__', None)
-    """
-    head, *parts = name.split(".")
-    if head != "surgeon":
-        return None
-    found = ["/".join(parts[:count]) for count in range(len(parts), 0, -1)]
-    paths = (path for part in found for path in (part, f"{part}/__init__"))
-    return next((path for path in paths if path in FILES), "__init__")
-
-
-def text_of(file):
-    return (PACKAGE / f"{file}.py").read_text()
-
-
-def room(file):
-    return file.partition("/")[0]
+# `surgery/splice` changes users' models. The others give a module that they have just made its parts.
+CHANGE_MODULES = {"surgery/splice", "attention/bam", "networks/library", "networks/weights", "programs/unfold"}
 
 
 def upward(file, text):
     """The imports of `file` that go the wrong way."""
-    inner = (file_of(name) for name in imported(text))
-    return [other for other in inner if other and room(other) != room(file) and LEVEL[room(other)] >= LEVEL[room(file)]]
+    others = (other for other in imports_of(file, text) if room_of(other) != room_of(file))
+    return [other for other in others if LEVEL[room_of(other)] >= LEVEL[room_of(file)]]
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -84,12 +33,13 @@ def test_an_import_the_wrong_way_is_found():
 
 
 def test_no_import_goes_in_a_circle():
-    above = {file: {file_of(name) for name in imported(text_of(file))} - {None} for file in FILES}
+    above = {file: set(imports_of(file, text_of(file))) for file in FILES}
     assert list(TopologicalSorter(above).static_order())
 
 
-def test_every_room_has_its_level():
-    assert {room(file) for file in FILES} == LEVEL.keys()
+def test_the_top_level_is_small_and_every_room_is_known():
+    assert {room_of(file) for file in FILES} == set(ORDER) == rooms().keys()
+    assert len(ORDER) <= 20
 
 
 def libraries(text):
@@ -103,3 +53,34 @@ def test_few_files_know_the_libraries(file):
 
 def test_a_library_would_be_found():
     assert libraries("import timm.layers\nfrom torchvision import ops") == LIBRARIES
+
+
+def changes(text):
+    """What in a source text gives a module another class or other children: the lines of it."""
+    for node in ast.walk(ast.parse(text)):
+        targets = node.targets if isinstance(node, (ast.Assign, ast.Delete)) else []
+        for target in targets:
+            held = target.value if isinstance(target, ast.Subscript) else None
+            if isinstance(target, ast.Attribute) and target.attr == "__class__":
+                yield node.lineno
+            elif isinstance(held, ast.Attribute) and held.attr in ("_modules", "_parameters"):
+                yield node.lineno
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_module":
+            yield node.lineno
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setattr" and ast.unparse(node.args[1]) == "table":
+            yield node.lineno
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_few_files_change_modules(file):
+    assert bool(list(changes(text_of(file)))) == (file in CHANGE_MODULES)
+
+
+def test_a_change_would_be_found():
+    assert list(changes("m.__class__ = C\nm._modules[n] = x\ndel m._modules[n]\nm.add_module(n, x)")) == [1, 2, 3, 4]
+
+
+def test_names_lie_in_files():
+    assert (file_of("surgeon.trace.recorder.observe"), file_of("surgeon.attention.build"), file_of("torch.nn")) == (
+        "trace/recorder", "attention/__init__", None,
+    )  # fmt: skip
