@@ -25,9 +25,10 @@ def test_expectation(rule, name):
     model = library.build(name, empty=True)
     with looking_at(model) as seen:
         found = match.candidates(*rulebook.for_place(rule.place, RULES), seen.scene)
-        sites = decide._sites(seen, rule.place, RULES) if found else []
+        anchors = decide._anchors(seen, rule.place, RULES) if found else []
     wanted = rule.expect[name]
-    assert (len(sites) if isinstance(wanted, int) else tuple(site.module for site in sites)) == wanted
+    modules = tuple(anchor.module for _, anchor in anchors)
+    assert (len(modules) if isinstance(wanted, int) else modules) == wanted
 
 
 def test_a_wrong_expectation_is_noticed():
