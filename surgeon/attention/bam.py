@@ -8,7 +8,7 @@ from surgeon.attention.cbam import CONV, NORM
 from surgeon.attention.gate import Gate, gamma
 from surgeon.attention.options import choice, whole
 from surgeon.attention.pools import as_map, average
-from surgeon.attention.precision import conv, linear, norm, scaled, wide
+from surgeon.attention.precision import called, normalized, scaled
 
 COMBINE = {"sum": torch.add, "product": torch.mul, "max": torch.maximum}
 
@@ -80,7 +80,7 @@ class ChannelBranch(nn.Module):
             nn.init.zeros_(getattr(self, f"fc{step}").bias)
 
     def forward(self, x):
-        return as_map(_run(self, "fc", linear, average(x)), x)
+        return as_map(_run(self, "fc", average(x)), x)
 
 
 class SpatialBranch(nn.Module):
@@ -100,13 +100,13 @@ class SpatialBranch(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x):
-        return _run(self, "conv", conv, x.to(wide(x.dtype)))
+        return _run(self, "conv", x)
 
 
-def _run(branch, kind, call, x):
+def _run(branch, kind, x):
     """`x` through a branch's numbered layers; normalisation where there is one, ReLU but after the last."""
     for step in range(1, branch.steps + 1):
-        x = call(getattr(branch, f"{kind}{step}"), x)
-        x = norm(getattr(branch, f"bn{step}"), x) if hasattr(branch, f"bn{step}") else x
+        x = called(getattr(branch, f"{kind}{step}"), x)
+        x = normalized(getattr(branch, f"bn{step}"), x) if hasattr(branch, f"bn{step}") else x
         x = F.relu(x) if step < branch.steps else x
     return x

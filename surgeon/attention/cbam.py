@@ -7,7 +7,7 @@ from torch import nn
 from surgeon.attention.gate import Gate, gamma
 from surgeon.attention.options import choice, flag, odd, subset, whole
 from surgeon.attention.pools import POOLS, as_map, mean_and_max, pooled
-from surgeon.attention.precision import conv, eased, linear, norm, scaled, wide
+from surgeon.attention.precision import called, eased, normalized, scaled
 
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -80,11 +80,10 @@ class ChannelScale(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x):
-        scores = sum(self._mlp(pool) for pool in pooled(x, self.pools))
+        # All pools at once, images first: a hook on a layer sees one call, and who counts per image finds the images.
+        pools = torch.stack(pooled(x, self.pools), dim=1)
+        scores = called(self.fc2, F.relu(called(self.fc1, pools))).sum(1)
         return as_map(eased(torch.sigmoid(scores), self.gamma), x)
-
-    def _mlp(self, pooled):
-        return linear(self.fc2, F.relu(linear(self.fc1, pooled)))
 
 
 class SpatialScale(nn.Module):
@@ -107,9 +106,9 @@ class SpatialScale(nn.Module):
     def forward(self, x):
         mean, most = mean_and_max(x, (1,)) if {"max", "mean"} & set(self.maps) else (None, None)
         maps = {"mean": mean, "max": most, "conv": self._squeezed(x)}
-        scores = conv(self.conv, torch.cat([maps[name] for name in self.maps], dim=1))
-        scores = scores if self.bn is None else norm(self.bn, scores)
+        scores = called(self.conv, torch.cat([maps[name] for name in self.maps], dim=1))
+        scores = scores if self.bn is None else normalized(self.bn, scores)
         return eased(torch.sigmoid(scores), self.gamma)
 
     def _squeezed(self, x):
-        return conv(self.squeeze, x.to(wide(x.dtype))) if "conv" in self.maps else None
+        return called(self.squeeze, x) if "conv" in self.maps else None

@@ -8,7 +8,7 @@ from torch import nn
 from surgeon.attention.gate import Gate, gamma
 from surgeon.attention.options import odd
 from surgeon.attention.pools import as_map, average
-from surgeon.attention.precision import conv, eased, scaled
+from surgeon.attention.precision import called, eased, scaled
 
 
 class ECA(Gate):
@@ -31,7 +31,7 @@ class ECA(Gate):
         self.gamma = gamma(init)
 
     def attend(self, x):
-        scale = torch.sigmoid(conv(self.conv, average(x).unsqueeze(1))).squeeze(1)
+        scale = torch.sigmoid(called(self.conv, average(x).unsqueeze(1))).squeeze(1)
         return scaled(x, self.note("channel", as_map(eased(scale, self.gamma), x)))
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from surgeon.attention.gate import Gate, gamma
 from surgeon.attention.options import flag, whole
 from surgeon.attention.pools import as_map, average
-from surgeon.attention.precision import eased, linear, scaled
+from surgeon.attention.precision import called, eased, scaled
 
 
 class SE(Gate):
@@ -33,7 +33,7 @@ class SE(Gate):
         self.gamma = gamma(init)
 
     def attend(self, x):
-        scale = torch.sigmoid(linear(self.fc2, F.relu(linear(self.fc1, average(x)))))
+        scale = torch.sigmoid(called(self.fc2, F.relu(called(self.fc1, average(x)))))
         return scaled(x, self.note("channel", as_map(eased(scale, self.gamma), x)))
 
 
