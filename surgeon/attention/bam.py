@@ -44,7 +44,7 @@ class BAM(Gate):
         self.combine = choice("combine", combine or ("sum" if is_paper else "product"), tuple(COMBINE))
         branches = choice("branches", branches, ("both", "channel", "spatial"))
         hidden = max(1, channels // whole("reduction", reduction))
-        channel = ChannelBranch(channels, hidden, is_paper, layers=layers)
+        channel = ChannelBranch(channels, hidden, is_paper, dims, layers=layers)
         spatial = SpatialBranch(channels, hidden, is_paper, dims, dilation=dilation, convs=convs)
         self.channel = channel if branches != "spatial" else None
         self.spatial = spatial if branches != "channel" else None
@@ -69,18 +69,20 @@ class BAM(Gate):
 class ChannelBranch(nn.Module):
     """Scores of the channels: (N, C, *spatial) -> (N, C, 1, ..., 1), through an MLP of the mean."""
 
-    def __init__(self, channels, hidden, is_paper, *, layers):
+    def __init__(self, channels, hidden, is_paper, dims, *, layers):
         super().__init__()
         widths = [channels, *[hidden] * whole("layers", layers), channels]
         self.steps = len(widths) - 1
         for step, (wide_in, wide_out) in enumerate(zip(widths, widths[1:]), 1):
             self.add_module(f"fc{step}", nn.Linear(wide_in, wide_out))
             if step < self.steps or is_paper:
-                self.add_module(f"bn{step}", nn.BatchNorm1d(wide_out))
+                # The published code has BatchNorm1d, which tools that freeze or convert a network of images pass by.
+                self.add_module(f"bn{step}", NORM[dims](wide_out))
             nn.init.zeros_(getattr(self, f"fc{step}").bias)
 
     def forward(self, x):
-        return as_map(_run(self, "fc", average(x)), x)
+        norm = lambda layer, scores: normalized(layer, as_map(scores, x)).flatten(1)
+        return as_map(_run(self, "fc", norm, average(x)), x)
 
 
 class SpatialBranch(nn.Module):
@@ -100,13 +102,13 @@ class SpatialBranch(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x):
-        return _run(self, "conv", x)
+        return _run(self, "conv", normalized, x)
 
 
-def _run(branch, kind, x):
+def _run(branch, kind, norm, x):
     """`x` through a branch's numbered layers; normalisation where there is one, ReLU but after the last."""
     for step in range(1, branch.steps + 1):
         x = called(getattr(branch, f"{kind}{step}"), x)
-        x = normalized(getattr(branch, f"bn{step}"), x) if hasattr(branch, f"bn{step}") else x
+        x = norm(getattr(branch, f"bn{step}"), x) if hasattr(branch, f"bn{step}") else x
         x = F.relu(x) if step < branch.steps else x
     return x

@@ -5,6 +5,7 @@ from itertools import chain
 import pytest
 import torch
 import torch.nn.functional as F
+from timm.layers import freeze_batch_norm_2d
 from torch import nn
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.nn.utils import parametrizations, parametrize, prune
@@ -196,6 +197,15 @@ def test_a_norm_with_weights_and_statistics_of_two_dtypes(training):
     norm.weight.data, norm.bias.data = norm.weight.data.bfloat16(), norm.bias.data.bfloat16()
     assert torch.equal(normalized(norm, x), twin(x))
     assert all(map(torch.equal, norm.buffers(), twin.buffers())) and norm.weight.dtype == torch.bfloat16
+
+
+def test_the_norms_of_bam_are_frozen_with_the_network():
+    network = nn.Sequential(nn.Conv2d(3, 32, 1), nn.BatchNorm2d(32), trained_form("bam", {"form": "paper"}))
+    network, x = freeze_batch_norm_2d(network).train(), torch.randn(4, 3, 9, 7)
+    assert not layers(network, NORMS)
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    network(x).sum().backward()
+    assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
 
 
 @pytest.mark.parametrize("of", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
