@@ -5,6 +5,7 @@ from torch import nn
 from torch.fx import Proxy
 
 from surgeon.attention.options import choice, whole
+from surgeon.errors import BadModel
 
 INITS = ("identity", "paper")
 
@@ -47,6 +48,11 @@ class Gate(nn.Module):
     def attend(self, x):
         """The map `x` of (N, C, *spatial) with attention applied."""
         raise NotImplementedError
+
+    def __prepare_scriptable__(self):
+        # torch.jit.script asks this of every module first, and says in pages what it can't compile.
+        name = type(getattr(self, "inner", self)).__name__
+        raise BadModel(f"torch.jit.script can't compile attention ({name}): use torch.jit.trace or torch.export.export.")
 
     def extra_repr(self):
         return f"{self.channels}, init={self.init!r}" + ("" if self.enabled else ", disabled")

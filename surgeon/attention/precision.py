@@ -89,7 +89,9 @@ def scaled(x, scale):
 
     Autograd keeps `x` and `scale` and not the result, so the network may go on in place.
     """
-    return _HalfProduct.apply(x, scale) if x.dtype == torch.float16 else x * scale.to(x.dtype)
+    # A trace that is saved can hold operators alone.
+    is_half = x.dtype == torch.float16 and not torch.jit.is_tracing()
+    return _HalfProduct.apply(x, scale) if is_half else x * scale.to(x.dtype)
 
 
 class _HalfProduct(torch.autograd.Function):
