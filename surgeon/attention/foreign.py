@@ -13,7 +13,7 @@ from surgeon.errors import BadModule
 
 
 class Foreign(Gate):
-    """`x + gamma * (inner(x) - x)`, or `inner(x)` itself with `init="paper"`.
+    """`x + gamma * (inner(x) - x)`, or `inner(x)` itself with `init="paper"`. What its last layer is, only its author knows: neutral is as identity.
 
     Args:
         inner: a module that returns a map of the shape, dtype and device that it is given. It sees autocast and
@@ -26,7 +26,7 @@ class Foreign(Gate):
             raise BadModule(f"the attention made {type(inner).__name__!r}, not a torch.nn.Module.")
         self.inner = inner
         self.inner_dims = _dims_of(inner, channels, dims)
-        self.gamma = gamma(init)
+        self.gamma = gamma("paper" if init == "paper" else "identity")
         if self.gamma is not None and _is_neutral(inner, channels, self.inner_dims):
             self._wake()
 

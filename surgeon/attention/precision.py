@@ -76,11 +76,15 @@ def dtype_of(layer: nn.Module, x: torch.Tensor) -> torch.dtype:
     return next((tensor.dtype for _, tensor in tensors if tensor.dtype in COMPUTED), wide(x.dtype))
 
 
-def eased(scale, gamma):
-    """The published `scale` as far as `gamma` lets it act: exactly 1 at gamma 0; None lets all of it.
+def eased(scores, gamma, gain):
+    """The published scale, sigmoid(scores), as far as `gamma` lets it act, or times `gain`; all of it where both are None.
 
-    A map with an infinity in it has scores that are NaN; at gamma 0 even they leave it alone.
+    Exactly 1 at gamma 0, and at scores of 0 with a gain of 2. A map with an infinity in it has scores that are NaN;
+    at the start even they leave it alone.
     """
+    if gain is not None:
+        return gain.to(scores.dtype) * torch.sigmoid(torch.nan_to_num(scores))
+    scale = torch.sigmoid(scores)
     return scale if gamma is None else 1 + gamma.to(scale.dtype) * torch.nan_to_num(scale - 1)
 
 
