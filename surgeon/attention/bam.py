@@ -5,10 +5,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from surgeon.attention.cbam import CONV, NORM
-from surgeon.attention.gate import Gate, gamma
+from surgeon.attention.gate import Gate, gain, gamma, silence
 from surgeon.attention.options import choice, whole
 from surgeon.attention.pools import as_map, average
-from surgeon.attention.precision import conv, linear, norm, scaled, wide
+from surgeon.attention.precision import called, normalized, scaled
 
 COMBINE = {"sum": torch.add, "product": torch.mul, "max": torch.maximum}
 
@@ -44,47 +44,87 @@ class BAM(Gate):
         self.combine = choice("combine", combine or ("sum" if is_paper else "product"), tuple(COMBINE))
         branches = choice("branches", branches, ("both", "channel", "spatial"))
         hidden = max(1, channels // whole("reduction", reduction))
-        channel = ChannelBranch(channels, hidden, is_paper, layers=layers)
+        channel = ChannelBranch(channels, hidden, is_paper, dims, layers=layers)
         spatial = SpatialBranch(channels, hidden, is_paper, dims, dilation=dilation, convs=convs)
         self.channel = channel if branches != "spatial" else None
         self.spatial = spatial if branches != "channel" else None
         self.gamma = gamma(init)
+        self.register_buffer("gain", gain(init))
+        if init == "neutral":
+            silence(channel.last)
+            silence(spatial.last)
+            if branches == "both" and self.combine == "product":
+                # Of two zeros neither would get a gradient; beside a one, the other learns as if it were alone.
+                nn.init.ones_(spatial.last.bias)
 
     def attend(self, x):
         scores = [branch(x) for branch in (self.channel, self.spatial) if branch is not None]
-        if self.gamma is not None:
+        if self.init != "paper":
             # Here, while they are small: the combined map is as large as x.
             scores = [torch.nan_to_num(score) for score in scores]
         scale = torch.sigmoid(COMBINE[self.combine](*scores) if len(scores) == 2 else scores[0])
-        scale = 1 + (scale if self.gamma is None else self.gamma.to(scale.dtype) * scale)
+        scale = self._eased(scale)
         if self.maps is not None:
             self._note(scale.expand_as(x))
         return scaled(x, scale)
+
+    def _eased(self, scale):
+        """`1 + scale` as published; with gamma in between; or `2 * scale`, which is 1 where the score is 0, at a gain of 2."""
+        if self.gain is not None:
+            gain = self.gain.to(scale.dtype)
+            return gain * scale + (2 - gain)
+        return 1 + (scale if self.gamma is None else self.gamma.to(scale.dtype) * scale)
 
     def _note(self, scale):
         self.note("channel", scale.mean(tuple(range(2, scale.dim())), keepdim=True))
         self.note("spatial", scale.mean(1, keepdim=True))
 
 
-class ChannelBranch(nn.Module):
+class Branch(nn.Module):
+    """Numbered layers of one `kind`, normalisation after some of them, ReLU after all but the last.
+
+    kind: what the layers are called: fc or conv.
+    steps: how many they are.
+    """
+
+    @property
+    def last(self):
+        """The layer that the scores come from."""
+        return getattr(self, f"bn{self.steps}", None) or getattr(self, f"{self.kind}{self.steps}")
+
+    def run(self, x, norm):
+        for step in range(1, self.steps + 1):
+            x = called(getattr(self, f"{self.kind}{step}"), x)
+            x = norm(getattr(self, f"bn{step}"), x) if hasattr(self, f"bn{step}") else x
+            x = F.relu(x) if step < self.steps else x
+        return x
+
+
+class ChannelBranch(Branch):
     """Scores of the channels: (N, C, *spatial) -> (N, C, 1, ..., 1), through an MLP of the mean."""
 
-    def __init__(self, channels, hidden, is_paper, *, layers):
+    kind = "fc"
+
+    def __init__(self, channels, hidden, is_paper, dims, *, layers):
         super().__init__()
         widths = [channels, *[hidden] * whole("layers", layers), channels]
         self.steps = len(widths) - 1
         for step, (wide_in, wide_out) in enumerate(zip(widths, widths[1:]), 1):
             self.add_module(f"fc{step}", nn.Linear(wide_in, wide_out))
             if step < self.steps or is_paper:
-                self.add_module(f"bn{step}", nn.BatchNorm1d(wide_out))
+                # The published code has BatchNorm1d, which tools that freeze or convert a network of images pass by.
+                self.add_module(f"bn{step}", NORM[dims](wide_out))
             nn.init.zeros_(getattr(self, f"fc{step}").bias)
 
     def forward(self, x):
-        return as_map(_run(self, "fc", linear, average(x)), x)
+        norm = lambda layer, scores: normalized(layer, as_map(scores, x)).flatten(1)
+        return as_map(self.run(average(x), norm), x)
 
 
-class SpatialBranch(nn.Module):
+class SpatialBranch(Branch):
     """Scores of the positions: (N, C, *spatial) -> (N, 1, *spatial), through dilated convolutions."""
+
+    kind = "conv"
 
     def __init__(self, channels, hidden, is_paper, dims, *, dilation, convs):
         super().__init__()
@@ -100,13 +140,4 @@ class SpatialBranch(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x):
-        return _run(self, "conv", conv, x.to(wide(x.dtype)))
-
-
-def _run(branch, kind, call, x):
-    """`x` through a branch's numbered layers; normalisation where there is one, ReLU but after the last."""
-    for step in range(1, branch.steps + 1):
-        x = call(getattr(branch, f"{kind}{step}"), x)
-        x = norm(getattr(branch, f"bn{step}"), x) if hasattr(branch, f"bn{step}") else x
-        x = F.relu(x) if step < branch.steps else x
-    return x
+        return self.run(x, normalized)

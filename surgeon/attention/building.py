@@ -13,8 +13,8 @@ def build(attention, channels, *, init="identity", dims=2, **options):
     Args:
         attention: a name, such as `cbam`, `timm:gc` or a registered one; `package.module:Class`; or a class or
             callable that makes a module from the number of channels.
-        init: identity, where the gate passes its input on bit for bit until it is trained; paper, the published
-            module and its initialisation.
+        init: identity, where the gate passes its input on bit for bit until it is trained; neutral, where it does so
+            too, by last layers at zero instead of a gamma; paper, the published module and its initialisation.
         options: what the attention itself takes; `options_of(attention)` lists them.
 
     Raises:

@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from surgeon.attention.gate import Gate, gamma
+from surgeon.attention.gate import Gate, gain, gamma, silence
 from surgeon.attention.options import choice, flag, odd, subset, whole
 from surgeon.attention.pools import POOLS, as_map, mean_and_max, pooled
-from surgeon.attention.precision import conv, eased, linear, norm, scaled, wide
+from surgeon.attention.precision import called, eased, normalized, scaled
 
 CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -76,15 +76,17 @@ class ChannelScale(nn.Module):
         self.fc1 = nn.Linear(channels, hidden, bias=flag("bias", bias))
         self.fc2 = nn.Linear(hidden, channels, bias=bias)
         self.gamma = gamma(init)
+        self.register_buffer("gain", gain(init))
         for layer in (self.fc1, self.fc2) if bias else ():
             nn.init.zeros_(layer.bias)
+        if init == "neutral":
+            silence(self.fc2)
 
     def forward(self, x):
-        scores = sum(self._mlp(pool) for pool in pooled(x, self.pools))
-        return as_map(eased(torch.sigmoid(scores), self.gamma), x)
-
-    def _mlp(self, pooled):
-        return linear(self.fc2, F.relu(linear(self.fc1, pooled)))
+        # All pools at once, images first: a hook on a layer sees one call, and who counts per image finds the images.
+        pools = torch.stack(pooled(x, self.pools), dim=1)
+        scores = called(self.fc2, F.relu(called(self.fc1, pools))).sum(1)
+        return as_map(eased(scores, self.gamma, self.gain), x)
 
 
 class SpatialScale(nn.Module):
@@ -99,17 +101,20 @@ class SpatialScale(nn.Module):
         self.conv = CONV[dims](len(self.maps), 1, kernel_size, padding=pad, bias=False)
         self.bn = NORM[dims](1, momentum=0.01) if flag("norm", norm) else None
         self.gamma = gamma(init)
+        self.register_buffer("gain", gain(init))
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
-        if self.bn is not None and init == "paper":
+        if self.bn is not None and init != "identity":
             # As the released networks start; at identity gamma is the zero, and a second would only delay it.
             nn.init.zeros_(self.bn.weight)
+        elif init == "neutral":
+            silence(self.conv)
 
     def forward(self, x):
         mean, most = mean_and_max(x, (1,)) if {"max", "mean"} & set(self.maps) else (None, None)
         maps = {"mean": mean, "max": most, "conv": self._squeezed(x)}
-        scores = conv(self.conv, torch.cat([maps[name] for name in self.maps], dim=1))
-        scores = scores if self.bn is None else norm(self.bn, scores)
-        return eased(torch.sigmoid(scores), self.gamma)
+        scores = called(self.conv, torch.cat([maps[name] for name in self.maps], dim=1))
+        scores = scores if self.bn is None else normalized(self.bn, scores)
+        return eased(scores, self.gamma, self.gain)
 
     def _squeezed(self, x):
-        return conv(self.squeeze, x.to(wide(x.dtype))) if "conv" in self.maps else None
+        return called(self.squeeze, x) if "conv" in self.maps else None

@@ -2,13 +2,12 @@
 
 from math import log2
 
-import torch
 from torch import nn
 
-from surgeon.attention.gate import Gate, gamma
+from surgeon.attention.gate import Gate, gain, gamma, silence
 from surgeon.attention.options import odd
 from surgeon.attention.pools import as_map, average
-from surgeon.attention.precision import conv, eased, scaled
+from surgeon.attention.precision import called, eased, scaled
 
 
 class ECA(Gate):
@@ -29,10 +28,13 @@ class ECA(Gate):
         size = kernel(channels) if kernel_size is None else odd("kernel_size", kernel_size)
         self.conv = nn.Conv1d(1, 1, size, padding=size // 2, bias=False)
         self.gamma = gamma(init)
+        self.register_buffer("gain", gain(init))
+        if init == "neutral":
+            silence(self.conv)
 
     def attend(self, x):
-        scale = torch.sigmoid(conv(self.conv, average(x).unsqueeze(1))).squeeze(1)
-        return scaled(x, self.note("channel", as_map(eased(scale, self.gamma), x)))
+        scores = called(self.conv, average(x).unsqueeze(1)).squeeze(1)
+        return scaled(x, self.note("channel", as_map(eased(scores, self.gamma, self.gain), x)))
 
 
 def kernel(channels):

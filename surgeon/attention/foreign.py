@@ -13,7 +13,7 @@ from surgeon.errors import BadModule
 
 
 class Foreign(Gate):
-    """`x + gamma * (inner(x) - x)`, or `inner(x)` itself with `init="paper"`.
+    """`x + gamma * (inner(x) - x)`, or `inner(x)` itself with `init="paper"`. What its last layer is, only its author knows: neutral is as identity.
 
     Args:
         inner: a module that returns a map of the shape, dtype and device that it is given. It sees autocast and
@@ -26,7 +26,7 @@ class Foreign(Gate):
             raise BadModule(f"the attention made {type(inner).__name__!r}, not a torch.nn.Module.")
         self.inner = inner
         self.inner_dims = _dims_of(inner, channels, dims)
-        self.gamma = gamma(init)
+        self.gamma = gamma("paper" if init == "paper" else "identity")
         if self.gamma is not None and _is_neutral(inner, channels, self.inner_dims):
             self._wake()
 
@@ -47,23 +47,28 @@ class Foreign(Gate):
     def attend(self, x):
         y = as_before(self.inner(self.given(x)), x)
         if self.gamma is not None:
-            return _Mix.apply(x, y, self.gamma)
+            # A trace that is saved can hold operators alone; trained further, it would not open a gamma of 0.
+            return mixed(x, y, self.gamma) if torch.jit.is_tracing() else _Mix.apply(x, y, self.gamma)
         # The module may need its own result in the backward pass, and the network goes on in place.
         return y.clone() if y.requires_grad else y
 
 
-class _Mix(torch.autograd.Function):
+def mixed(x, y, gamma):
     """`x + gamma * (y - x)`, and exactly `x` where gamma is 0 or y is x.
 
-    Written out, 0 * (y - x) is NaN where y is infinite, and -0.0 + 0.0 is not -0.0; a `where` alone would
-    leave gamma without a gradient.
+    Written out, 0 * (y - x) is NaN where y is infinite, and -0.0 + 0.0 is not -0.0.
     """
+    return torch.where((gamma == 0) | (x == y), x, x + gamma.to(x.dtype) * (y - x))
+
+
+class _Mix(torch.autograd.Function):
+    """`mixed`, whose `where` alone would leave gamma without a gradient."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(x, y, gamma):
-        return torch.where((gamma == 0) | (x == y), x, x + gamma.to(x.dtype) * (y - x))
+        return mixed(x, y, gamma)
 
     @staticmethod
     def setup_context(ctx, inputs, output):

@@ -5,8 +5,9 @@ from torch import nn
 from torch.fx import Proxy
 
 from surgeon.attention.options import choice, whole
+from surgeon.errors import BadModel
 
-INITS = ("identity", "paper")
+INITS = ("identity", "neutral", "paper")
 
 
 class Gate(nn.Module):
@@ -19,7 +20,8 @@ class Gate(nn.Module):
     layout: the Layout of the values at this site; None for channels first.
     site: the Site that it was put at; None outside a network.
     made: what `build` made it from, as JSON values: attention, channels, dims, init, options.
-    gamma: how far the published scale acts, shape (1,), 0 at the start; None with `init="paper"`.
+    gamma: how far the published scale acts, shape (1,), 0 at the start with `init="identity"`; else None.
+    gain: what the published scale is multiplied by, shape (1,), 2 at the start with `init="neutral"`; else None.
     maps: where `record` collects the scores; None outside it.
     turn: which operation on the network put it there, from 1; 0 outside a network.
     """
@@ -48,6 +50,11 @@ class Gate(nn.Module):
         """The map `x` of (N, C, *spatial) with attention applied."""
         raise NotImplementedError
 
+    def __prepare_scriptable__(self):
+        # torch.jit.script asks this of every module first, and says in pages what it can't compile.
+        name = type(getattr(self, "inner", self)).__name__
+        raise BadModel(f"torch.jit.script can't compile attention ({name}): use torch.jit.trace or torch.export.export.")
+
     def extra_repr(self):
         return f"{self.channels}, init={self.init!r}" + ("" if self.enabled else ", disabled")
 
@@ -59,5 +66,16 @@ class Gate(nn.Module):
 
 
 def gamma(init):
-    """A new gate parameter at 0, or None where the published module stands alone."""
+    """A new gate parameter at 0, or None where the start is another."""
     return nn.Parameter(torch.zeros(1)) if init == "identity" else None
+
+
+def gain(init):
+    """The number that makes 1 of sigmoid(0), a buffer; or None where the start is another."""
+    return torch.full((1,), 2.0) if init == "neutral" else None
+
+
+def silence(layer):
+    """Zero what `layer` returns; its own weights have their full gradient from the first step on, as LoRA's have."""
+    for weight in layer.parameters():
+        nn.init.zeros_(weight)

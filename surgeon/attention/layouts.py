@@ -86,7 +86,8 @@ class Layout:
 def _kept(x):
     """`x`, which is copied next; its gradient comes back in its own order of memory, in which the layers before it sum."""
     learns = x.requires_grad and torch.is_grad_enabled() and x.is_contiguous()
-    return _Contiguous.apply(x) if learns and not torch.compiler.is_compiling() else x
+    is_captured = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return _Contiguous.apply(x) if learns and not is_captured else x
 
 
 class _Contiguous(torch.autograd.Function):

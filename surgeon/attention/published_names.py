@@ -31,9 +31,9 @@ def published_names(gates):
 
 
 def gammas(gates):
-    """The keys of the gammas of `gates`, which no published file holds."""
+    """The keys of the gammas and gains of `gates`, which no published file holds; all of them are 1 in the published module."""
     keys = [(path, key) for path, gate in gates.items() for key in gate.state_dict()]
-    return {f"{path}.{key}" for path, key in keys if key.endswith("gamma") and not key.startswith("inner.")}
+    return {f"{path}.{key}" for path, key in keys if key.endswith(("gamma", "gain")) and not key.startswith("inner.")}
 
 
 def _others(gate, key):

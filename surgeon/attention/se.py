@@ -1,13 +1,12 @@
 """SE: squeeze and excitation, a score for each channel (Hu et al., CVPR 2018)."""
 
-import torch
 import torch.nn.functional as F
 from torch import nn
 
-from surgeon.attention.gate import Gate, gamma
+from surgeon.attention.gate import Gate, gain, gamma, silence
 from surgeon.attention.options import flag, whole
 from surgeon.attention.pools import as_map, average
-from surgeon.attention.precision import eased, linear, scaled
+from surgeon.attention.precision import called, eased, scaled
 
 
 class SE(Gate):
@@ -31,10 +30,13 @@ class SE(Gate):
         self.fc1 = nn.Linear(channels, hidden, bias=flag("bias", bias))
         self.fc2 = nn.Linear(hidden, channels, bias=bias)
         self.gamma = gamma(init)
+        self.register_buffer("gain", gain(init))
+        if init == "neutral":
+            silence(self.fc2)
 
     def attend(self, x):
-        scale = torch.sigmoid(linear(self.fc2, F.relu(linear(self.fc1, average(x)))))
-        return scaled(x, self.note("channel", as_map(eased(scale, self.gamma), x)))
+        scores = called(self.fc2, F.relu(called(self.fc1, average(x))))
+        return scaled(x, self.note("channel", as_map(eased(scores, self.gamma, self.gain), x)))
 
 
 def rounded(width, divisor):

@@ -1,0 +1,138 @@
+"""The neutral start: no bit changes, and the last layers learn from the first step on."""
+
+import pytest
+import torch
+from torch import nn
+
+from surgeon.attention import TABLE, attention_modules, build, record
+from surgeon.attention.published_names import gammas
+from tests.attention.test_every_layout import BITS, LAYOUTS, awkward, same_bits
+from tests.attention.test_formulas import randomized
+from tests.shared import formulas
+
+forms = pytest.mark.parametrize(("name", "options"), formulas.FORMS, ids=formulas.NAMES)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dtype", BITS)
+@forms
+def test_the_same_bits(name, options, dtype, training):
+    gate, x = build(name, 16, init="neutral", **options).to(dtype).train(training), awkward((2, 16, 5, 6), dtype)
+    assert same_bits(gate(x), x)
+    x[0, 3, 2, 2], x[1, 5, 0, 0] = float("inf"), float("-inf")
+    assert same_bits(gate(x), x)
+    x[0, 1, 0, 0] = float("nan")
+    y = gate(x)
+    assert torch.equal(y.isnan(), x.isnan()) and same_bits(y.nan_to_num(nan=1.0), x.nan_to_num(nan=1.0))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", [*TABLE, "timm:gc"])
+def test_the_same_bits_on_every_layout(name, layout):
+    shape, how = LAYOUTS[layout]
+    gate, x = build(name, 16, dims=how.dims if how else 2, init="neutral"), awkward(shape, torch.float32)
+    gate.layout = how
+    assert same_bits(gate(x), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", TABLE)
+def test_the_same_bits_in_autocast(name, dtype):
+    gate, x = build(name, 16, init="neutral"), awkward((2, 16, 5, 6), dtype)
+    with torch.autocast("cpu", dtype=dtype):
+        assert same_bits(gate(x), x)
+
+
+@forms
+def test_the_network_before_it_has_its_own_gradient(name, options):
+    gate, x = build(name, 16, init="neutral", **options), torch.randn(2, 16, 5, 6, requires_grad=True)
+    grad = torch.randn(2, 16, 5, 6)
+    gate(x).backward(grad)
+    assert torch.equal(x.grad, grad)
+
+
+@forms
+def test_the_last_layers_learn_first_and_then_all(name, options):
+    # Wide, so that no hidden layer is dead.
+    wide = {} if name == "eca" else {"reduction": 1}
+    gate = build(name, 64, init="neutral", **options | wide)
+    layers = {path: [*layer.parameters(recurse=False)] for path, layer in gate.named_modules()}
+    layers = {path: weights for path, weights in layers.items() if weights}
+    silent = {path for path, weights in layers.items() if not any(weight.any() for weight in weights)}
+    optimizer = torch.optim.SGD(gate.parameters(), lr=0.1)
+    learning = []
+    for _ in range(3):
+        optimizer.zero_grad()
+        x = torch.randn(8, 64, 5, 6)
+        (gate(x) * torch.randn(64, 1, 1)).square().mean().backward()
+        learning.append({path for path, weights in layers.items() if weights[0].grad.any()})
+        optimizer.step()
+    assert learning[0] == silent
+    # Of a maximum of two branches, the smaller one may rest.
+    assert learning[2] == set(layers) or options.get("combine") == "max"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "silent"),
+    [
+        ("cbam", {}, {"channel.fc2", "spatial.bn"}),
+        ("cbam", {"norm": False}, {"channel.fc2", "spatial.conv"}),
+        ("bam", {}, {"channel.fc2"}),
+        ("bam", {"form": "paper"}, {"channel.bn2", "spatial.bn4"}),
+        ("bam", {"branches": "spatial"}, {"spatial.conv4"}),
+        ("se", {"bias": False}, {"fc2"}),
+        ("eca", {}, {"conv"}),
+    ],
+)
+def test_which_layers_are_zero(name, options, silent):
+    gate = build(name, 64, init="neutral", **options)
+    layers = {path: [*layer.parameters(recurse=False)] for path, layer in gate.named_modules()}
+    assert {path for path, weights in layers.items() if weights and not any(weight.any() for weight in weights)} == silent
+
+
+def twins(name, options):
+    """A neutral and a published gate with the same weights."""
+    neutral, paper = (randomized(build(name, 32, init=init, **options)).eval() for init in ("neutral", "paper"))
+    for key, tensor in neutral.state_dict().items():
+        if key.endswith("gain"):
+            tensor.fill_(2)
+    paper.load_state_dict({key: tensor for key, tensor in neutral.state_dict().items() if not key.endswith("gain")})
+    return neutral, paper
+
+
+@forms
+def test_its_factors_are_the_published_ones_rescaled(name, options):
+    neutral, paper = twins(name, options)
+    x = torch.randn(2, 32, 5, 6, dtype=torch.float64)
+    order = options.get("order", "channel-first")
+    with record(nn.ModuleList([neutral, paper])) as maps:
+        neutral(x), paper(x)
+    for kind, (scale,) in maps["0"].items():
+        # The second of two branches sees what the first has scaled.
+        if order == "parallel" or name != "cbam" or kind == {"channel-first": "channel", "spatial-first": "spatial"}[order]:
+            (published,) = maps["1"][kind]
+            torch.testing.assert_close(scale, 2 * (published - 1 if name == "bam" else published))
+
+
+@forms
+def test_with_a_gain_of_1_it_is_the_published_module(name, options):
+    """Which is what `surgeon.load_published` makes of every gamma and gain."""
+    neutral, paper = twins(name, options)
+    opened = gammas(attention_modules(nn.Sequential(neutral)))
+    assert opened and all(key.endswith("gain") for key in opened)
+    for key in opened:
+        neutral.get_buffer(key.removeprefix("0.")).fill_(1)
+    x = torch.randn(2, 32, 5, 6, dtype=torch.float64)
+    assert torch.equal(neutral(x), paper(x))
+
+
+def test_a_module_from_elsewhere_keeps_its_gamma():
+    assert build("timm:gc", 16, init="neutral").gamma is not None
+
+
+@pytest.mark.parametrize("dtype", BITS)
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_twice_the_sigmoid_of_zero_is_one(zero, dtype):
+    # Lengths on both sides of what a vector register holds.
+    for length in (1, 7, 64, 1001):
+        assert torch.all(2 * torch.sigmoid(torch.full((length,), zero, dtype=dtype)) == 1)
