@@ -1,7 +1,7 @@
 """Compiled by inductor in one graph, once for all sizes.
 
 Every form takes two to fifteen seconds, so one of each family is tested here. All of them, trained as well, take some four minutes:
-`SURGEON_ALL_FORMS=1 pytest tests/test_attention_compile.py`.
+`SURGEON_ALL_FORMS=1 pytest tests/attention/test_compile.py`.
 """
 
 import os
@@ -10,9 +10,9 @@ import shutil
 import pytest
 import torch
 
-from tests.attention.test_export import CHANNELS, form, same_outcome
-from tests.attention.test_gradients import FOREIGN
 from tests.shared import formulas
+from tests.shared.gates import CHANNELS, FOREIGN, form
+from tests.shared.outcomes import same_outcome
 
 ALL = bool(os.environ.get("SURGEON_ALL_FORMS"))
 FORMS = dict(zip([*formulas.NAMES, *(name for name, _ in FOREIGN)], formulas.FORMS + FOREIGN))

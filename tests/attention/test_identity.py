@@ -16,7 +16,8 @@ from surgeon.attention import (
 )
 from surgeon.attention.layouts import Layout
 from surgeon.errors import UnknownName
-from tests.attention.test_every_layout import awkward, same_bits
+from tests.shared.numbers import awkward
+from tests.shared.small import same_bits
 
 FOREIGN = ["timm:gc", "timm:coord", "timm:cbam", "timm:ceca", "timm:gca", "timm:nl"]
 

@@ -9,7 +9,7 @@ import torchvision
 
 import surgeon
 from surgeon.cli import run
-from tests.attention.test_networks import official_key, spread
+from tests.shared.official import official_key, spread
 
 IMAGE = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0)).double()
 

@@ -1,8 +1,6 @@
 """Real handwriting: converted at each place without a loss, and training that goes on from where it was."""
 
-import sys
-from pathlib import Path
-
+import digits
 import pytest
 import torch
 import torchvision
@@ -11,9 +9,6 @@ import surgeon
 from surgeon.checkpoints import optimizer as optimizers
 from surgeon.cli import run
 from surgeon.errors import BadFile
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
-import digits  # noqa: E402
 
 
 @pytest.fixture(scope="module")
