@@ -17,7 +17,7 @@ def expected(name, gate, x, options):
 
 @pytest.mark.parametrize("init", ["identity", "paper"])
 @pytest.mark.parametrize(("name", "options"), formulas.FORMS, ids=formulas.NAMES)
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=12)
 @given(
     shape=st.tuples(st.integers(2, 4), st.integers(1, 40), st.integers(1, 9), st.integers(1, 12)),
     training=st.booleans(),

@@ -5,7 +5,6 @@ import importlib
 import pkgutil
 from contextlib import redirect_stdout
 from copy import deepcopy
-from functools import cache
 from io import StringIO
 
 import pytest
@@ -25,7 +24,7 @@ def network(*args, **options):
     return torchvision.models.resnet18(num_classes=4)
 
 
-@cache
+@pytest.fixture(scope="module")
 def made():
     """What takes a while to make: a network with attention, trained weights for it, one observed run."""
     paper = surgeon.inject(network(), "cbam", init="paper")
@@ -35,11 +34,11 @@ def made():
     return {"model": model, "stock": network().eval(), "official": official, "graph": graph, "value": graph.inputs[0]}
 
 
-def names(text):
+def names(made, text):
     """What the examples of a docstring take for granted, untouched by any other's."""
     # Who puts attention in has a network without.
-    model = deepcopy(made()["stock" if "inject(model" in text else "model"])
-    return made() | {"torch": torch, "torchvision": torchvision, "surgeon": surgeon, "resnet50": network, "build": build,
+    model = deepcopy(made["stock" if "inject(model" in text else "model"])
+    return made | {"torch": torch, "torchvision": torchvision, "surgeon": surgeon, "resnet50": network, "build": build,
                      "model": model, "images": torch.randn(2, 3, 64, 64)}  # fmt: skip
 
 
@@ -65,12 +64,12 @@ def run(example, known):
 
 
 @pytest.mark.parametrize("name", ["surgeon", *(name for name in MODULES if examples(name))])
-def test_docstrings(name, tmp_path, monkeypatch):
+def test_docstrings(name, made, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for test in examples(name):
         # One example reads what another writes.
         surgeon.save(tiny(), "resnet50_cbam.safetensors", force=True)
-        known = names(test.docstring) | test.globs
+        known = names(made, test.docstring) | test.globs
         for example in test.examples:
             assert downloads(example) or run(example, known) == ""
 

@@ -98,7 +98,7 @@ recipes = st.builds(recipe.Recipe, base=st.builds(library.Base, library=names, n
                     versions=st.dictionaries(names, names, max_size=2))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(recipes)
 def test_reading_a_recipe_undoes_writing_it(made):
     assert recipe.from_text(recipe.to_text(made), "a file") == made
