@@ -1,15 +1,45 @@
-"""Every test runs on one thread and from one seed: the same bits on every machine, and no quarrel about the cores."""
+"""Every test draws the same numbers, alone and in any order; on one thread, so that no test quarrels about the cores."""
 
 import os
+import random
 
+import numpy
 import pytest
 import torch
+from hypothesis import settings
+
+from surgeon.attention import naming
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+# Loaded before any test file is read: what a file sets for itself, it sets in its own decorators.
+settings.register_profile("surgeon", deadline=None, derandomize=True)
+settings.load_profile("surgeon")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """pytest-randomly chooses the order of the tests, and not the numbers that they draw."""
+    config.option.randomly_reset_seed = False
+
+
+def reseed() -> None:
+    random.seed(0)
+    numpy.random.seed(0)
+    torch.manual_seed(0)
+
+
+# A fixture that several tests share is made by whichever of them runs first: it starts from a seed of its own.
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup() -> None:
+    reseed()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    reseed()
 
 
 @pytest.fixture(autouse=True)
-def _seeded():
-    """Every test draws the same numbers in every run."""
-    torch.manual_seed(0)
+def _forgets_registered_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that one test gives to an attention is unknown to the next."""
+    monkeypatch.setattr(naming, "_registered", {})

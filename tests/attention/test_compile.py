@@ -1,7 +1,7 @@
 """Compiled by inductor in one graph, once for all sizes.
 
 Every form takes two to fifteen seconds, so one of each family is tested here. All of them, trained as well, take some four minutes:
-`SURGEON_ALL_FORMS=1 pytest tests/test_attention_compile.py`.
+`SURGEON_ALL_FORMS=1 pytest tests/attention/test_compile.py`.
 """
 
 import os
@@ -10,13 +10,16 @@ import shutil
 import pytest
 import torch
 
-from tests.attention.test_export import CHANNELS, form, same_outcome
-from tests.attention.test_gradients import FOREIGN
 from tests.shared import formulas
+from tests.shared.gates import CHANNELS, FOREIGN, form
+from tests.shared.outcomes import same_outcome
 
 ALL = bool(os.environ.get("SURGEON_ALL_FORMS"))
 FORMS = dict(zip([*formulas.NAMES, *(name for name, _ in FOREIGN)], formulas.FORMS + FOREIGN))
 FAMILIES = ["cbam", "bam", "se", "eca"]
+# Without convolutions.
+PLAIN = ["cbam-pools=('avg',)-branches=channel-reduction=1", "se"]
+CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d)
 # All of them beyond the 4096 numbers up to which inductor writes another kernel.
 SIZES = [(4, CHANNELS, 8, 6), (5, CHANNELS, 7, 12), (3, CHANNELS, 11, 5)]
 
@@ -43,10 +46,22 @@ def test_one_graph_for_all_sizes(name):
         assert not torch.allclose(y, x)
 
 
+def convolves(name):
+    return any(isinstance(module, CONVOLUTIONS) for module in form(*FORMS[name]).modules())
+
+
 @pytest.mark.skipif(torch.__version__ < "2.12", reason="torch 2.11 compiles the backward pass of an autograd.Function for each size anew")
-@pytest.mark.parametrize("name", FORMS if ALL else ["cbam"])
+@pytest.mark.parametrize("name", [name for name in FORMS if not convolves(name)] if ALL else PLAIN)
 @torch._dynamo.config.patch(error_on_recompile=True)
 def test_trained_in_one_graph_for_all_sizes(name):
     gate, fast = compiled(*FORMS[name], True)
     for size in SIZES:
+        same_outcome(fast, gate, torch.randn(size))
+
+
+@pytest.mark.parametrize("name", [name for name in FORMS if convolves(name)] if ALL else ["cbam"])
+def test_trained_with_convolutions(name):
+    """torch 2.13 and 2.14 write the backward pass of any convolution for one size: a bare Conv2d is compiled anew as well."""
+    for size in SIZES if ALL else SIZES[:1]:
+        gate, fast = compiled(*FORMS[name], True)
         same_outcome(fast, gate, torch.randn(size))

@@ -8,8 +8,11 @@ from surgeon.attention.layouts import Layout
 from surgeon.attention.naming import TIMM
 from surgeon.errors import BadModule
 from tests.shared import formulas
+from tests.shared.bits import assert_same_bits
+from tests.shared.modules import Scaled, Squeezed, anywhere
+from tests.shared.numbers import awkward
 
-BITS = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float64: torch.int64}
+DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
 # For maps of any size: attention in blocks of one pixel, and the size that one of them has to know beforehand.
 SETTINGS = {
     "timm:halo": {"block_size": 1, "halo_size": 1},
@@ -32,20 +35,8 @@ LAYOUTS = {
 }
 
 
-def same_bits(a, b):
-    return torch.equal(a.contiguous().view(BITS[a.dtype]), b.contiguous().view(BITS[b.dtype]))
-
-
-def awkward(shape, dtype):
-    """Numbers of every size, with zeros of both signs."""
-    torch.manual_seed(0)
-    x = torch.randn(shape) * torch.tensor(10.0) ** torch.randint(-3, 4, shape)
-    x.view(-1)[:4] = torch.tensor([0.0, -0.0, 1e4, -1e4])
-    return x.to(dtype)
-
-
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("dtype", BITS)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(("name", "options"), formulas.FORMS, ids=formulas.NAMES)
 def test_identity_on_every_layout(name, options, layout, dtype, training):
@@ -54,37 +45,11 @@ def test_identity_on_every_layout(name, options, layout, dtype, training):
     gate.layout = how
     x = awkward(shape, dtype)
     y = gate(x)
-    assert same_bits(y, x) and y.stride() == x.stride() and y.data_ptr() != x.data_ptr()
+    assert_same_bits(y, x)
+    assert y.stride() == x.stride() and y.data_ptr() != x.data_ptr()
 
 
-class Scaled(torch.nn.Module):
-    """A user's gate for images, and for nothing else: its weights have a height and a width."""
-
-    def __init__(self, channels):
-        super().__init__()
-        self.scale = torch.nn.Parameter(torch.rand(channels, 1, 1))
-
-    def forward(self, x):
-        return x * self.scale
-
-
-class Squeezed(torch.nn.Module):
-    """A user's gate for video: its normalisation refuses images."""
-
-    def __init__(self, channels):
-        super().__init__()
-        self.norm = torch.nn.BatchNorm3d(channels)
-
-    def forward(self, x):
-        return x * self.norm(x).mean((2, 3, 4), keepdim=True).sigmoid()
-
-
-def anywhere(channels):
-    """A gate that asks for no particular number of axes."""
-    return torch.nn.Sequential(torch.nn.GroupNorm(4, channels), torch.nn.Sigmoid())
-
-
-# timm 1.0.31 can't build `ge`; test_attention_options.py asks for its words.
+# timm 1.0.31 can't build `ge`; test_options.py asks for its words.
 ELSEWHERE = {name: name for name in TIMM if name != "timm:ge"} | {
     "Scaled": Scaled,
     "anywhere": anywhere,
@@ -106,7 +71,7 @@ def why_not(name, how):
     return None
 
 
-@pytest.mark.parametrize("dtype", BITS)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_identity_of_modules_from_elsewhere(name, layout, dtype):
@@ -120,7 +85,8 @@ def test_identity_of_modules_from_elsewhere(name, layout, dtype):
     gate.layout = how
     for training in (True, False):
         y = gate.train(training)(x)
-        assert same_bits(y, x) and y.stride() == x.stride() and y.data_ptr() != x.data_ptr()
+        assert_same_bits(y, x)
+        assert y.stride() == x.stride() and y.data_ptr() != x.data_ptr()
 
 
 @pytest.mark.parametrize("layout", ["NHWC", "NDHWC", "tokens", "tokens and five in front", "video tokens"])

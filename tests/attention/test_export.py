@@ -7,18 +7,11 @@ from torch.export import Dim
 
 from surgeon.attention import build
 from surgeon.attention.layouts import Layout
-from tests.attention.test_formulas import randomized
-from tests.attention.test_gradients import forms
+from tests.shared.gates import CHANNELS, form, forms
+from tests.shared.outcomes import same_outcome
 
-# With 16, a hidden layer has one unit, and where that one is dead a whole branch is a constant.
-CHANNELS = 64
 OPEN = {0: Dim("n"), 2: Dim("h"), 3: Dim("w")}
 SIZES = [(4, CHANNELS, 8, 6), (5, CHANNELS, 7, 12), (1, CHANNELS, 9, 9)]
-
-
-def form(name, options, dims=2):
-    torch.manual_seed(0)
-    return randomized(build(name, CHANNELS, dims=dims, **options)).float().eval()
 
 
 def maps():
@@ -48,23 +41,6 @@ def test_compile_in_one_graph(name, options):
     compiled = torch.compile(gate, fullgraph=True, backend="aot_eager")
     for x in maps()[:2]:
         same_outcome(compiled, gate, x)
-
-
-def same_outcome(compiled, gate, x):
-    """Outputs and gradients agree, and no branch is dead."""
-    (y, *grads), (want, *others) = (outcome(call, x, gate) for call in (compiled, gate))
-    torch.testing.assert_close(y, want, rtol=1e-4, atol=1e-5)
-    # What is 0 but for rounding, such as the gradient of a bias before a normalisation, is small beside the others.
-    largest = max(float(grad.abs().max()) for grad in others)
-    torch.testing.assert_close(grads, others, rtol=1e-3, atol=1e-5 * largest)
-    assert all(grad.any() for grad in others if grad.dim() > 1) and not torch.allclose(y, x)
-
-
-def outcome(call, x, gate):
-    """The output, and the gradients of its squares; at once, since the next call moves the statistics that they need."""
-    x = x.requires_grad_()
-    y = call(x)
-    return [y.detach(), *torch.autograd.grad(y.square().sum(), [x, *gate.parameters()])]
 
 
 @pytest.mark.parametrize(

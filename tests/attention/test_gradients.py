@@ -4,13 +4,9 @@ import pytest
 import torch
 
 from surgeon.attention import build
-from tests.attention.test_formulas import randomized
 from tests.shared import formulas
+from tests.shared.gates import FOREIGN, forms, randomized
 
-FOREIGN = [("timm:gc", {}), ("timm:coord", {})]
-forms = pytest.mark.parametrize(
-    ("name", "options"), formulas.FORMS + FOREIGN, ids=formulas.NAMES + [name for name, _ in FOREIGN]
-)
 inits = pytest.mark.parametrize("init", ["identity", "paper"])
 
 

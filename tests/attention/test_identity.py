@@ -16,7 +16,8 @@ from surgeon.attention import (
 )
 from surgeon.attention.layouts import Layout
 from surgeon.errors import UnknownName
-from tests.attention.test_every_layout import awkward, same_bits
+from tests.shared.bits import assert_same_bits
+from tests.shared.numbers import awkward
 
 FOREIGN = ["timm:gc", "timm:coord", "timm:cbam", "timm:ceca", "timm:gca", "timm:nl"]
 
@@ -26,14 +27,14 @@ FOREIGN = ["timm:gc", "timm:coord", "timm:cbam", "timm:ceca", "timm:gca", "timm:
 def test_identity_in_autocast(name, dtype):
     gate, x = build(name, 16), awkward((2, 16, 5, 6), dtype)
     with torch.autocast("cpu", dtype=dtype):
-        assert same_bits(gate(x), x)
+        assert_same_bits(gate(x), x)
 
 
 @pytest.mark.parametrize("name", [*TABLE, *FOREIGN])
 def test_identity_around_an_infinity(name):
     x = awkward((2, 16, 5, 6), torch.float32)
     x[0, 3, 2, 2], x[1, 5, 0, 0] = float("inf"), float("-inf")
-    assert same_bits(build(name, 16).eval()(x), x)
+    assert_same_bits(build(name, 16).eval()(x), x)
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -67,7 +68,7 @@ class Rezero(torch.nn.Module):
 def test_two_zeros_in_a_row_would_never_learn(name):
     torch.manual_seed(0)
     gate, x = build(name, 16), torch.randn(2, 16, 5, 6)
-    assert same_bits(gate(x), x)
+    assert_same_bits(gate(x), x)
     optimizer = torch.optim.SGD(gate.parameters(), lr=0.1)
     before = [weight.clone() for weight in gate.inner.parameters()]
     for _ in range(3):

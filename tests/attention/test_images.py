@@ -8,8 +8,8 @@ import surgeon
 from surgeon.attention import attention_modules, build, cost
 from surgeon.attention.layouts import Layout
 from surgeon.errors import BadModule
-from tests.attention.test_every_layout import Scaled, Squeezed, anywhere
-from tests.attention.test_formulas import randomized
+from tests.shared.gates import randomized
+from tests.shared.modules import Scaled, Squeezed, anywhere
 
 GATES = {
     "timm:gc": "timm:gc",

@@ -53,7 +53,7 @@ def test_windows_and_rows_are_maps_of_their_own(name):
     assert torch.equal(back, 2 * x) and back.is_contiguous()
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(
     size=st.lists(st.integers(1, 6), min_size=1, max_size=3).map(tuple),
     prefix=st.integers(0, 5),

@@ -15,6 +15,7 @@ import surgeon
 from surgeon.attention import attention_modules, attention_parameters, build, record
 from surgeon.checkpoints.published import load_published
 from surgeon.errors import BadModule
+from tests.shared.official import official_key, spread
 
 PLACE = {"bam": "bottleneck"}
 FORMS = [(None, {}), ("se", {}), ("cbam", {}), ("cbam", {"bias": False}), ("eca", {}), ("bam", {})]
@@ -115,16 +116,6 @@ def multiply_adds(model):
     return counter.get_total_flops() // 2
 
 
-def spread(model):
-    """`model` with every weight and statistic a little away from its start."""
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for key, tensor in model.state_dict().items():
-            if tensor.is_floating_point():
-                tensor += torch.rand_like(tensor) * 0.1 if "running_var" in key else torch.randn_like(tensor) * 0.05
-    return model
-
-
 @pytest.mark.parametrize("init", ["identity", "paper"])
 @pytest.mark.parametrize(
     ("plain", "attention", "options", "full", "arguments"),
@@ -144,34 +135,6 @@ def test_timms_own_networks(plain, attention, options, full, arguments, init):
     with torch.no_grad():
         for training in (False, True):
             torch.testing.assert_close(mine.train(training)(x), theirs.train(training)(x), rtol=1e-10, atol=1e-10)
-
-
-OFFICIAL = {
-    "cbam.channel.fc1": "cbam.ChannelGate.mlp.1",
-    "cbam.channel.fc2": "cbam.ChannelGate.mlp.3",
-    "cbam.spatial.conv": "cbam.SpatialGate.spatial.conv",
-    "cbam.spatial.bn": "cbam.SpatialGate.spatial.bn",
-    "bam.channel.fc1": "channel_att.gate_c.gate_c_fc_0",
-    "bam.channel.bn1": "channel_att.gate_c.gate_c_bn_1",
-    "bam.channel.fc2": "channel_att.gate_c.gate_c_fc_final",
-    "bam.spatial.conv1": "spatial_att.gate_s.gate_s_conv_reduce0",
-    "bam.spatial.bn1": "spatial_att.gate_s.gate_s_bn_reduce0",
-    "bam.spatial.conv2": "spatial_att.gate_s.gate_s_conv_di_0",
-    "bam.spatial.bn2": "spatial_att.gate_s.gate_s_bn_di_0",
-    "bam.spatial.conv3": "spatial_att.gate_s.gate_s_conv_di_1",
-    "bam.spatial.bn3": "spatial_att.gate_s.gate_s_bn_di_1",
-    "bam.spatial.conv4": "spatial_att.gate_s.gate_s_conv_final",
-}
-
-
-def official_key(key):
-    """`layer1.0.cbam.channel.fc1.weight`, or `layer2.bam.channel.fc1.weight`, as the official networks call it."""
-    for own, other in OFFICIAL.items():
-        head, found, tail = key.partition(f".{own}.")
-        if found:
-            head = head.replace("layer", "bam") if own.startswith("bam") else head
-            return f"module.{head}.{other}.{tail}"
-    return f"module.{key}"
 
 
 @pytest.mark.parametrize("attention", ["cbam", "bam"])

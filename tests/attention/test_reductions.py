@@ -15,7 +15,7 @@ def gradient(x, dims, pair):
     return torch.autograd.grad((mean * torch.randn_like(mean) + most * torch.randn_like(most)).sum(), x)[0]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(
     shape=st.lists(st.integers(1, 6), min_size=3, max_size=5),
     over_channels=st.booleans(),

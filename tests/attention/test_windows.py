@@ -5,8 +5,7 @@ import torch
 
 from surgeon.attention import build
 from surgeon.attention.layouts import Layout
-from tests.attention.test_formulas import randomized
-from tests.attention.test_gradients import forms
+from tests.shared.gates import forms, randomized
 
 SIZE = (3, 4)
 # One window as an image of (N, C, 3, 4), and the value put together again from such images.

@@ -9,6 +9,7 @@ from torch import nn
 from surgeon.attention import build
 from surgeon.checkpoints.published import load_published, unwrapped
 from surgeon.errors import BadFile, BadModel
+from tests.shared.bits import assert_same_bits
 
 # Keys of the official checkpoints, and what they are called here.
 CBAM = {
@@ -147,7 +148,7 @@ def test_all_or_nothing(weights, message):
     with pytest.raises(BadFile, match=message) as caught:
         load_published(model, weights)
     assert "\n" not in str(caught.value)
-    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+    assert_same_bits(model.state_dict(), before)
 
 
 def test_a_model_on_meta_can_hold_no_weights():

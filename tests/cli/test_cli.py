@@ -11,7 +11,8 @@ import surgeon
 from surgeon.cli import app, run
 from surgeon.files import intake
 from surgeon.networks import library
-from tests.shared.small import TINY, output, same, stir, tiny
+from tests.shared.bits import assert_same_bits
+from tests.shared.small import TINY, output, stir, tiny
 
 COMMANDS = ("places", "plan", "inject", "show", "strip", "delta", "merge", "export", "verify")
 
@@ -188,7 +189,7 @@ def test_delta_and_merge_give_the_whole_back(injected, weights, tmp_path, capsys
     assert call("delta", injected, "-o", tmp_path / "delta.safetensors") == 0
     assert (tmp_path / "delta.safetensors").stat().st_size < injected.stat().st_size / 4
     assert call("merge", weights, tmp_path / "delta.safetensors", "-o", tmp_path / "whole.safetensors") == 0
-    assert same(surgeon.load(tmp_path / "whole.safetensors"), surgeon.load(injected))
+    assert_same_bits(surgeon.load(tmp_path / "whole.safetensors"), surgeon.load(injected))
     assert intake.open_surgeon_file(tmp_path / "whole.safetensors").recipe == intake.open_surgeon_file(injected).recipe
     capsys.readouterr()
     assert call("places", tmp_path / "delta.safetensors") == 2
@@ -231,4 +232,4 @@ def test_the_command_runs_as_a_process_and_ends_with_its_code(tmp_path):
 
 def test_stirred_networks_are_no_identity():
     assert not torch.equal(output(stir(surgeon.inject(tiny(None), "cbam"))), output(tiny(None)))
-    assert same(tiny(None), tiny(None))
+    assert_same_bits(tiny(None), tiny(None))

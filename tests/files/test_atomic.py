@@ -11,7 +11,8 @@ import pytest
 import surgeon
 from surgeon.errors import BadFile
 from surgeon.files.atomic import replacing
-from tests.shared.small import same, tiny
+from tests.shared.bits import assert_same_bits
+from tests.shared.small import tiny
 
 # One process imports everything once and forks writers, each of which is killed after some milliseconds.
 SCRIPT = """
@@ -19,7 +20,8 @@ import os, random, signal, sys, time
 import torch
 torch.set_num_threads(1)
 import surgeon
-from tests.shared.small import same, tiny
+from tests.shared.bits import assert_same_bits
+from tests.shared.small import tiny
 
 target, kills, dice = sys.argv[1], int(sys.argv[2]), random.Random(0)
 models = [tiny(seed=1), tiny(seed=2)]
@@ -35,7 +37,7 @@ for number in range(kills):
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     found = surgeon.load(target)
-    which = [same(found, model) for model in models]
+    which = [same_bits(found, model) for model in models]
     assert sum(which) == 1, f"kill {number}: neither the old file nor the new one"
     seen[which.index(True)] += 1
     dice.random()
@@ -74,7 +76,7 @@ def test_a_full_disk_is_reported_and_leaves_the_old_file(name, full_disk):
     surgeon.save(model, full_disk / name)
     with pytest.raises(BadFile, match="the disk is full. What was there before is untouched"):
         surgeon.save(tiny(seed=3), full_disk / name)
-    assert same(surgeon.load(full_disk / name), model)
+    assert_same_bits(surgeon.load(full_disk / name), model)
     assert [path.name for path in full_disk.iterdir()] == [name]
 
 

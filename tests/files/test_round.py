@@ -14,7 +14,8 @@ import surgeon
 from surgeon.cli import run
 from surgeon.files import convert, intake
 from surgeon.networks import library
-from tests.shared.small import TINY, output, same, same_bits, same_values, stir, tiny
+from tests.shared.bits import assert_same_bits, same_bits
+from tests.shared.small import TINY, output, stir, tiny
 
 NETWORKS = {
     "resnet18": ("torchvision:resnet18", "residual"),
@@ -68,7 +69,7 @@ def test_what_comes_in_goes_out_and_comes_back(network, kind, tmp_path):
         back = tmp_path / f"back_{target}.safetensors"
         assert run(["strip", str(tmp_path / target), "-o", str(back), "-q"]) == 0
         tensors = intake.unwrapped(intake.open_file(back), plain.state_dict())[0]
-        assert set(tensors) == set(plain.state_dict()) and all(same_bits(value, tensors[key]) for key, value in plain.state_dict().items())
+        assert_same_bits(dict(sorted(tensors.items())), dict(sorted(plain.state_dict().items())))
 
 
 @pytest.mark.parametrize("target", ["a.safetensors", "a.pth", "folder"])
@@ -76,29 +77,31 @@ def test_trained_attention_survives_every_format(network, target, tmp_path):
     _, _, model, _ = network
     surgeon.save(model, tmp_path / target)
     loaded = surgeon.load(tmp_path / target)
-    assert same(model, loaded)
+    assert_same_bits(model, loaded)
     with torch.no_grad():
         assert torch.equal(said(model), said(loaded))
     assert run(["delta", str(tmp_path / target), "-o", str(tmp_path / "delta.safetensors"), "-q"]) == 0
     assert run(["strip", str(tmp_path / target), "-o", str(tmp_path / "stock.pth"), "-q"]) == 0
     assert run(["merge", str(tmp_path / "stock.pth"), str(tmp_path / "delta.safetensors"), "-o", str(tmp_path / "merged.safetensors"), "-q"]) == 0
-    assert same(model, surgeon.load(tmp_path / "merged.safetensors"))
+    assert_same_bits(model, surgeon.load(tmp_path / "merged.safetensors"))
 
 
 def test_timm_opens_the_folder_with_the_attention_in_it(network, tmp_path):
     _, _, model, _ = network
     surgeon.save(model, tmp_path / "folder")
     opened = timm.create_model(f"local-dir:{tmp_path / 'folder'}", pretrained=True).eval()
-    assert same(model, opened) and len(surgeon.attention_modules(opened)) == len(surgeon.attention_modules(model))
+    assert_same_bits(model, opened)
+    assert len(surgeon.attention_modules(opened)) == len(surgeon.attention_modules(model))
 
 
 def test_timm_gives_the_folder_another_head(tmp_path):
     model = tiny()
     surgeon.save(model, tmp_path / "folder")
     opened = timm.create_model(f"local-dir:{tmp_path / 'folder'}", pretrained=True, num_classes=9)
-    assert opened.fc.out_features == 9 and same_bits(opened.state_dict()["conv1.0.weight"], model.state_dict()["conv1.0.weight"])
+    assert opened.fc.out_features == 9
+    assert_same_bits(opened.state_dict()["conv1.0.weight"], model.state_dict()["conv1.0.weight"])
     untrained = timm.create_model(f"local-dir:{tmp_path / 'folder'}")
-    assert list(untrained.state_dict()) == list(model.state_dict()) and not same(untrained, model)
+    assert list(untrained.state_dict()) == list(model.state_dict()) and not same_bits(untrained, model)
 
 
 def test_a_timm_folder_needs_no_name(tmp_path):
@@ -111,7 +114,7 @@ def test_a_timm_folder_needs_no_name(tmp_path):
     assert torch.equal(output(surgeon.load(tmp_path / "out")), output(model))
     assert run(["strip", str(tmp_path / "out"), "-o", str(tmp_path / "back"), "-q"]) == 0
     again = timm.create_model(f"local-dir:{tmp_path / 'back'}", pretrained=True)
-    assert same(model, again)
+    assert_same_bits(model, again)
 
 
 def resumable(model, **more):
@@ -135,14 +138,14 @@ def test_a_checkpoint_keeps_its_shape_and_strip_gives_it_back(tmp_path):
     assert fresh and all(key.startswith("module.") and ".cbam." in key for key in fresh)
     assert set(found["state_dict_ema"]) == set(found["state_dict"])
     assert run(["strip", str(tmp_path / "out.pth"), "-o", str(tmp_path / "back.pth"), "-q"]) == 0
-    assert same_values(torch.load(tmp_path / "back.pth", weights_only=True), whole)
+    assert_same_bits(torch.load(tmp_path / "back.pth", weights_only=True), whole)
 
 
 def test_the_average_is_taken_on_request(tmp_path):
     model, average = tiny(None, seed=1), tiny(None, seed=2)
     torch.save({"arch": "test_resnet", "state_dict": model.state_dict(), "state_dict_ema": average.state_dict()}, tmp_path / "in.pth")
-    assert same(intake.open_source(tmp_path / "in.pth").model, model)
-    assert same(intake.open_source(tmp_path / "in.pth", ema=True).model, average)
+    assert_same_bits(intake.open_source(tmp_path / "in.pth").model, model)
+    assert_same_bits(intake.open_source(tmp_path / "in.pth", ema=True).model, average)
 
 
 def test_a_key_order_of_its_own_comes_back(tmp_path):
@@ -151,7 +154,7 @@ def test_a_key_order_of_its_own_comes_back(tmp_path):
     for target in ("out.pth", "out.safetensors"):
         assert run(["inject", str(tmp_path / "in.pth"), "--arch", TINY, "--attention", "cbam", "-o", str(tmp_path / target), "-q"]) == 0
         assert run(["strip", str(tmp_path / target), "-o", str(tmp_path / "back.pth"), "--force", "-q"]) == 0
-        assert same_values(dict(torch.load(tmp_path / "back.pth", weights_only=True)), dict(tensors))
+        assert_same_bits(dict(torch.load(tmp_path / "back.pth", weights_only=True)), dict(tensors))
 
 
 def test_step_counters_that_old_files_lack_are_not_invented(tmp_path):
@@ -159,7 +162,7 @@ def test_step_counters_that_old_files_lack_are_not_invented(tmp_path):
     torch.save(tensors, tmp_path / "old.pth")
     assert run(["inject", str(tmp_path / "old.pth"), "--arch", TINY, "--attention", "cbam", "-o", str(tmp_path / "out.safetensors"), "-q"]) == 0
     assert run(["strip", str(tmp_path / "out.safetensors"), "-o", str(tmp_path / "back.pth"), "-q"]) == 0
-    assert same_values(dict(torch.load(tmp_path / "back.pth", weights_only=True)), tensors)
+    assert_same_bits(dict(torch.load(tmp_path / "back.pth", weights_only=True)), tensors)
 
 
 @pytest.mark.parametrize("target", ["out.pth", "out.safetensors", "out.pt2"])

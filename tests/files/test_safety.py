@@ -13,7 +13,8 @@ import torch
 import surgeon
 from surgeon.cli import run
 from surgeon.files import intake
-from tests.shared.small import TINY, same, tiny
+from tests.shared.bits import assert_same_bits
+from tests.shared.small import TINY, tiny
 
 DAMAGES = 200
 
@@ -87,7 +88,7 @@ def test_a_pickled_network_needs_permission(tmp_path):
     torch.save(model, tmp_path / "whole.pt")
     with pytest.raises(surgeon.SurgeonError, match="holds more than weights"):
         surgeon.load(tmp_path / "whole.pt")
-    assert same(surgeon.load(tmp_path / "whole.pt", allow_pickle=True), model)
+    assert_same_bits(surgeon.load(tmp_path / "whole.pt", allow_pickle=True), model)
 
 
 @pytest.fixture(scope="module", params=["safetensors", "pth"])
@@ -106,7 +107,7 @@ def refused_or_right(path, model):
     except surgeon.SurgeonError as error:
         assert "\n" not in str(error) and str(path) in str(error)
         return True
-    assert same(loaded, model)
+    assert_same_bits(loaded, model)
     return False
 
 
@@ -211,4 +212,4 @@ def test_what_parsers_and_metrics_leave_in_checkpoints_is_no_danger(tmp_path):
 
     model = tiny(None)
     torch.save({"args": argparse.Namespace(model="test_resnet", output=pathlib.Path("a")), "best": numpy.float64(0.5), "state_dict": model.state_dict()}, tmp_path / "in.pth")
-    assert same(intake.open_source(tmp_path / "in.pth").model, model)
+    assert_same_bits(intake.open_source(tmp_path / "in.pth").model, model)

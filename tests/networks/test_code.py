@@ -13,8 +13,9 @@ from surgeon.cli import run
 from surgeon.files import intake, rebuild, recipe
 from surgeon.files.derive import recipe_of
 from surgeon.networks import library
+from tests.shared.bits import assert_same_bits
 from tests.shared.own_networks import Stateful
-from tests.shared.small import same, stir
+from tests.shared.small import stir
 
 NAME = f"{__name__}:headed"
 
@@ -45,7 +46,8 @@ def test_saved_under_the_name_of_what_makes_it(tmp_path):
     with pytest.raises(surgeon.SurgeonError, match=f"the network '{NAME}' is somebody's own code, and loading would import it"):
         surgeon.load(tmp_path / "a.safetensors")
     again = surgeon.load(tmp_path / "a.safetensors", allow_imports=True)
-    assert same(model, again) and torch.equal(outputs(again), outputs(model))
+    assert_same_bits(model, again)
+    assert torch.equal(outputs(again), outputs(model))
     surgeon.save(again, tmp_path / "b.safetensors")  # it remembers
     assert str(intake.open_surgeon_file(tmp_path / "b.safetensors").recipe.base) == NAME
 
@@ -78,10 +80,10 @@ def test_through_every_command(tmp_path, capsys):
         assert go("verify", name, "in.pth", "--allow-imports", "-q") == 0
     assert torch.load(tmp_path / "b.pth")["epoch"] == 4
     assert go("strip", "b.pth", "-o", "c.pth", "-q") == 0
-    assert all(map(torch.equal, torch.load(tmp_path / "c.pth")["state_dict"].values(), model.state_dict().values()))
+    assert_same_bits(torch.load(tmp_path / "c.pth")["state_dict"], model.state_dict())
     assert go("delta", "a.safetensors", "-o", "d.safetensors", "-q") == 0
     assert go("merge", "in.pth", "d.safetensors", "-o", "e.safetensors", "--allow-imports", "-q") == 0
-    assert same(surgeon.load(tmp_path / "e.safetensors", allow_imports=True), surgeon.load(tmp_path / "a.safetensors", allow_imports=True))
+    assert_same_bits(surgeon.load(tmp_path / "e.safetensors", allow_imports=True), surgeon.load(tmp_path / "a.safetensors", allow_imports=True))
 
 
 def test_a_checkpoint_does_not_choose_code(tmp_path, capsys):

@@ -33,27 +33,6 @@ def stir(model):
     return model
 
 
-def same(one, other):
-    """Whether two networks have the same keys in the same order with the same bits."""
-    a, b = one.state_dict(), other.state_dict()
-    return list(a) == list(b) and all(same_bits(a[key], b[key]) for key in a)
-
-
-def same_bits(one, other):
-    return one.dtype == other.dtype and one.shape == other.shape and torch.equal(one.contiguous().view(-1).view(torch.uint8), other.contiguous().view(-1).view(torch.uint8))
-
-
-def same_values(one, other):
-    """Whether two nests of dicts, lists, tensors and plain values are the same, keys in order."""
-    if isinstance(one, torch.Tensor):
-        return isinstance(other, torch.Tensor) and same_bits(one, other)
-    if isinstance(one, dict):
-        return isinstance(other, dict) and list(one) == list(other) and all(same_values(one[key], other[key]) for key in one)
-    if isinstance(one, (list, tuple)):
-        return type(one) is type(other) and len(one) == len(other) and all(map(same_values, one, other))
-    return one == other
-
-
 @torch.no_grad()
 def output(model, side=64, seed=1):
     """What `model` says to one image of noise, in evaluation mode."""

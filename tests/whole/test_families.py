@@ -12,6 +12,7 @@ from torchvision.models import segmentation, video
 
 import surgeon
 from surgeon.errors import NoSite
+from tests.shared.bits import assert_same_bits, same_bits
 from tests.shared.operated import swin
 
 
@@ -89,11 +90,6 @@ def both_modes(model, x, weights, buffers):
     return found
 
 
-def same(one, two):
-    alike = lambda a, b: a is b if a is None or b is None else torch.equal(a, b)
-    return all(len(one[key]) == len(two[key]) and all(map(alike, one[key], two[key])) for key in one)
-
-
 def skeleton(model):
     """Each module's object and class, and each key's tensor object, in order."""
     modules = [(path, id(module), type(module)) for path, module in model.named_modules(remove_duplicate=False)]
@@ -118,7 +114,7 @@ def test_old_bits_and_back(family):
         except NoSite:
             continue
         found.add(place)
-        assert same(both_modes(model, x, weights, buffers), expected), place
+        assert_same_bits({place: both_modes(model, x, weights, buffers)}, {place: expected})
         assert is_subsequence(before[1], skeleton(model)[1])
     assert set(PLACES) - found == MISSING.get(family, set())
     surgeon.remove(model)
@@ -134,7 +130,7 @@ def test_every_place_alone(family, attention):
     expected = both_modes(model, x, weights, buffers)
     for place in set(PLACES) - MISSING.get(family, set()):
         surgeon.inject(model, attention, where=place, example_inputs=x)
-        assert same(both_modes(model, x, weights, buffers), expected), place
+        assert_same_bits({place: both_modes(model, x, weights, buffers)}, {place: expected})
         assert len(surgeon.attention_modules(model)) > 0
         surgeon.remove(model)
         assert skeleton(model) == before
@@ -145,4 +141,4 @@ def test_another_result_is_noticed():
     weights, buffers = list(model.parameters()), list(model.buffers())
     expected = both_modes(model, x, weights, buffers)
     surgeon.inject(model, "cbam", init="paper")
-    assert not same(both_modes(model, x, weights, buffers), expected)
+    assert not same_bits(both_modes(model, x, weights, buffers), expected)

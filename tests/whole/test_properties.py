@@ -13,8 +13,7 @@ import surgeon
 from surgeon.errors import NoSite
 from tests.shared import toy
 
-settings.register_profile("surgeon", max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-settings.load_profile("surgeon")
+fifteen = settings(max_examples=15, suppress_health_check=list(HealthCheck))
 
 BLOCKS = [toy.Residual, toy.InPlace, toy.TwoAdds, toy.Mode, toy.ChannelsLast, toy.Optional, toy.Shared, toy.Projected]
 blocks = st.sampled_from(BLOCKS)
@@ -62,6 +61,7 @@ def bits(model, x):
     return model(x)
 
 
+@fifteen
 @given(networks(), attention, wheres)
 def test_looking_changes_nothing(model, name, where):
     before, numbers = skeleton(model), torch.get_rng_state()
@@ -71,6 +71,7 @@ def test_looking_changes_nothing(model, name, where):
     assert decided(model, name, where) == plan
 
 
+@fifteen
 @given(networks(), attention, wheres)
 def test_operating_keeps_the_bits_and_removing_keeps_everything(model, name, where):
     x = toy.image()
@@ -84,6 +85,7 @@ def test_operating_keeps_the_bits_and_removing_keeps_everything(model, name, whe
     assert skeleton(surgeon.remove(model)) == before
 
 
+@fifteen
 @given(networks(), attention, wheres)
 def test_a_plan_is_json(model, name, where):
     plan = decided(model, name, where)
@@ -91,6 +93,7 @@ def test_a_plan_is_json(model, name, where):
         assert surgeon.Plan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
 
 
+@fifteen
 @given(networks(), attention, wheres, st.integers(1, 5), st.integers(2, 5))
 def test_sites_do_not_depend_on_the_batch(model, name, where, one, other):
     plans = [decided(model, name, where, example_inputs=toy.image(32, batch)) for batch in (one, other)]
@@ -98,6 +101,7 @@ def test_sites_do_not_depend_on_the_batch(model, name, where, one, other):
 
 
 @pytest.mark.filterwarnings("ignore::surgeon.errors.UnusedSite")  # a class token alone is read behind some of the sites
+@fifteen
 @given(networks(), st.permutations(["residual", "final", "input"]))
 def test_in_whatever_order_it_went_in_it_comes_out(model, order):
     before, x = skeleton(model), toy.image()
@@ -108,6 +112,7 @@ def test_in_whatever_order_it_went_in_it_comes_out(model, order):
     assert skeleton(surgeon.remove(model)) == before
 
 
+@fifteen
 @given(networks())
 def test_every_gate_is_asked_as_often_as_its_owner_runs(model):
     owners = {}
