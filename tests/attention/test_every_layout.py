@@ -4,34 +4,19 @@ import pytest
 import torch
 
 from surgeon.attention import build, probe
-from surgeon.attention.layouts import Layout
 from surgeon.attention.naming import TIMM
 from surgeon.errors import BadModule
 from tests.shared import formulas
 from tests.shared.bits import assert_same_bits
+from tests.shared.layouts import DTYPES, LAYOUTS
 from tests.shared.modules import Scaled, Squeezed, anywhere
 from tests.shared.numbers import awkward
 
-DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
 # For maps of any size: attention in blocks of one pixel, and the size that one of them has to know beforehand.
 SETTINGS = {
     "timm:halo": {"block_size": 1, "halo_size": 1},
     "timm:bat": {"block_size": 1},
     "timm:bottleneck": {"feat_size": (5, 6)},
-}
-LAYOUTS = {
-    "NCL": ((2, 16, 30), Layout("NCL", (30,))),
-    "NCHW": ((2, 16, 5, 6), None),
-    "NHWC": ((2, 5, 6, 16), Layout("NHWC", (5, 6))),
-    "NCDHW": ((2, 16, 3, 4, 5), Layout("NCDHW", (3, 4, 5))),
-    "NDHWC": ((2, 3, 4, 5, 16), Layout("NDHWC", (3, 4, 5))),
-    "tokens": ((2, 30, 16), Layout("NLC", (5, 6))),
-    "tokens and five in front": ((2, 35, 16), Layout("NLC", (5, 6), prefix=5)),
-    "tokens in no rows": ((2, 31, 16), Layout("NLC", (30,), prefix=1)),
-    "video tokens": ((2, 61, 16), Layout("NLC", (3, 4, 5), prefix=1)),
-    "NCL of a grid": ((2, 16, 30), Layout("NCL", (5, 6))),
-    "windows": ((2, 3, 30, 16), Layout("NGLC", (5, 6))),
-    "windows, channels first": ((2, 16, 3, 30), Layout("NCGL", (5, 6))),
 }
 
 

@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from surgeon.attention import build
 from surgeon.attention.precision import called, dtype_of, normalized
-from tests.attention.test_formulas import randomized
 from tests.shared import formulas
+from tests.shared.gates import randomized
 
 forms = pytest.mark.parametrize(("name", "options"), formulas.FORMS, ids=formulas.NAMES)
 KINDS = (nn.Linear, nn.modules.conv._ConvNd)

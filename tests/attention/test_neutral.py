@@ -6,15 +6,17 @@ from torch import nn
 
 from surgeon.attention import TABLE, attention_modules, build, record
 from surgeon.attention.published_names import gammas
-from tests.attention.test_every_layout import BITS, LAYOUTS, awkward, same_bits
-from tests.attention.test_formulas import randomized
 from tests.shared import formulas
+from tests.shared.bits import same_bits
+from tests.shared.gates import randomized
+from tests.shared.layouts import DTYPES, LAYOUTS
+from tests.shared.numbers import awkward
 
 forms = pytest.mark.parametrize(("name", "options"), formulas.FORMS, ids=formulas.NAMES)
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("dtype", BITS)
+@pytest.mark.parametrize("dtype", DTYPES)
 @forms
 def test_the_same_bits(name, options, dtype, training):
     gate, x = build(name, 16, init="neutral", **options).to(dtype).train(training), awkward((2, 16, 5, 6), dtype)
@@ -130,7 +132,7 @@ def test_a_module_from_elsewhere_keeps_its_gamma():
     assert build("timm:gc", 16, init="neutral").gamma is not None
 
 
-@pytest.mark.parametrize("dtype", BITS)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("zero", [0.0, -0.0])
 def test_twice_the_sigmoid_of_zero_is_one(zero, dtype):
     # Lengths on both sides of what a vector register holds.

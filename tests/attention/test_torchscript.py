@@ -9,9 +9,9 @@ from torch import nn
 from surgeon.attention import build
 from surgeon.attention.layouts import Layout
 from surgeon.errors import BadModel
-from tests.attention.test_every_layout import awkward, same_bits
-from tests.attention.test_formulas import randomized
-from tests.attention.test_gradients import forms
+from tests.shared.bits import same_bits
+from tests.shared.gates import forms, randomized
+from tests.shared.numbers import awkward
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:DeprecationWarning", "ignore:.*torch.jit.* is deprecated:FutureWarning")
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]
