@@ -15,6 +15,7 @@ import torchvision
 
 import surgeon
 from surgeon.trace.recorder import observe
+from surgeon.trace.skeleton import skeleton
 
 MODULES = [module.name for module in pkgutil.walk_packages(surgeon.__path__, "surgeon.") if not module.name.startswith("surgeon.cli")]
 
@@ -27,7 +28,7 @@ def network(*args, **options):
 def names():
     """What the examples take for granted: a network with attention, images, one observed run."""
     model, images = surgeon.inject(network().eval(), "cbam"), torch.zeros(2, 3, 64, 64)
-    graph, _ = observe(network().eval(), (images,))
+    graph, _ = observe(skeleton(network(), numbers=True), (images,))
     return {
         "torch": torch, "torchvision": torchvision, "surgeon": surgeon, "resnet50": network, "model": model,
         "images": images, "graph": graph, "value": graph.inputs[0],
