@@ -117,7 +117,7 @@ def _complete(
 
 
 def _fit(tensor: Tensor, target: Tensor, order: list[int] | None) -> Tensor:
-    """`tensor` in the shape of `target` if only sizes of 1 tell them apart, as a linear layer from a 1x1 convolution."""
+    """`tensor` in the shape of `target` where only sizes of 1 differ: a 1x1 convolution is a linear layer."""
     if order is not None:
         tensor = tensor[:, order]
     short, long = sorted((tensor.shape, target.shape), key=len)
