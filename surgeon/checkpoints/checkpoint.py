@@ -3,30 +3,50 @@
 Everything but weights stays where it was in `whole`, so that the same shape of file can be written back.
 """
 
+from __future__ import annotations
+
 import argparse
 import pathlib
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 import numpy
+import numpy._core.multiarray
 import safetensors
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from surgeon.errors import BadFile
 
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
 TORCH_ENDINGS = (".pth", ".pt", ".tar", ".ckpt", ".bin")
 ENDINGS = (".safetensors", *TORCH_ENDINGS)
-# Where scripts keep the weights, first come first served; an average of them only if it is asked for.
+# Keys under which scripts keep the weights; the first that is there counts, an average only on request.
 NESTS = ("state_dict", "model", "model_state", "model_state_dict", "network", "net", "weights", "params")
 AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema")
 ARCHITECTURES = ("arch", "model_name", "architecture", "model", "backbone", "encoder_name")
 # What argument parsers and metrics leave in checkpoints: plain records and numbers that run no code.
-HARMLESS = [argparse.Namespace, pathlib.Path, pathlib.PosixPath, numpy.dtype, numpy.ndarray, numpy._core.multiarray.scalar,
-            numpy._core.multiarray._reconstruct, *(type(numpy.dtype(kind)) for kind in "fdeilqbBHIQ?")]
+HARMLESS: tuple[Callable[..., Any], ...] = (
+    argparse.Namespace,
+    pathlib.Path,
+    pathlib.PosixPath,
+    numpy.dtype,
+    numpy.ndarray,
+    numpy._core.multiarray.scalar,
+    numpy._core.multiarray._reconstruct,
+    *(type(numpy.dtype(kind)) for kind in "fdeilqbBHIQ?"),
+)
+# Attribute of a state dict that holds surgeon's recipe and its SHA-256.
 KEY = "_surgeon"
+
+# The keys that lead to something in nested dicts, from the outside in.
+Nest = tuple[str, ...]
 
 
 @dataclass
@@ -42,16 +62,20 @@ class Checkpoint:
     """
 
     path: Path
-    tensors: dict
-    whole: object = None
-    nest: tuple = ()
+    tensors: dict[str, Tensor]
+    whole: Any = None
+    nest: tuple[Nest, ...] = ()
     recipe: str | None = None
     recipe_sha256: str | None = None
-    architectures: tuple = ()
-    program: object = None
+    architectures: tuple[str, ...] = ()
+    program: ExportedProgram | None = None
 
 
-def read(path, *, allow_pickle=False, ema=False):
+@overload
+def read(path: str | Path, *, allow_pickle: Literal[False] = False, ema: bool = False) -> Checkpoint: ...
+@overload
+def read(path: str | Path, *, allow_pickle: bool = False, ema: bool = False) -> Checkpoint | nn.Module: ...
+def read(path: str | Path, *, allow_pickle: bool = False, ema: bool = False) -> Checkpoint | nn.Module:
     """The Checkpoint at `path`, or the nn.Module that is pickled there.
 
     Args:
@@ -62,8 +86,10 @@ def read(path, *, allow_pickle=False, ema=False):
         BadFile: no such file, damaged, of an unknown ending, or without weights.
     """
     path = Path(path)
+    if path.is_dir():
+        raise BadFile(f"{path} is a folder without a config.json.")
     if not path.is_file():
-        raise BadFile(f"there is no file {path}." if not path.is_dir() else f"{path} is a folder without a config.json.")
+        raise BadFile(f"there is no file {path}.")
     if path.suffix == ".safetensors":
         return _safetensors(path)
     if path.suffix not in TORCH_ENDINGS:
@@ -72,81 +98,90 @@ def read(path, *, allow_pickle=False, ema=False):
     return whole if isinstance(whole, nn.Module) else _dig(path, whole, ema)
 
 
-def _safetensors(path):
+def _safetensors(path: Path) -> Checkpoint:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            told = file.metadata() or {}
-            # In the file's own order: its keys are sorted in no other way that means something.
+            metadata = file.metadata() or {}
+            # In the order of the file itself; `keys` would sort them by name.
             tensors = {key: file.get_tensor(key) for key in file.offset_keys()}
     except (safetensors.SafetensorError, OSError, ValueError, RuntimeError, UnicodeError, TypeError) as error:
         raise BadFile(f"{path} is no whole safetensors file: {first_line(error)}.") from error
-    return Checkpoint(path, tensors, None, (), told.get("surgeon"), told.get("surgeon_sha256"))
+    return Checkpoint(path, tensors, recipe=metadata.get("surgeon"), recipe_sha256=metadata.get("surgeon_sha256"))
 
 
-def _torch(path, allow_pickle):
-    """What torch.load reads. Any failure in a damaged file is the file's: unpickling can fail in every way there is."""
+def _torch(path: Path, allow_pickle: bool) -> Any:
+    """What torch.load reads. Whatever it raises is the file's fault: unpickling damaged bytes can fail in any way."""
     try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(HARMLESS):
+        with warnings.catch_warnings(), torch.serialization.safe_globals([*HARMLESS]):
             warnings.simplefilter("ignore")
             return _mapped(path, weights_only=not allow_pickle)
     except Exception as error:
-        text = str(error)
-        if "Weights only load failed" in text and "GLOBAL" in text:
-            raise BadFile(f"{path} holds more than weights: {_stranger(text)} Loading it would run its code. "
-                          "If you trust whoever made it: --allow-pickle (allow_pickle=True).") from None
-        if "TorchScript" in text:
-            raise BadFile(f"{path} is a TorchScript archive: its program is compiled. Pass the checkpoint it was made from.") from None
-        raise BadFile(f"{path} is no whole checkpoint of torch's: {first_line(error)}.") from error
+        _refuse(path, error)
 
 
-def _mapped(path, weights_only):
-    """Tensors that stay on disk until they are looked at, where the file's format allows it."""
+def _refuse(path: Path, error: Exception) -> NoReturn:
+    """Say what an error of torch.load means for the user."""
+    text = str(error)
+    if "Weights only load failed" in text and "GLOBAL" in text:
+        raise BadFile(
+            f"{path} holds more than weights: {_refused_class(text)} Loading it would run its code. "
+            "If you trust whoever made it: --allow-pickle (allow_pickle=True)."
+        ) from None
+    if "TorchScript" in text:
+        raise BadFile(
+            f"{path} is a TorchScript archive: its program is compiled. Pass the checkpoint it was made from."
+        ) from None
+    raise BadFile(f"{path} is no whole checkpoint of torch's: {first_line(error)}.") from error
+
+
+def _mapped(path: Path, weights_only: bool) -> Any:
+    """The file's content; its tensors stay on disk until they are looked at, where the format allows it."""
     with open(path, "rb") as file:
         is_zip = file.read(2) == b"PK"
     return torch.load(path, map_location="cpu", weights_only=weights_only, mmap=is_zip)
 
 
-def _stranger(text):
-    """The part of torch's long message that names what was refused."""
+def _refused_class(text: str) -> str:
+    """The class that torch refused to unpickle, which its long message names somewhere."""
     name = text.partition("GLOBAL ")[2].split(" ")[0]
     return f"an object of {name}." if name else "an object of an unknown class."
 
 
-def first_line(error):
-    """An error's first line, short, without its full stop; its class where it says nothing."""
+def first_line(error: BaseException) -> str:
+    """An error's first line, shortened and without its full stop; the name of its class where it has no text."""
     lines = str(error).strip().splitlines()
     return (lines[0][:200].rstrip(". ") if lines else "") or type(error).__name__
 
 
-def _dig(path, whole, ema):
+def _dig(path: Path, whole: Any, ema: bool) -> Checkpoint:
     """The state dict in what torch.load gave, one or two levels down."""
     nests = _nests(whole)
     if not nests:
-        raise BadFile(f"{path} holds no weights: {_told(whole)}.")
-    averages = [nest for nest in nests if nest[-1:] and nest[-1] in AVERAGES]
+        raise BadFile(f"{path} holds no weights: {_description(whole)}.")
+    averages = [nest for nest in nests if nest and nest[-1] in AVERAGES]
     plain = [nest for nest in nests if nest not in averages]
     if ema and not averages:
         raise BadFile(f"{path} holds no averaged weights (looked for {', '.join(AVERAGES)}).")
-    ordered = averages + plain if ema or not plain else plain + averages
+    ordered = averages + plain if ema else plain + averages
     tensors = inside(whole, ordered[0])
     text, sha256 = getattr(tensors, KEY, (None, None))
     return Checkpoint(path, dict(tensors), whole, tuple(ordered), text, sha256, tuple(_architectures(whole)))
 
 
-def inside(whole, nest):
+def inside(whole: Any, nest: Nest) -> Any:
     """What lies at the keys `nest` in nested dicts."""
     for key in nest:
         whole = whole[key]
     return whole
 
 
-def _nests(whole):
-    """Paths of keys to every state dict in `whole`; the empty path where it is one itself."""
+def _nests(whole: Any) -> list[Nest]:
+    """Where the state dicts in `whole` lie; the empty nest where it is one itself."""
     if _is_state_dict(whole):
         return [()]
     if not isinstance(whole, dict):
         return []
-    found = []
+    found: list[Nest] = []
     for key in (*NESTS, *AVERAGES):
         inner = whole.get(key)
         if _is_state_dict(inner):
@@ -156,23 +191,28 @@ def _nests(whole):
     return found
 
 
-def _is_state_dict(value):
-    """Whether this is a table of tensors: buffers of other kinds and a step counter may be among them."""
+def _is_state_dict(value: object) -> bool:
+    """Whether this is a table of tensors; plain numbers, such as a step counter, may be among them."""
     if not isinstance(value, dict) or not value or not all(isinstance(key, str) for key in value):
         return False
     tensors = sum(isinstance(entry, torch.Tensor) for entry in value.values())
     return tensors > 0 and not any(isinstance(entry, (dict, list)) for entry in value.values())
 
 
-def _told(whole):
-    return f"it has {', '.join(map(str, list(whole)[:6]))}" if isinstance(whole, dict) and whole else f"it is a {type(whole).__name__}"
+def _description(whole: object) -> str:
+    if isinstance(whole, dict) and whole:
+        return f"it has {', '.join(map(str, list(whole)[:6]))}"
+    return f"it is a {type(whole).__name__}"
 
 
-def _architectures(whole):
-    """Names of networks that the file gives, likeliest first: timm and torchvision's scripts write `arch` or keep their arguments."""
+def _architectures(whole: Any) -> Iterator[str]:
+    """Names of networks that the file gives, likeliest first.
+
+    The training scripts of timm and torchvision write `arch`, or keep their arguments.
+    """
     if not isinstance(whole, dict):
         return
     for table in (whole, whole.get("args"), whole.get("hyper_parameters"), whole.get("hparams"), whole.get("config")):
-        table = vars(table) if isinstance(table, argparse.Namespace) else table
-        if isinstance(table, dict):
-            yield from (table[key] for key in ARCHITECTURES if isinstance(table.get(key), str))
+        entries = vars(table) if isinstance(table, argparse.Namespace) else table
+        if isinstance(entries, dict):
+            yield from (entries[key] for key in ARCHITECTURES if isinstance(entries.get(key), str))

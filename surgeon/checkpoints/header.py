@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import safetensors
 
 from surgeon.errors import BadFile
 
-# Bytes of one number.
+# Bytes of one number, by its type in the header.
 SIZES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
 
 
@@ -20,7 +21,7 @@ class Entry:
     nbytes: int
 
     @property
-    def numel(self):
+    def numel(self) -> int:
         return prod(self.shape)
 
 
@@ -32,7 +33,7 @@ class Header:
     tensors: dict[str, Entry]
 
 
-def read_header(path):
+def read_header(path: str | Path) -> Header:
     """The Header of the file at `path`; neither torch nor a weight is loaded.
 
     Raises:
@@ -48,6 +49,7 @@ def read_header(path):
         raise BadFile(f"{path} is no whole safetensors file: {line[:200].rstrip('. ')}.") from error
 
 
-def _entry(tensor):
+def _entry(tensor: Any) -> Entry:
+    """The entry of a tensor as `safetensors.safe_open` gives it out."""
     shape = tuple(tensor.get_shape())
     return Entry(shape, prod(shape) * SIZES.get(tensor.get_dtype(), 1))

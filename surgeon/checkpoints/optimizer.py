@@ -4,19 +4,32 @@ The numbers are those of a script that makes its optimizer again from `model.par
 groups with and without weight decay as timm and torchvision split them.
 """
 
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from itertools import count
+from typing import Any, TypeGuard
+
 from torch import Tensor, nn
 
 from surgeon.errors import BadFile
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
 
+# As `optimizer.state_dict()` returns it: `state` (number -> its momenta), `param_groups`, and what else there is.
+State = dict[str, Any]
+# For each group of an optimizer the names of the model's parameters that belong to it, whether it has them yet or not.
+Split = list[set[str]]
 
-def is_state(value):
+
+def is_state(value: object) -> TypeGuard[State]:
     """Whether `value` is what an optimizer's `state_dict` returns."""
-    return isinstance(value, dict) and isinstance(value.get("state"), dict) and isinstance(value.get("param_groups"), list)
+    if not isinstance(value, dict):
+        return False
+    return isinstance(value.get("state"), dict) and isinstance(value.get("param_groups"), list)
 
 
-def extend(state, model, new):
+def extend(state: State, model: nn.Module, new: Collection[str]) -> State:
     """The optimizer's state for `model` with its new parameters: old momenta under new numbers, none for the new.
 
     Args:
@@ -26,68 +39,79 @@ def extend(state, model, new):
     Raises:
         BadFile: the groups are split in a way that can't be told from the file.
     """
-    return _renumber(state, model, lambda name: name not in new, lambda name: True)
+    every = [name for name, _ in model.named_parameters()]
+    return _renumber(state, model, before=[name for name in every if name not in new], after=every)
 
 
-def shrink(state, model, new):
+def shrink(state: State, model: nn.Module, new: Collection[str]) -> State:
     """The inverse of `extend`: the state as it was before the parameters named `new` came."""
-    return _renumber(state, model, lambda name: True, lambda name: name not in new)
+    every = [name for name, _ in model.named_parameters()]
+    return _renumber(state, model, before=every, after=[name for name in every if name not in new])
 
 
-def _renumber(state, model, before, after):
-    everything = dict(model.named_parameters())
-    split = _split(state, model, [name for name in everything if before(name)], everything)
-    counts = iter(range(len(everything)))
-    groups, states, numbers = [], {}, _numbers(state, split)
-    for group, belongs in zip(state["param_groups"], split):
-        names = [name for name in everything if after(name) and belongs(name)]
-        ids = [next(counts) for _ in names]
-        states |= {number: state["state"][numbers[name]] for number, name in zip(ids, names) if numbers.get(name) in state["state"]}
-        groups.append(dict(group) | {"params": ids} | ({"param_names": names} if "param_names" in group else {}))
-    return dict(state) | {"state": states, "param_groups": groups}
+def _renumber(state: State, model: nn.Module, *, before: list[str], after: list[str]) -> State:
+    """The state for the parameters `after`, made of that for the parameters `before`; both in the model's order."""
+    split = _split(state, model, before)
+    old_numbers, new_numbers = _numbers(state, split, before), count()
+    groups, momenta = [], dict[int, Any]()
+    for group, members in zip(state["param_groups"], split):
+        numbers = {name: next(new_numbers) for name in after if name in members}
+        for name, number in numbers.items():
+            if old_numbers.get(name) in state["state"]:
+                momenta[number] = state["state"][old_numbers[name]]
+        named = {"param_names": list(numbers)} if "param_names" in group else {}
+        groups.append({**group, "params": list(numbers.values()), **named})
+    return {**state, "state": momenta, "param_groups": groups}
 
 
-def _numbers(state, split):
-    return {name: number for group, belongs in zip(state["param_groups"], split) for name, number in zip(belongs.old, group["params"])}
+def _numbers(state: State, split: Split, names: list[str]) -> dict[str, int]:
+    """Name -> number in `state` of the parameters `names`, which are all that the state is for."""
+    numbers: dict[str, int] = {}
+    for group, members in zip(state["param_groups"], split):
+        numbers.update(zip([name for name in names if name in members], group["params"]))
+    return numbers
 
 
-class _Belongs:
-    """One group of a split: its old names in order, and whether a name belongs to it."""
-
-    def __init__(self, old, rule):
-        self.old, self.rule = [name for name in old if rule(name)], rule
-
-    def __call__(self, name):
-        return self.rule(name)
-
-
-def _split(state, model, old, parameters):
-    groups = state["param_groups"]
-    for rules in _rules(model, parameters, len(groups)):
-        split = [_Belongs(old, rule) for rule in rules]
-        if all(len(part.old) == len(group["params"]) for part, group in zip(split, groups)) and _shapes_fit(state, split, parameters):
+def _split(state: State, model: nn.Module, names: list[str]) -> Split:
+    """How the optimizer of the parameters `names` was split into groups."""
+    sizes = [len(group["params"]) for group in state["param_groups"]]
+    for split in _splits(model, len(sizes)):
+        found = [sum(name in members for name in names) for members in split]
+        if found == sizes and _shapes_fit(state, model, _numbers(state, split, names)):
             return split
-    sizes = ", ".join(str(len(group["params"])) for group in groups)
-    raise BadFile(f"the optimizer's {len(groups)} groups ({sizes} parameters) are no split of the network's {len(old)} that surgeon knows. "
-                  "--drop-optimizer leaves its state out of the new file.")
+    raise BadFile(
+        f"the optimizer's {len(sizes)} groups ({', '.join(map(str, sizes))} parameters) are no split of the network's "
+        f"{len(names)} that surgeon knows. --drop-optimizer leaves its state out of the new file."
+    )
 
 
-def _rules(model, parameters, count):
-    """Ways in which scripts split parameters into `count` groups."""
-    if count == 1:
-        yield [lambda name: True]
-    if count == 2:
-        norms = {f"{path}.{name}" for path, module in model.named_modules() if isinstance(module, NORMS) for name, _ in module.named_parameters(recurse=False)}
-        for small in (lambda name: parameters[name].ndim <= 1 or name.endswith(".bias"), norms.__contains__, lambda name: name.endswith("bias")):
-            large = lambda name, small=small: not small(name)
-            yield [small, large]
-            yield [large, small]
+def _splits(model: nn.Module, groups: int) -> Iterator[Split]:
+    """Ways in which scripts split a model's parameters into so many groups."""
+    every = {name for name, _ in model.named_parameters()}
+    if groups == 1:
+        yield [every]
+    if groups == 2:
+        for undecayed in _without_decay(model):
+            yield [undecayed, every - undecayed]
+            yield [every - undecayed, undecayed]
 
 
-def _shapes_fit(state, split, parameters):
+def _without_decay(model: nn.Module) -> Iterator[set[str]]:
+    """Parameters that scripts leave without weight decay: vectors and biases, those of norms, or biases alone."""
+    parameters = dict(model.named_parameters())
+    yield {name for name, parameter in parameters.items() if parameter.ndim <= 1 or name.endswith(".bias")}
+    norms = [(path, module) for path, module in model.named_modules() if isinstance(module, NORMS)]
+    in_norms = {f"{path}.{name}" for path, norm in norms for name, _ in norm.named_parameters(recurse=False)}
+    yield in_norms & parameters.keys()
+    yield {name for name in parameters if name.endswith("bias")}
+
+
+def _shapes_fit(state: State, model: nn.Module, numbers: dict[str, int]) -> bool:
     """Whether each momentum has the shape of the parameter it would belong to."""
-    for name, number in _numbers(state, split).items():
+    parameters = dict(model.named_parameters())
+    for name, number in numbers.items():
+        shape = parameters[name].shape
         for value in state["state"].get(number, {}).values():
-            if isinstance(value, Tensor) and value.ndim == parameters[name].ndim > 0 and value.shape != parameters[name].shape:
+            if isinstance(value, Tensor) and value.ndim == len(shape) > 0 and value.shape != shape:
                 return False
     return True

@@ -1,9 +1,13 @@
 """Wrappers leave their name in front of every key (`module.`, `_orig_mod.`, `model.`): found by the keys themselves."""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
-def find_prefix(keys, expected):
+def find_prefix(keys: Iterable[str], expected: Iterable[str]) -> str:
     """What stands in front of the network's own keys in a file.
 
     Args:
@@ -13,18 +17,19 @@ def find_prefix(keys, expected):
     >>> find_prefix(["module.fc.weight", "module.fc.bias", "n_averaged"], ["fc.weight", "fc.bias"])
     'module.'
     """
-    keys, votes = list(keys), Counter()
+    votes: Counter[str] = Counter()
     own = set(expected)
     for key in keys:
         parts = key.split(".")
         for cut in range(len(parts)):
             if ".".join(parts[cut:]) in own:
                 votes[".".join(parts[:cut]) + "." if cut else ""] += 1
-    # The shortest of the most frequent: a key may well end as another one does.
+    # Of the most frequent the shortest: a network may have both `conv.weight` and `layer1.conv.weight`, and the second
+    # key votes for `layer1.` as well.
     return min(votes, key=lambda prefix: (-votes[prefix], len(prefix))) if votes else ""
 
 
-def strip_prefix(tensors, prefix):
+def strip_prefix(tensors: Mapping[str, T], prefix: str) -> tuple[dict[str, T], dict[str, T]]:
     """(the network's tensors under their own keys, everything else)."""
     own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
     rest = {key: value for key, value in tensors.items() if not key.startswith(prefix)}

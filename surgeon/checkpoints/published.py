@@ -1,6 +1,13 @@
 """Weights that others have published, under their own names, into an injected network."""
 
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
 import torch
+from torch import Tensor, nn
 
 from surgeon.attention import attention_modules
 from surgeon.attention.published_names import gammas, published_names
@@ -9,10 +16,17 @@ from surgeon.errors import BadFile, BadModel
 # What data parallel and compiled training leave in front of every key.
 WRAPPERS = ("module.", "_orig_mod.")
 # What training scripts call the weights inside a checkpoint.
-BOXES = ("state_dict", "model_state_dict", "model", "net")
+NESTS = ("state_dict", "model_state_dict", "model", "net")
 
 
-def load_published(model, state_dict):
+class Place(NamedTuple):
+    """Where a published tensor goes: a key of the model, and its input channels' order there (None: as is)."""
+
+    key: str
+    order: list[int] | None = None
+
+
+def load_published(model: nn.Module, state_dict: Mapping[str, Any]) -> dict[str, str]:
     """Load published weights into `model`, whose attention is in place, and say what went where.
 
     Keys of the official CBAM and BAM code (`module.layer1.0.cbam.ChannelGate.mlp.1.weight`) and of timm's
@@ -31,67 +45,95 @@ def load_published(model, state_dict):
     >>> load_published(model, official)["layer1.0.cbam.ChannelGate.mlp.1.weight"]
     'layer1.0.cbam.channel.fc1.weight'
     """
-    given, own = unwrapped(state_dict), model.state_dict()
+    published, own = unwrapped(state_dict), model.state_dict()
     if any(tensor.is_meta for tensor in own.values()):
         raise BadModel("the model is on meta and holds no weights: model.to_empty(device='cpu') first.")
     gates = attention_modules(model)
-    names = published_names(gates)
-    placed = {key: (key, None) if key in own else names.get(key, (None, None)) for key in given}
     opened = gammas(gates)
-    _complete(own, placed, optional=opened)
-    values = {target: _fit(given[key], own[target], order) for key, (target, order) in placed.items()}
+    places = _places(published, own, published_names(gates))
+    _complete(published, places, own, optional=opened)
+    values = {place.key: _fit(published[key], own[place.key], place.order) for key, place in places.items()}
     _same_shapes(values, own)
     with torch.no_grad():
         for key, value in values.items():
             own[key].copy_(value)
         for key in opened - values.keys():
             own[key].fill_(1)
-    return {key: target for key, (target, _) in placed.items()}
+    return {key: place.key for key, place in places.items()}
 
 
-def unwrapped(state_dict):
+def _places(
+    published: Mapping[str, Tensor], own: Mapping[str, Tensor], names: Mapping[str, tuple[str, list[int] | None]]
+) -> dict[str, Place]:
+    """The place of each published tensor that has one: under its own key, or under the one that `names` gives."""
+    places = {}
+    for key in published:
+        if key in own:
+            places[key] = Place(key)
+        elif key in names:
+            places[key] = Place(*names[key])
+    return places
+
+
+def unwrapped(state_dict: Mapping[str, Any]) -> Mapping[str, Tensor]:
     """The weights in a checkpoint, without the prefixes of data parallel and compiled models.
 
     >>> unwrapped({"epoch": 90, "state_dict": {"module.fc.bias": torch.zeros(1)}})
     {'fc.bias': tensor([0.])}
     """
-    for box in BOXES:
-        if isinstance(state_dict.get(box), dict):
-            return unwrapped(state_dict[box])
-    strange = [key for key, value in state_dict.items() if not isinstance(value, torch.Tensor)]
-    if strange or not state_dict:
-        raise BadFile(f"not a state dict: {strange[0]!r} is no tensor." if strange else "a state dict without weights.")
+    for nest in NESTS:
+        if isinstance(state_dict.get(nest), dict):
+            return unwrapped(state_dict[nest])
+    if not state_dict:
+        raise BadFile("a state dict without weights.")
+    for key, value in state_dict.items():
+        if not isinstance(value, Tensor):
+            raise BadFile(f"not a state dict: {key!r} is no tensor.")
     for wrapper in WRAPPERS:
         if all(key.startswith(wrapper) for key in state_dict):
             return unwrapped({key.removeprefix(wrapper): value for key, value in state_dict.items()})
     return state_dict
 
 
-def _complete(own, placed, *, optional):
-    targets = [target for target, _ in placed.values() if target]
-    extra = [key for key, (target, _) in placed.items() if not target]
-    # Files from before torch 0.4.1 have no such counters.
-    missing = own.keys() - optional - set(targets) - {key for key in own if key.endswith("num_batches_tracked")}
-    twice = sorted({key for key in targets if targets.count(key) > 1}) if len(set(targets)) < len(targets) else []
-    wrong = [("no place for", extra), ("no tensor for", sorted(missing)), ("two tensors for", twice)]
-    if any(keys for _, keys in wrong):
-        text = "; ".join(f"{what} {', '.join(keys)}" for what, keys in wrong if keys)
+def _complete(
+    published: Mapping[str, Tensor],
+    places: Mapping[str, Place],
+    own: Mapping[str, Tensor],
+    *,
+    optional: Collection[str],
+) -> None:
+    """Refuse a tensor without a place, a place without a tensor, and a place with two."""
+    taken = Counter(place.key for place in places.values())
+    # Files from before torch 0.4.1 have no step counters.
+    missing = {key for key in own.keys() - taken if not key.endswith("num_batches_tracked")}.difference(optional)
+    wrong = {
+        "no place for": [key for key in published if key not in places],
+        "no tensor for": sorted(missing),
+        "two tensors for": sorted(key for key, tensors in taken.items() if tensors > 1),
+    }
+    text = "; ".join(f"{what} {', '.join(keys)}" for what, keys in wrong.items() if keys)
+    if text:
         raise BadFile(f"these weights are not this model's: {text}. Nothing was loaded.")
 
 
-def _fit(tensor, target, order):
-    """`tensor` as the model has it: a 1x1 convolution is a linear layer, and pooled maps come in some order."""
-    tensor = tensor if order is None else tensor[:, order]
+def _fit(tensor: Tensor, target: Tensor, order: list[int] | None) -> Tensor:
+    """`tensor` in the shape of `target` where only sizes of 1 differ: a 1x1 convolution is a linear layer."""
+    if order is not None:
+        tensor = tensor[:, order]
     short, long = sorted((tensor.shape, target.shape), key=len)
-    is_padded = long[: len(short)] == short and all(n == 1 for n in long[len(short) :])
+    is_padded = long[: len(short)] == short and all(size == 1 for size in long[len(short) :])
     return tensor.reshape(target.shape) if is_padded else tensor
 
 
-def _same_shapes(values, own):
-    wrong = [f"{key} is {_text(value)}, not {_text(own[key])}" for key, value in values.items() if value.shape != own[key].shape]
+def _same_shapes(values: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    wrong = [
+        f"{key} is {_text(value)}, not {_text(own[key])}"
+        for key, value in values.items()
+        if value.shape != own[key].shape
+    ]
     if wrong:
         raise BadFile(f"these weights have other shapes than this model's: {'; '.join(wrong)}. Nothing was loaded.")
 
 
-def _text(tensor):
+def _text(tensor: Tensor) -> str:
     return " x ".join(map(str, tensor.shape)) or "a number"

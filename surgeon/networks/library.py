@@ -1,13 +1,15 @@
 """Where networks come from: torchvision's and timm's builders, by name.
 
 Only this room imports those libraries (and timm's folders and attention, where they are read), and only here are their
-habits known: how a builder is told to load no weights, how many classes it makes unasked.
+habits known: how a builder is told to load no weights, how many classes it makes where nobody says.
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
+from typing import Any
 
 import timm
 import torchvision
@@ -15,7 +17,7 @@ from torch import nn
 
 from surgeon.errors import BadOption, UnknownName, suggest
 from surgeon.networks import code
-from surgeon.networks.blueprint import CODE, Base
+from surgeon.networks.blueprint import CODE, Arguments, Base
 from surgeon.networks.code import LIBRARIES, names_code
 from surgeon.networks.settings import settle
 from surgeon.networks.skip_init import skip_init
@@ -23,13 +25,17 @@ from surgeon.networks.skip_init import skip_init
 # An argument of surgeon's own: the epsilon of a detector's frozen norms.
 FROZEN = "frozen_norms"
 # Arguments with which the libraries' builders read files or download.
-LOADING = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "weights", "weights_backbone"}
-# Objects that a constructor argument may name: layers of the libraries themselves, nothing of anyone else's.
+LOADING = frozenset(
+    "checkpoint_path pretrained pretrained_cfg pretrained_cfg_overlay cache_dir weights weights_backbone".split()
+)
+# Where classes may come from that a constructor argument names: the libraries themselves.
 NAMEABLE = ("torch.nn.", "torchvision.ops.", "timm.layers.")
+# What builders raise on arguments that they do not take.
+REFUSALS = (TypeError, ValueError, AttributeError, AssertionError, KeyError, ImportError, RuntimeError)
 
 
 @cache
-def names(library):
+def names(library: str) -> tuple[str, ...]:
     """Every network that `library` ("timm" or "torchvision") can build, sorted."""
     if library == "timm":
         return tuple(timm.list_models())
@@ -37,7 +43,7 @@ def names(library):
     return tuple(name for name in torchvision.models.list_models() if not name.startswith("raft"))
 
 
-def parse(text, **arguments):
+def parse(text: str, **arguments: Any) -> Base:
     """The Base that `text` names: a library's network, or `package.module:Class`.
 
     Raises:
@@ -59,19 +65,28 @@ def parse(text, **arguments):
     return Base(library, name, arguments)
 
 
-def _example(name):
+def _example(name: str) -> str:
     """The networks called `name`, with their library in front; else a network that everyone knows."""
-    return " or ".join(f"{library}:{name}" for library in LIBRARIES if name in names(library)) or "torchvision:resnet50"
+    known = [f"{library}:{name}" for library in LIBRARIES if name in names(library)]
+    return " or ".join(known or ["torchvision:resnet50"])
 
 
-def build(base, *, pretrained=False, num_classes=None, arguments=None, empty=False):
+def build(
+    base: Base | str,
+    *,
+    pretrained: bool = False,
+    num_classes: int | None = None,
+    arguments: Arguments | None = None,
+    empty: bool = False,
+) -> nn.Module:
     """The network that `base` (a Base, or text such as `timm:convnext_tiny`) names, in evaluation mode.
 
     Args:
         pretrained: weights of the library's own, downloaded where they are not yet at hand.
         num_classes: size of the head; None leaves it to the library.
         arguments: more arguments for the constructor, JSON values.
-        empty: weights are left as memory happened to be: for a network that is loaded next. Somebody's own code is called as it is.
+        empty: weights are left as memory happened to be, for a network that is loaded next. Somebody's own code fills
+            them all the same.
 
     Raises:
         BadOption: the constructor refuses the arguments, or there are no pretrained weights.
@@ -83,36 +98,42 @@ def build(base, *, pretrained=False, num_classes=None, arguments=None, empty=Fal
         wanted["num_classes"] = num_classes
     for name in wanted:
         if name in LOADING and wanted[name] is not None:
-            raise BadOption(f"{base}: {name} loads weights, and is no argument to build with. Give a file with --weights, or --pretrained.")
+            raise BadOption(
+                f"{base}: {name} loads weights, and is no argument to build with. "
+                "Give a file with --weights, or --pretrained."
+            )
     with warnings.catch_warnings(), skip_init(empty and base.library != CODE):
         warnings.simplefilter("ignore")
         model = _call(base, wanted, pretrained)
     settle(model, base.settings)
-    return remember(model.eval(), replace(base, arguments=_settled(base, model, wanted, pretrained)))
+    return remember(model.eval(), replace(base, arguments=_without_pretrained(base, model, wanted, pretrained)))
 
 
-def _check(base):
-    """A recipe's words are a stranger's: only what `parse` takes is looked up."""
+def _check(base: Base) -> None:
+    """Anyone may have written a recipe: nothing is looked up in it but what `parse` takes."""
     if base.library not in BUILDERS or str(parse(str(base))) != str(base):
         raise UnknownName(f"{base} names no network of a library's.")
 
 
-def _call(base, arguments, pretrained):
+def _call(base: Base, arguments: Arguments, pretrained: bool) -> nn.Module:
     """The library's builder, called; whatever it raises comes back in one line."""
     try:
         return BUILDERS[base.library](base.name, pretrained, {key: _named(value) for key, value in arguments.items()})
-    except (TypeError, ValueError, AttributeError, AssertionError, KeyError, ImportError, RuntimeError, NotImplementedError) as error:
-        told = ", ".join(f"{key}={value}" for key, value in arguments.items()) or "no arguments"
-        raise BadOption(f"{base} can't be built with {told}: {str(error).strip().splitlines()[:1] or type(error).__name__}.") from error
+    except REFUSALS as error:
+        values = ", ".join(f"{key}={value}" for key, value in arguments.items()) or "no arguments"
+        reason = str(error).strip().splitlines()[:1] or type(error).__name__
+        raise BadOption(f"{base} can't be built with {values}: {reason}.") from error
     except OSError as error:
-        raise BadOption(f"{base}: its pretrained weights could not be downloaded: {error}. Give a file with --weights.") from error
+        raise BadOption(
+            f"{base}: its pretrained weights could not be downloaded: {error}. Give a file with --weights."
+        ) from error
 
 
-def _timm(name, pretrained, arguments):
+def _timm(name: str, pretrained: bool, arguments: Arguments) -> nn.Module:
     return timm.create_model(name, pretrained=pretrained, **arguments)
 
 
-def _torchvision(name, pretrained, arguments):
+def _torchvision(name: str, pretrained: bool, arguments: Arguments) -> nn.Module:
     builder = torchvision.models.get_model_builder(name)
     options = dict(arguments)
     frozen = options.pop(FROZEN, None)
@@ -125,30 +146,35 @@ def _torchvision(name, pretrained, arguments):
     return model if pretrained or frozen is None else _freeze(model, frozen)
 
 
-def _code(name, pretrained, arguments):
+def _code(name: str, pretrained: bool, arguments: Arguments) -> nn.Module:
     if pretrained:
         raise BadOption(f"{name} is your own: surgeon knows no pretrained weights of it. Give a file with --weights.")
     return code.build(name, arguments)
 
 
-BUILDERS = {"timm": _timm, "torchvision": _torchvision, CODE: _code}
+BUILDERS: dict[str, Callable[[str, bool, Arguments], nn.Module]] = {
+    "timm": _timm,
+    "torchvision": _torchvision,
+    CODE: _code,
+}
 
 
-def _freeze(model, eps):
-    """A detector as torchvision builds it around pretrained weights: no argument of theirs says so without a download."""
-    for module in model.backbone.modules():
+def _freeze(model: nn.Module, eps: float) -> nn.Module:
+    """A detector with frozen norms, which torchvision makes for pretrained weights only; no argument asks for them."""
+    for module in model.get_submodule("backbone").modules():
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
                 module._modules[name] = torchvision.ops.FrozenBatchNorm2d(child.num_features, eps=float(eps))
     return model
 
 
-def frozen_eps(model):
+def frozen_eps(model: nn.Module) -> float | None:
     """The epsilon of a network's frozen norms; None where it has none."""
-    return next((module.eps for module in model.modules() if isinstance(module, torchvision.ops.FrozenBatchNorm2d)), None)
+    frozen = torchvision.ops.FrozenBatchNorm2d
+    return next((module.eps for module in model.modules() if isinstance(module, frozen)), None)
 
 
-def _named(value):
+def _named(value: Any) -> Any:
     """A string such as `torchvision.ops.FrozenBatchNorm2d` as the class that it names; anything else as it is."""
     if not (isinstance(value, str) and value.startswith(NAMEABLE)):
         return value
@@ -156,32 +182,32 @@ def _named(value):
     return getattr(import_module(module), name)
 
 
-def _settled(base, model, arguments, pretrained):
+def _without_pretrained(base: Base, model: nn.Module, arguments: Arguments, pretrained: bool) -> Arguments:
     """The arguments with which the same network is built again without its pretrained weights."""
     if not pretrained or base.library != "torchvision":
         return arguments
     # What torchvision decides on its own once it is asked for weights.
-    found = dict(arguments)
+    decided: Arguments = {}
     if getattr(model, "transform_input", False):
-        found["transform_input"] = True
+        decided["transform_input"] = True
     if frozen_eps(model) is not None:
-        found[FROZEN] = frozen_eps(model)
+        decided[FROZEN] = frozen_eps(model)
     if getattr(model, "aux_classifier", None) is not None:
-        found["aux_loss"] = True
-    return found
+        decided["aux_loss"] = True
+    return arguments | decided
 
 
-def remember(model, base):
-    """`model`, which from now on knows what it was built from."""
+def remember(model: nn.Module, base: Base) -> nn.Module:
+    """Note on `model` what it was built from; returns it."""
     model.__dict__["_built_from"] = base
     return model
 
 
-def remembered(model):
+def remembered(model: object) -> Base | None:
     """The Base that `model` was built from, if surgeon built it; else None."""
     return model.__dict__.get("_built_from") if isinstance(model, nn.Module) else None
 
 
-def versions():
+def versions() -> dict[str, str]:
     """Versions of the two libraries."""
     return {"torchvision": torchvision.__version__, "timm": timm.__version__}

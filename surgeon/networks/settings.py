@@ -1,39 +1,37 @@
-"""What a network does that its weights do not show: epsilons, strides, rates of dropout, set otherwise than its library does.
+"""What a network does that its weights do not show: epsilons, strides, rates of dropout, other than its library's.
 
 A file names the library's builder and its arguments. What somebody set on the modules afterwards, or by arguments
-that are no JSON (`norm_layer=partial(nn.BatchNorm2d, eps=1e-3)`), would come back as the library's default, and nobody
-would be told. So two networks with the same keys are compared, module by module: numbers and texts that differ go into
+that are no JSON (`norm_layer=partial(nn.BatchNorm2d, eps=1e-3)`), would silently come back as the library's default.
+So two networks with the same keys are compared, module by module: numbers and texts that differ go into
 the file, and whatever a file can't hold is refused.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from torch import nn
 
 from surgeon.attention import Gate
 from surgeon.errors import BadModel, BadOption
 from surgeon.forward.subclass import grafts_of, names_read
-from surgeon.networks.equal import (
-    is_empty,
-    is_function,
-    is_plain,
-    listed,
-    number,
-    origin,
-    same,
-)
+from surgeon.networks.blueprint import Settings
+from surgeon.networks.equal import is_empty, is_function, is_plain, listed, number, origin, same
 
-# Modules' own bookkeeping, and timm's notes on where a network came from: no settings.
+# No settings: what torch keeps on each module, and timm's notes on where a network came from.
 BOOKS = frozenset(vars(nn.Module())) | {"pretrained_cfg", "default_cfg", "_model_args"}
 
 
-def changed(model, stock):
-    """Path -> {name: value} of the settings in which `model` differs from `stock`, which its library has just built.
+def changed(model: nn.Module, stock: nn.Module) -> Settings:
+    """The settings in which `model` differs from `stock`, which its library has just built.
 
     Both have the same keys; attention in `model` is passed over, unless `stock` is a gate itself.
 
     Raises:
         BadModel: a difference that is no number, no text and no tuple of these; names the module.
     """
-    found = {}
+    found: Settings = {}
     for path, own in stock.named_modules():
         module = model.get_submodule(path)
         _same_class(path, module, own)
@@ -45,66 +43,73 @@ def changed(model, stock):
     return found
 
 
-def _differing(path, module, own):
+def _differing(path: str, module: nn.Module, own: nn.Module) -> Iterator[tuple[str, Any]]:
     """(name, value) of each setting that a file can hold; all else must be the same."""
-    read = names_read(type(own))
+    # As a `type[Module]` it would not be hashable to mypy.
+    kind: type = type(own)
+    read = names_read(kind)
     for name, value in vars(module).items():
         if name in BOOKS:
             continue
-        known = hasattr(own, name)
         expected, value = getattr(own, name, None), number(value)
-        if known and is_plain(value) and is_plain(expected):
+        if hasattr(own, name) and is_plain(value) and is_plain(expected):
             if listed(value) != listed(expected):
                 yield name, listed(value)
         elif is_function(value) or is_function(expected):
-            shadowing = known and name not in vars(own)
-            if shadowing or name in read and not same(value, expected):
+            shadows_method = hasattr(own, name) and name not in vars(own)
+            if shadows_method or name in read and not same(value, expected):
                 raise _refusal(path, f"its {name!r} is a function that the library does not set")
         # What is empty at first is filled while the network runs.
         elif name in read and not (expected is None or is_empty(expected)) and not same(value, expected):
             raise _refusal(path, f"its {name!r} is not what the library makes")
 
 
-def settings(module):
+def settings(module: nn.Module) -> dict[str, Any]:
     """Name -> value of what can be set on a module: numbers, texts, and tuples and dicts of these."""
-    held = {name: getattr(type(module), name) for name in dir(type(module)) if not name.startswith("__")} | vars(module)
-    return {name: value for name, value in held.items() if name not in BOOKS and is_plain(value)}
+    of_class = {name: getattr(type(module), name) for name in dir(type(module)) if not name.startswith("__")}
+    attributes = of_class | vars(module)
+    return {name: value for name, value in attributes.items() if name not in BOOKS and is_plain(value)}
 
 
-def _same_class(path, module, own):
+def _same_class(path: str, module: nn.Module, own: nn.Module) -> None:
     found, expected = grafts_of(module)[0], type(own)
-    # One process computes the same with either, and torch and timm make the one from the other.
+    # In one process both compute the same, and torch and timm make either of the other.
     synchronised = isinstance(module, nn.SyncBatchNorm) and isinstance(own, nn.modules.batchnorm._BatchNorm)
     if found is not expected and not synchronised and origin(found) != origin(expected):
         raise _refusal(path, f"it is {_article(found)} where the library builds {_article(expected)}")
 
 
-def _same_children(path, module, own):
-    """The same modules in the same order: a Sequential runs them so, and an activation has no key that would tell."""
+def _same_children(path: str, module: nn.Module, own: nn.Module) -> None:
+    """The same children in the same order: a Sequential runs them so, and the keys show nothing of activations."""
     found = [name for name, child in module._modules.items() if child is not None and not isinstance(child, Gate)]
     expected = [name for name, child in own._modules.items() if child is not None]
     if found != expected:
-        raise _refusal(path, f"it holds {', '.join(found) or 'no modules'} where the library puts {', '.join(expected) or 'none'}")
+        holds, puts = ", ".join(found) or "no modules", ", ".join(expected) or "none"
+        raise _refusal(path, f"it holds {holds} where the library puts {puts}")
 
 
-def _same_tables(path, module, own):
+def _same_tables(path: str, module: nn.Module, own: nn.Module) -> None:
     """Buffers that no state dict holds; one of another size was made for another image, and is made again."""
     for name in own._non_persistent_buffers_set & set(module._buffers):
         one, other = module._buffers[name], own._buffers[name]
         if one is not None and other is not None and one.shape == other.shape and not same(one, other):
-            raise _refusal(path, f"its table {name!r} holds other numbers than the library's, and no state dict has them")
+            what = f"its table {name!r} holds other numbers than the library's, and no state dict has them"
+            raise _refusal(path, what)
 
 
-def _article(kind):
+def _article(kind: type) -> str:
     return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"
 
 
-def _refusal(path, told):
-    return BadModel(f"{path or 'the network itself'} can't be named in a file: {told}. A file holds what a library builds, with numbers and texts set "
-                    "as you like. Name what makes this network, and another process can: base='package.module:function'.")
+def _refusal(path: str, description: str) -> BadModel:
+    return BadModel(
+        f"{path or 'the network itself'} can't be named in a file: {description}. A file holds what a library builds, "
+        "with numbers and texts set as you like. Name what makes this network, and another process can: "
+        "base='package.module:function'."
+    )
 
 
-def settle(model, found):
+def settle(model: nn.Module, found: Mapping[str, Mapping[str, Any]]) -> nn.Module:
     """Set on `model`, in place, what `changed` found; returns it.
 
     Raises:
@@ -119,15 +124,17 @@ def settle(model, found):
         for name, value in values.items():
             if name not in known or not _fits(value, known[name]):
                 raise BadOption(f"{path or 'the network'} has no setting {name!r} that could be {value!r}.")
-            setattr(module, name, _as(known[name], value))
+            setattr(module, name, _like(known[name], value))
     return model
 
 
-def _fits(value, old):
-    """A text where a text was, none where none was; None is at home everywhere."""
-    return is_plain(value) and (value is None or old is None or isinstance(value, str) == isinstance(old, str))
+def _fits(value: Any, old: Any) -> bool:
+    """Whether `value` may replace `old`: a text replaces a text only; None may replace anything and be replaced."""
+    if not is_plain(value):
+        return False
+    return value is None or old is None or isinstance(value, str) == isinstance(old, str)
 
 
-def _as(old, value):
+def _like(old: Any, value: Any) -> Any:
     """A list from JSON as the tuple that it was, unless the library keeps a list there."""
     return tuple(value) if isinstance(value, list) and not isinstance(old, list) else value

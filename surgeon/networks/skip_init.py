@@ -1,13 +1,16 @@
-"""Building a network whose weights nobody will look at: no random numbers drawn, no memory touched.
+"""Building a network whose weights are replaced at once: no random numbers drawn, no memory touched.
 
 Not torch's `meta` device: several constructors compute with real numbers, tables that are no part of
 the state dict would stay without values, and tied weights would come apart.
 """
 
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 from unittest.mock import patch
 
-from torch import nn
+from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 RANDOM = {"aten::normal_", "aten::uniform_", "aten::bernoulli_.float", "aten::random_"}
@@ -16,7 +19,9 @@ RANDOM = {"aten::normal_", "aten::uniform_", "aten::bernoulli_.float", "aten::ra
 class _SkipInit(TorchDispatchMode):
     """Leaves out whatever would fill a parameter in place. An untouched page of memory costs nothing."""
 
-    def __torch_dispatch__(self, call, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self, call: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
         name = call._schema.name
         # `weight.data.normal_()` reaches this as a plain tensor, hence the list of names.
         if name.endswith("_") and args and (isinstance(args[0], nn.Parameter) or name in RANDOM):
@@ -25,12 +30,15 @@ class _SkipInit(TorchDispatchMode):
 
 
 @contextmanager
-def skip_init(wanted=True):
-    """A context in which constructors leave their weights unfilled; nothing special unless `wanted`."""
+def skip_init(wanted: bool = True) -> Iterator[None]:
+    """A context in which constructors leave their weights unfilled; without effect unless `wanted`."""
     if not wanted:
         yield
         return
     # Newer torch draws truncated normals until all lie inside, which unfilled memory never does.
-    skip = patch.object(nn.init, "_no_grad_trunc_normal_", lambda tensor, *args, **kwargs: tensor)
-    with skip, _SkipInit():
+    with patch.object(nn.init, "_no_grad_trunc_normal_", _unfilled), _SkipInit():
         yield
+
+
+def _unfilled(tensor: Tensor, *args: object, **kwargs: object) -> Tensor:
+    return tensor

@@ -1,12 +1,22 @@
-"""Programs without Python classes: torch.export's .pt2 and ONNX, with open batch and image size where the network allows."""
+"""Programs without Python classes: torch.export's .pt2 and ONNX.
+
+Sizes that a program takes as they come are called open: batch and image size, where the network allows.
+"""
+
+from __future__ import annotations
 
 import json
 import logging
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from surgeon.checkpoints import digest
 from surgeon.checkpoints.checkpoint import first_line
@@ -17,20 +27,47 @@ from surgeon.programs.unfold import is_program
 
 RECIPE = "surgeon.json"
 
+# (args, kwargs) that a model is known to run on.
+Example = tuple[tuple[Any, ...], dict[str, Any]]
 
-def write_program(model, text, path, example=None):
+
+class Attempt(NamedTuple):
+    """An image to export with, the axes of it that are to be open, and what sizes that makes, in words."""
+
+    image: Tensor
+    axes: dict[int, Any]
+    sizes: str
+
+
+class Exported(NamedTuple):
+    """A network as a program, and the sizes that it takes, in words."""
+
+    program: ExportedProgram
+    sizes: str
+
+
+class Reading(NamedTuple):
+    """What a .pt2 file holds; the recipe is None where surgeon did not write it."""
+
+    program: ExportedProgram
+    recipe: str | None
+    recipe_sha256: str | None
+
+
+def write_program(model: nn.Module, text: str, path: str | Path, example: Example | None = None) -> str:
     """A torch.export program; the recipe lies in its archive. Returns which sizes are open, in words.
 
     Raises:
         BadModel: the network does not export; in torch's words.
     """
-    program, told = _program(model, example)
+    exported = _export(model, example)
+    recipe = json.dumps({"recipe": text, "sha256": digest.of_text(text)})
     with _quiet():
-        torch.export.save(program, path, extra_files={RECIPE: json.dumps({"recipe": text, "sha256": digest.of_text(text)})})
-    return told
+        torch.export.save(exported.program, path, extra_files={RECIPE: recipe})
+    return exported.sizes
 
 
-def write_onnx(model, text, path, example=None):
+def write_onnx(model: nn.Module, text: str, path: str | Path, example: Example | None = None) -> str:
     """An ONNX graph in one file, the recipe in its metadata. Returns which sizes are open, in words.
 
     Raises:
@@ -41,81 +78,84 @@ def write_onnx(model, text, path, example=None):
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise BadOption(f"ONNX needs {error.name}: pip install 'attention-surgeon[onnx]'") from None
-    program, told = _program(model, example)
+    exported = _export(model, example)
     with _quiet():
         try:
-            graph = torch.onnx.export(program, dynamo=True, verbose=False).model_proto
+            written = torch.onnx.export(exported.program, dynamo=True, verbose=False)
         except torch.onnx.errors.OnnxExporterError as error:
             raise BadModel(f"{type(model).__name__} does not export to ONNX: {first_line(error)}.") from error
+    assert written is not None, "without a file to write to, export returns the graph"
+    graph = written.model_proto
     entry = graph.metadata_props.add()
     entry.key, entry.value = "surgeon", text
     onnx.save(graph, path)
-    return told
+    return exported.sizes
 
 
-def _program(model, example):
-    """(the network as a graph, which of its sizes are open): batch and image size, else batch, else none."""
-    failure = None
-    for told, image, axes in _attempts(model, example):
-        # A program that was folded back into modules takes whatever it takes as *args.
-        axes = ((axes,),) if is_program(model) else (axes,)
+def _export(model: nn.Module, example: Example | None) -> Exported:
+    """The network as a graph: with batch and image size open, else the batch alone, else neither."""
+    failures = []
+    for attempt in _attempts(model, example):
+        # A program that was folded back into modules takes its input as *args.
+        axes = ((attempt.axes,),) if is_program(model) else (attempt.axes,)
         try:
             with _quiet(), torch.no_grad():
-                return torch.export.export(model.eval(), (image,), dynamic_shapes=axes, strict=False), told
-        # Whatever a network's own code raises under symbolic sizes; the next attempt, or the report, deals with it.
+                program = torch.export.export(model.eval(), (attempt.image,), dynamic_shapes=axes, strict=False)
+                return Exported(program, attempt.sizes)
+        # A network's own code may raise anything under symbolic sizes. If no attempt succeeds, the first error is told.
         except Exception as error:
-            failure = failure or error
-    raise BadModel(f"{type(model).__name__} does not export: {first_line(failure)}.{_instead(model)}") from failure
+            failures.append(error)
+    reason = first_line(failures[0])
+    raise BadModel(f"{type(model).__name__} does not export: {reason}.{_instead(model)}") from failures[0]
 
 
-def _instead(model):
-    """What can be exported of a network that can't: boxes and masks depend on numbers, the maps below them do not."""
-    if not isinstance(getattr(model, "backbone", None), torch.nn.Module):
+def _instead(model: nn.Module) -> str:
+    """What to export of a network that can't be: boxes and masks depend on numbers, the maps below them do not."""
+    if not isinstance(getattr(model, "backbone", None), nn.Module):
         return ""
-    return (" Its backbone does: torch.export.export(model.backbone, (torch.zeros(1, 3, 320, 320),)), "
-            "or torch.onnx.export(model.backbone, ..., dynamo=True), with model = surgeon.load(FILE).")
+    return (
+        " Its backbone does: torch.export.export(model.backbone, (torch.zeros(1, 3, 320, 320),)), "
+        "or torch.onnx.export(model.backbone, ..., dynamo=True), with model = surgeon.load(FILE)."
+    )
 
 
-def _attempts(model, example):
-    """(what is open, image, open axes), the most open first.
-
-    Args:
-        example: (args, kwargs) that the model is known to run on, or None.
-    """
+def _attempts(model: nn.Module, example: Example | None) -> Iterator[Attempt]:
+    """Ways to export a model, the one with the most open sizes first."""
     batch = torch.export.Dim("batch", min=1)
     if not _has_windows(model):
         image = example[0][0] if example else small(model, batch=2)
-        yield "open batch and image size", image, {0: batch} | dict.fromkeys(range(2, image.ndim), torch.export.Dim.DYNAMIC)
+        sides = dict.fromkeys(range(2, image.ndim), torch.export.Dim.DYNAMIC)
+        yield Attempt(image, {0: batch, **sides}, "open batch and image size")
     image = example[0][0] if example else natural(model, batch=2)
     fixed = " x ".join(map(str, image.shape[2:]))
-    yield f"open batch, images of {fixed}", image, {0: batch}
-    yield f"batches of {len(image)}, images of {fixed}", image, {}
+    yield Attempt(image, {0: batch}, f"open batch, images of {fixed}")
+    yield Attempt(image, {}, f"batches of {len(image)}, images of {fixed}")
 
 
-def _has_windows(model):
+def _has_windows(model: nn.Module) -> bool:
     """Shifted windows at open sizes keep torch's symbolic algebra busy for longer than anyone waits."""
     return any("relative_position_bias_table" in key or "cpb_mlp" in key for key in model.state_dict())
 
 
 @contextmanager
-def _quiet():
-    """torch's exporters warn about their own inner workings; a user of surgeon can do nothing about it."""
-    logs = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch._export")]
-    levels = [log.level for log in logs]
+def _quiet() -> Iterator[None]:
+    """Without the warnings of torch's exporters about their own inner workings, which no user can act on."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch._export")]
+    levels = {logger: logger.level for logger in loggers}
     # A failed export prints its whole graph, and some releases of torch each step.
     with warnings.catch_warnings(), redirect_stderr(StringIO()), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
         try:
-            for log in logs:
-                log.setLevel(logging.CRITICAL)
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL)
             yield
         finally:
-            for log, level in zip(logs, levels):
-                log.setLevel(level)
+            for logger, level in levels.items():
+                logger.setLevel(level)
 
 
-def read_program(path, *, allow_pickle=False):
-    """(ExportedProgram, recipe text or None, its SHA-256) of a .pt2 file.
+def read_program(path: Path, *, allow_pickle: bool = False) -> Reading:
+    """The program and the recipe in a .pt2 file.
 
     Args:
         allow_pickle: read what might run code as well.
@@ -123,14 +163,14 @@ def read_program(path, *, allow_pickle=False):
     Raises:
         BadFile: it is damaged, no program, or might run code.
     """
-    extra = {RECIPE: ""}
+    extra: dict[str, Any] = {RECIPE: ""}
     try:
         with _quiet():
             if not allow_pickle:
                 vet.archive(path)
             program = torch.export.load(path, extra_files=extra)
-        told = json.loads(extra[RECIPE] or "{}")
-        return program, told.get("recipe"), told.get("sha256")
+        label = json.loads(extra[RECIPE] or "{}")
+        return Reading(program, label.get("recipe"), label.get("sha256"))
     except BadFile:
         raise
     # A damaged archive can fail in any of the libraries that unpack it.

@@ -1,28 +1,38 @@
 """A `torch.export` program as a network that can be operated on.
 
-Its graph is flat and made of ATen operators. torch folds it back into modules under their old paths;
-here those get forwards with named arguments, operators under the names that rules know, and the
-class names that the export remembers, so that places are found as in the network it came from.
+Its graph is flat and made of ATen operators. torch folds it back into modules under their old paths; here
+those get forwards with named arguments, operators under the names that rules know, and the class names
+that the export remembers, so that the same places are found as in the network it came from.
 """
 
+from __future__ import annotations
+
 import operator
+from collections.abc import Callable
+from typing import Any
 
 import torch
+import torch.fx
 from torch import nn
+from torch.export import ExportedProgram
 from torch.export.unflatten import InterpreterModule, UnflattenedModule, unflatten
 
 # Operators that rules and axes speak of; all others may stay as they are.
-KNOWN = {"add", "mul", "sub", "cat", "mean", "permute", "transpose", "flatten", "view", "reshape", "linear", "layer_norm", "batch_norm",
-         "conv1d", "conv2d", "conv3d", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d"}
+KNOWN = frozenset(
+    "add mul sub cat mean permute transpose flatten view reshape linear layer_norm batch_norm "
+    "conv1d conv2d conv3d max_pool2d avg_pool2d adaptive_avg_pool2d".split()
+)
 IN_PLACE = {"add_": operator.iadd, "mul_": operator.imul, "sub_": operator.isub}
 
 
-def network(program):
+def network(program: ExportedProgram) -> nn.Module:
     """An nn.Module with the weights and paths of an ExportedProgram, which computes what the program computes."""
     model = unflatten(program)
     for module in model.modules():
-        for node in getattr(getattr(module, "graph", None), "nodes", ()):
-            _rename(node)
+        graph = getattr(module, "graph", None)
+        if isinstance(graph, torch.fx.Graph):
+            for node in graph.nodes:
+                _rename(node)
     classes = _classes(program)
     for path, module in reversed(list(model.named_modules())):
         if path and isinstance(module, InterpreterModule):
@@ -30,26 +40,30 @@ def network(program):
     return model.eval()
 
 
-def is_program(model):
+def is_program(model: nn.Module) -> bool:
     """Whether `model` was made here, or by torch, from an exported program."""
     return isinstance(model, UnflattenedModule)
 
 
-def _rename(node):
+def _rename(node: torch.fx.Node) -> None:
     """An ATen overload becomes the torch function of that name; the two are generated from one signature."""
     if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
         return
     name = node.target._schema.name.partition("::")[2]
     if name in IN_PLACE and len(node.args) == 2 and not node.kwargs:
         node.target = IN_PLACE[name]
-    elif function := name in KNOWN and (getattr(torch, name, None) or getattr(torch._C._nn, name, None)):
+        return
+    if name not in KNOWN:
+        return
+    function = getattr(torch, name, None) or getattr(torch._C._nn, name, None)
+    if function is not None:
         node.target = function
-    elif name in KNOWN:
+    else:
         # Only tensors have it, and `torch.Tensor.view` itself takes no stand-in for one.
         node.op, node.target = "call_method", name
 
 
-def _classes(program):
+def _classes(program: ExportedProgram) -> dict[str, str]:
     """Path -> full class name, as the export remembers it."""
     found = {}
     for node in program.graph.nodes:
@@ -58,22 +72,25 @@ def _classes(program):
     return found
 
 
-def _named(module, name):
-    """A plain module with the contents of an InterpreterModule, its graph as its forward, and a class called as the original's."""
+def _named(module: InterpreterModule, name: str | None) -> nn.Module:
+    """A plain module with the contents of `module`: the graph as its forward, and a class called as the original's."""
     home, _, short = (name or "surgeon.program.Program").rpartition(".")
-    made = type(short, (nn.Module,), {"forward": _forward(module.graph), "__module__": home, "__qualname__": short})()
+    body = {"forward": _forward(module.graph), "__module__": home, "__qualname__": short}
+    plain: nn.Module = type(short, (nn.Module,), body)()
     for table in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
-        setattr(made, table, getattr(module, table))
-    return made
+        setattr(plain, table, getattr(module, table))
+    return plain
 
 
-def _forward(graph):
+def _forward(graph: torch.fx.Graph) -> Callable[..., Any]:
+    """The function that torch writes for a graph, with the module as its first argument."""
     code = graph.python_code("self")
     scope = dict(code.globals)
     exec(compile(code.src, "<surgeon: forward of a program>", "exec"), scope)
-    return scope["forward"]
+    forward: Callable[..., Any] = scope["forward"]
+    return forward
 
 
-def _replace(model, path, module):
+def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
     parent, _, leaf = path.rpartition(".")
     model.get_submodule(parent)._modules[leaf] = module
