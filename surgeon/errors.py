@@ -1,5 +1,6 @@
 """Everything that surgeon refuses, as one tree: what, where, and what to type next."""
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 
@@ -61,13 +62,13 @@ class UnusedSite(UserWarning):
     """The network's output depends on none of the maps that attention goes to: it would never learn."""
 
 
-def suggest(name, known):
-    """A sentence that helps after a wrong name: the nearest one, and all that there are.
+def suggest(name: object, known: Iterable[str]) -> str:
+    """A sentence that helps after a wrong name: the nearest known one, and all that there are.
 
     >>> suggest("cbma", ["bam", "cbam"])
     "Did you mean 'cbam'? Known: bam, cbam."
     """
-    known = sorted(known)
-    near = get_close_matches(str(name), known, n=1)
-    guess = f"Did you mean {near[0]!r}? " if near else ""
-    return f"{guess}Known: {', '.join(known)}."
+    names = sorted(known)
+    nearest = get_close_matches(str(name), names, n=1)
+    guess = f"Did you mean {nearest[0]!r}? " if nearest else ""
+    return f"{guess}Known: {', '.join(names)}."

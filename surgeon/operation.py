@@ -1,17 +1,29 @@
 """The whole story: look at a model, decide, do, check.
 
-    places   what is there            plan     decide, change nothing
-    apply    do what was decided      inject   both in one call
-    remove   take it out again
+places   what is there            plan     decide, change nothing
+apply    do what was decided      inject   both in one call
+remove   take it out again
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from surgeon import rulebook
 from surgeon.anatomy.observation import looking_at
 from surgeon.surgery import decide, operate
 from surgeon.surgery.alone import alone
 
+if TYPE_CHECKING:
+    from torch import nn
 
-def places(model, *, rules=None, example_inputs=None):
+    from surgeon.rulebook.book import Folders
+    from surgeon.sites import Plan
+    from surgeon.surgery.decide import Attention, Where
+    from surgeon.surgery.operate import Check, Model
+
+
+def places(model: nn.Module, *, rules: Folders | None = None, example_inputs: Any = None) -> dict[str, int]:
     """How many sites of each place this model has.
 
     Raises:
@@ -24,7 +36,16 @@ def places(model, *, rules=None, example_inputs=None):
         return decide.counts(seen, rulebook.load(rules))
 
 
-def plan(model, attention, *, where="residual", init="identity", rules=None, example_inputs=None, **options):
+def plan(
+    model: nn.Module,
+    attention: Attention,
+    *,
+    where: Where = "residual",
+    init: str = "identity",
+    rules: Folders | None = None,
+    example_inputs: Any = None,
+    **options: Any,
+) -> Plan:
     """Decide where `attention` will go in `model`; nothing is changed.
 
     Args:
@@ -48,7 +69,7 @@ def plan(model, attention, *, where="residual", init="identity", rules=None, exa
         return decide.plan(seen, attention, where, init, rulebook.load(rules), options)
 
 
-def apply(model, plan, *, example_inputs=None, check="stitches"):
+def apply(model: Model, plan: Plan, *, example_inputs: Any = None, check: Check = "stitches") -> Model:
     """Do what `plan` says to `model`, in place, all or nothing; returns the same object.
 
     Args:
@@ -66,7 +87,17 @@ def apply(model, plan, *, example_inputs=None, check="stitches"):
         return operate.perform(model, plan, prepared, check)
 
 
-def inject(model, attention, *, where="residual", init="identity", rules=None, example_inputs=None, check="stitches", **options):
+def inject(
+    model: Model,
+    attention: Attention,
+    *,
+    where: Where = "residual",
+    init: str = "identity",
+    rules: Folders | None = None,
+    example_inputs: Any = None,
+    check: Check = "stitches",
+    **options: Any,
+) -> Model:
     """Put `attention` into `model`, in place, and return it: `plan` and `apply` in one call.
 
     >>> model = inject(torchvision.models.resnet50(weights="DEFAULT"), "cbam", where="bottleneck")
@@ -80,7 +111,7 @@ def inject(model, attention, *, where="residual", init="identity", rules=None, e
         return operate.perform(model, decided, prepared, check)
 
 
-def remove(model):
+def remove(model: Model) -> Model:
     """Take all attention out again: the original objects, classes and keys. Returns the model."""
     with alone(model):
         operate.remove(model)

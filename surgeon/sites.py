@@ -4,10 +4,17 @@ Both are names and numbers only, never a node or a tensor, so that a plan can be
 stored as JSON and applied to another copy of the same network.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
 
 from surgeon.errors import BadPlan
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -37,18 +44,22 @@ class Site:
     macs: int | None = None
     read: bool = True
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.module or 'the model itself'}: after {self.after}"
 
     @property
-    def cost(self):
+    def cost(self) -> tuple[str, str]:
         """`parameters` and `macs` as text, `?` where they are not known."""
-        return tuple("?" if count is None else f"{count:,}" for count in (self.parameters, self.macs))
+        return _count(self.parameters), _count(self.macs)
 
     @property
-    def shape(self):
+    def shape(self) -> str:
         """The map as text: `256 x 56 x 56`, channels first."""
         return " x ".join(str(n) for n in (self.channels, *self.size))
+
+
+def _count(number: int | None) -> str:
+    return "?" if number is None else f"{number:,}"
 
 
 @dataclass(frozen=True)
@@ -61,38 +72,37 @@ class Plan:
 
     attention: str
     sites: tuple[Site, ...]
-    options: dict = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
     init: str = "identity"
     fingerprint: str = ""
     # A class or callable that has no importable name lives only as long as the plan object.
-    factory: object = field(default=None, compare=False, repr=False)
+    factory: Callable[..., nn.Module] | None = field(default=None, compare=False, repr=False)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.sites)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Site]:
         return iter(self.sites)
 
-    def only(self, *patterns):
+    def only(self, *patterns: str) -> Plan:
         """The plan narrowed to modules whose path matches one of the glob `patterns`."""
-        return self._keep(patterns, lambda hit: hit)
+        return self._select(patterns, matching=True)
 
-    def without(self, *patterns):
+    def without(self, *patterns: str) -> Plan:
         """The plan less the modules whose path matches one of the glob `patterns`."""
-        return self._keep(patterns, lambda hit: not hit)
+        return self._select(patterns, matching=False)
 
-    def _keep(self, patterns, wanted):
+    def _select(self, patterns: tuple[str, ...], *, matching: bool) -> Plan:
         for pattern in patterns:
             if not any(fnmatchcase(site.module, pattern) for site in self.sites):
                 raise BadPlan(f"{pattern!r} matches none of the {len(self)} sites of this plan: {self._paths()}.")
-        hit = lambda site: any(fnmatchcase(site.module, pattern) for pattern in patterns)
-        return replace(self, sites=tuple(site for site in self.sites if wanted(hit(site))))
+        return replace(self, sites=tuple(site for site in self.sites if _matches(site, patterns) is matching))
 
-    def _paths(self, most=6):
+    def _paths(self, most: int = 6) -> str:
         paths = [site.module for site in self.sites]
         return ", ".join(paths[:most]) + (", ..." if len(paths) > most else "")
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """The plan as plain JSON values; `Plan.from_dict` reads it back."""
         return {
             "attention": self.attention,
@@ -103,32 +113,39 @@ class Plan:
         }
 
     @classmethod
-    def from_dict(cls, data):
+    def from_dict(cls, data: Mapping[str, Any]) -> Plan:
         """The plan that `to_dict` wrote; anything else is a BadPlan."""
         try:
             sites = tuple(Site(**site | {"size": tuple(site["size"])}) for site in data["sites"])
-            told = {key: data[key] for key in ("attention", "options", "init", "fingerprint")}
-            if [type(value) for value in told.values()] != [str, dict, str, str]:
+            settings = {key: data[key] for key in ("attention", "options", "init", "fingerprint")}
+            if [type(value) for value in settings.values()] != [str, dict, str, str]:
                 raise TypeError("attention, init and fingerprint are texts, options a table")
-            return cls(**told, sites=sites)
+            return cls(**settings, sites=sites)
         except (KeyError, TypeError) as error:
             known = ", ".join(item.name for item in fields(Site))
-            raise BadPlan(f"not a plan: {error}. A plan has attention, options, init, fingerprint and sites of {known}.") from None
+            expected = f"A plan has attention, options, init, fingerprint and sites of {known}."
+            raise BadPlan(f"not a plan: {error}. {expected}") from None
 
-    def __str__(self):
+    def __str__(self) -> str:
         head = f"{self.attention} at {len(self)} site{'s' * (len(self) != 1)}"
         rows = [("module", "after", "place", "channels x size", "layout", "+params", "+MACs")]
-        rows += [(s.module or "(root)", s.after, s.place, s.shape, s.layout, *s.cost) for s in self.sites]
+        for site in self.sites:
+            rows.append((site.module or "(root)", site.after, site.place, site.shape, site.layout, *site.cost))
         widths = [max(map(len, column)) for column in zip(*rows)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
         return "\n".join([head, *lines, *(f"note: {note}" for note in self.notes)])
 
     @property
-    def notes(self):
+    def notes(self) -> list[str]:
         """What to know of these sites before training, a line each."""
         unread = [site.module for site in self.sites if not site.read]
         if not unread:
             return []
-        where = ", ".join(dict.fromkeys(unread))
+        modules = ", ".join(dict.fromkeys(unread))
         share = f"{len(unread)} of these {len(self)} sites" if len(unread) < len(self) else "any of these sites"
-        return [f"the network's output does not depend on the map at {share} ({where}): behind it only a class token is read."]
+        reason = "behind it only a class token is read"
+        return [f"the network's output does not depend on the map at {share} ({modules}): {reason}."]
+
+
+def _matches(site: Site, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(site.module, pattern) for pattern in patterns)

@@ -1,28 +1,38 @@
 """Residual blocks: which of all the additions in a network joins a branch to its shortcut."""
 
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
 from surgeon.trace.graph import NOTHING
+
+if TYPE_CHECKING:
+    from surgeon.anatomy.maps import Maps
+    from surgeon.trace.graph import Graph, Node, Value
 
 # Layers with a kernel on a shortcut that projects: one, or a depthwise and a pointwise convolution.
 A_PROJECTION = 2
 
 
-def blocks(graph, maps, until=None):
+def blocks(graph: Graph, maps: Maps, until: Value | None = None) -> int:
     """How many residual blocks run in `graph`; before the value `until`, if one is given.
 
-    Two kernels make a block: with one alone, it may be a kernel in several parts (RepVGG), which stems have as well.
+    Two kernels make a block. One alone may be a kernel in several parts (RepVGG), and stems have those as well.
     """
-    nodes = (node for inner in graph.walk() for node in inner.nodes if node.op == "add")
-    early = (node for node in nodes if until is None or node.outputs[0].order <= until.order)
+    adds = (node for inner in graph.walk() for node in inner.nodes if node.op == "add")
+    early = (node for node in adds if until is None or node.outputs[0].order <= until.order)
     return sum(is_residual(node, maps) and _kernels(node) > 1 for node in early)
 
 
-def _kernels(node):
+def _kernels(node: Node) -> int:
     """How many layers with a kernel the branch of an add has more than its shortcut."""
-    branch, shortcut = map(Ways.of(node.graph).cost, branch_and_shortcut(node))
-    return branch[0] - shortcut[0]
+    ways = Ways.of(node.graph)
+    branch, shortcut = branch_and_shortcut(node)
+    return ways.cost(branch)[0] - ways.cost(shortcut)[0]
 
 
-def is_residual(node, maps, origins=()):
+def is_residual(node: Node, maps: Maps, origins: Collection[str | None] = ()) -> bool:
     """Two maps of one shape are added, one of which has learned more on its way from where both come from.
 
     With `outside` among the origins, the other one is what the forward was handed; with `anywhere`, further
@@ -31,7 +41,7 @@ def is_residual(node, maps, origins=()):
     return not why_not_residual(node, maps, origins)
 
 
-def why_not_residual(node, maps, origins=()):
+def why_not_residual(node: Node, maps: Maps, origins: Collection[str | None] = ()) -> str:
     """Why `node` adds no branch to its shortcut, in a phrase; empty where it does. Arguments as for `is_residual`."""
     if node.child is not None:
         return "it is the call of a module"
@@ -41,14 +51,24 @@ def why_not_residual(node, maps, origins=()):
     return _why_no_two_maps(branch, shortcut, maps) or _why_no_branch(node.graph, branch, shortcut, maps, origins)
 
 
-def _why_no_two_maps(branch, shortcut, maps):
-    odd = branch if maps.grouped(branch) is None else None if _may_be_map(shortcut, maps) else shortcut
-    if odd is not None:
-        return f"one of them {'does not depend on the image' if odd.fixed else f'is {maps.described(odd)}'}"
+def _why_no_two_maps(branch: Value, shortcut: Value, maps: Maps) -> str:
+    if maps.grouped(branch) is None:
+        return _why_no_map(branch, maps)
+    if not _may_be_map(shortcut, maps):
+        return _why_no_map(shortcut, maps)
     return "" if branch.shape == shortcut.shape else f"their shapes differ, {branch.shape} and {shortcut.shape}"
 
 
-def _why_no_branch(graph, branch, shortcut, maps, origins):
+def _why_no_map(value: Value, maps: Maps) -> str:
+    return f"one of them {'does not depend on the image' if value.fixed else f'is {maps.described(value)}'}"
+
+
+def _may_be_map(value: Value, maps: Maps) -> bool:
+    """A map, or something made of the image whose axes nobody can tell: what is added to a map of its shape is one."""
+    return maps.grouped(value) is not None or (value.axis is None and not value.fixed)
+
+
+def _why_no_branch(graph: Graph, branch: Value, shortcut: Value, maps: Maps, origins: Collection[str | None]) -> str:
     ways = Ways.of(graph)
     if not ways.cost(branch) > ways.cost(shortcut):
         return "as much is learned on the one way as on the other"
@@ -60,12 +80,7 @@ def _why_no_branch(graph, branch, shortcut, maps, origins):
     return f"{detour} layers with a kernel on the way of the shortcut" if detour > A_PROJECTION else ""
 
 
-def _may_be_map(value, maps):
-    """A map, or something made of the image whose axes nobody can tell: what is added to a map of its shape is one."""
-    return maps.grouped(value) is not None or (value.axis is None and not value.fixed)
-
-
-def branch_and_shortcut(node):
+def branch_and_shortcut(node: Node) -> tuple[Value, Value]:
     """The operands of an add: the one with more learned on its shortest way is the branch."""
     ways = Ways.of(node.graph)
     first, second = node.inputs
@@ -76,37 +91,45 @@ class Ways:
     """The ways through one graph, from what comes in to each of its values."""
 
     @classmethod
-    def of(cls, graph):
+    def of(cls, graph: Graph) -> Ways:
+        """The Ways of `graph`; found once, and kept with the graph."""
         if "ways" not in vars(graph):
-            graph.ways = cls(graph)
-        return graph.ways
+            vars(graph)["ways"] = cls(graph)
+        ways: Ways = vars(graph)["ways"]
+        return ways
 
-    def __init__(self, graph):
+    def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self._costs, self._roots, self._behind = {}, {}, {}
+        self._costs: dict[Value, tuple[int, int, int]] = {}
+        self._behind: dict[Value, frozenset[Value]] = {}
         for value, node in graph.makers.items():
             inputs = [v for v in node.inputs if not v.fixed]
-            # A difference (`gate * (f(x) - x)`) passes nothing on unchanged, whatever it is made from.
-            cheapest = max if node.op == "sub" else min
-            nearest = cheapest((self.cost(v) for v in inputs), default=NOTHING)
-            self._costs[value] = tuple(map(sum, zip(nearest, node.cost)))
+            self._costs[value] = self._cost_through(node, inputs)
             self._behind[value] = frozenset(inputs).union(*(self.behind(v) for v in inputs))
 
-    def cost(self, value):
-        """(kernels, weights, scales) on the cheapest way to `value`: a block with an identity path has one that costs nothing."""
+    def _cost_through(self, node: Node, inputs: list[Value]) -> tuple[int, int, int]:
+        """What the cheapest way to the results of `node` costs, its own cost included."""
+        costs = [self.cost(value) for value in inputs] or [NOTHING]
+        # A difference (`gate * (f(x) - x)`) passes nothing on unchanged, whatever it is made from.
+        kernels, weights, scales = max(costs) if node.op == "sub" else min(costs)
+        own = node.cost
+        return kernels + own[0], weights + own[1], scales + own[2]
+
+    def cost(self, value: Value) -> tuple[int, int, int]:
+        """(kernels, weights, scales) on the cheapest way to `value`; a block's identity path costs nothing."""
         return self._costs.get(value, NOTHING)
 
-    def behind(self, value):
+    def behind(self, value: Value) -> frozenset[Value]:
         """All values of this graph that `value` depends on, itself not among them."""
         return self._behind.get(value, frozenset())
 
-    def detour(self, branch, shortcut):
+    def detour(self, branch: Value, shortcut: Value) -> int:
         """Layers with a kernel on the shortcut, counted from the fork: none, or one that projects."""
         forks = (self.behind(branch) | {branch}) & (self.behind(shortcut) | {shortcut})
         fork = max(forks, key=lambda value: value.order)
         return self.cost(shortcut)[0] - self.cost(fork)[0]
 
-    def share_a_fork(self, branch, shortcut, maps, alone=True):
+    def share_a_fork(self, branch: Value, shortcut: Value, maps: Maps, alone: bool = True) -> bool:
         """Both come from one value of this graph, and the branch (`alone`) from no other map that comes in.
 
         Adds that join maps of different origin (feature pyramids, fusions of several resolutions,

@@ -6,74 +6,96 @@ ends. They are looked for from the outside in. A module that makes the map small
 that does so several times is looked into.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from surgeon.anatomy.residual import blocks
 
+if TYPE_CHECKING:
+    from surgeon.anatomy.maps import FeatureMap, Maps
+    from surgeon.trace.graph import Graph, Node, Value
+
 # As many residual blocks in a row are a stage; one or two may be part of how a module makes its map smaller.
 A_STAGE = 3
+
+Kind = Literal["smaller", "pool"]
 
 
 @dataclass(frozen=True)
 class Step:
     """A change of size: `value` goes into `node` of `graph`, and comes out `smaller` or not at all (`pool`)."""
 
-    kind: str
-    value: object
-    node: object
-    graph: object
+    kind: Kind
+    value: Value
+    node: Node | None
+    graph: Graph
 
     @property
-    def taker(self):
+    def taker(self) -> str:
         """What takes the map, in words."""
         return taker(self.node)
 
 
-def taker(node):
-    """What a step is, in words: a module by its path, an operator by its name; nothing takes what the network returns."""
+def taker(node: Node | None) -> str:
+    """What a step is, in words: a module's path or an operator's name. No node takes what the network returns."""
     if node is None:
         return "the output of the network"
     return node.child.path if node.child else node.op
 
 
-def trunk(graph, maps):
+def trunk(graph: Graph, maps: Maps) -> list[Step]:
     """The steps of a whole network, ended by its last map where nothing pools that."""
     found = steps(graph, maps)
-    values = [value for node in graph.nodes for value in node.outputs if maps[value] and maps[value].pixels > 1]
-    if values and not any(step.kind == "pool" for step in found):
-        found.append(Step("pool", max(values, key=lambda value: value.order), None, graph))
+    last = _latest((value for node in graph.nodes for value in node.outputs), maps)
+    if last is not None and not any(step.kind == "pool" for step in found):
+        found.append(Step("pool", last, None, graph))
     return found
 
 
-def steps(graph, maps):
+def steps(graph: Graph, maps: Maps) -> list[Step]:
     """All steps inside one graph, in order of execution; one that ends the map is the last."""
-    found, end, newest = [], None, -1
+    found: list[Step] = []
+    end: list[Step] = []
+    newest = -1
     for node in graph.nodes:
         value = entry(node, maps)
         if value is None:
             continue
-        # An image that is made larger before anything else is no decoder's.
-        if _is_neck(node, maps) or (found and _grows(node, maps[value], maps)):
+        # What makes the image itself larger, before anything else, is no decoder.
+        if _is_neck(node, maps) or (found and _grows(node, maps.known(value), maps)):
             # The trunk ends here, unless all that a neck combines is pooled in the end.
             end = end or [*found, Step("pool", value, node, graph)]
-        taken = _step(graph, node, value, maps)
-        if taken and taken[-1].kind == "pool":
+        changes = _changes(graph, node, value, maps)
+        if changes and changes[-1].kind == "pool":
             if value.order < newest:
                 continue  # an earlier map is pooled on the side
-            return found + taken
-        found += taken
-        newest = max([newest, *(v.order for v in node.outputs if maps[v] and maps[v].pixels > 1)])
+            return found + changes
+        found += changes
+        newest = max([newest, *(output.order for output, _ in _spatial(node.outputs, maps))])
     return end or found
 
 
-def entry(node, maps):
+def entry(node: Node, maps: Maps) -> Value | None:
     """The map that a step works on: of several, the one made last, and no vector of 1 x 1 pixels."""
-    spatial = [value for value in node.inputs if maps[value] and maps[value].pixels > 1]
-    return max(spatial, key=lambda value: value.order, default=None)
+    return _latest(node.inputs, maps)
 
 
-def _step(graph, node, value, maps):
-    kind = _kind(node, maps[value], maps)
+def _latest(values: Iterable[Value], maps: Maps) -> Value | None:
+    return max((value for value, _ in _spatial(values, maps)), key=lambda value: value.order, default=None)
+
+
+def _spatial(values: Iterable[Value], maps: Maps) -> list[tuple[Value, FeatureMap]]:
+    """The values that are maps of more than one pixel, each with its map."""
+    known = ((value, maps[value]) for value in values)
+    return [(value, found) for value, found in known if found and found.pixels > 1]
+
+
+def _changes(graph: Graph, node: Node, value: Value, maps: Maps) -> list[Step]:
+    """The changes of size in one step: none, the step itself, or those inside the module that it calls."""
+    kind = _kind(node, maps.known(value), maps)
     if kind is None:
         return []
     inner = steps(node.child, maps) if node.child else []
@@ -83,56 +105,64 @@ def _step(graph, node, value, maps):
     return smaller if _holds_stages(node, value, smaller, maps) else [Step(kind, value, node, graph)]
 
 
-def _holds_stages(node, value, inner, maps):
+def _holds_stages(node: Node, value: Value, inner: list[Step], maps: Maps) -> bool:
     """A module is more than one step if it shrinks the map by more than that, or runs a whole stage first."""
-    sizes = {maps[step.value].size for step in inner}
-    smallest = min((maps[v].size[-1] for v in node.outputs if maps[v] and maps[v].pixels > 1), default=1)
-    if maps[value].size[-1] >= 3 * smallest and len(sizes) > 1:
+    sizes = {maps.known(step.value).size for step in inner}
+    smallest = min((found.size[-1] for _, found in _spatial(node.outputs, maps)), default=1)
+    if maps.known(value).size[-1] >= 3 * smallest and len(sizes) > 1:
         return True
-    return bool(inner) and inner[0].value is not value and blocks(node.child, maps, until=inner[0].value) >= A_STAGE
+    if node.child is None or not inner or inner[0].value is value:
+        return False
+    return blocks(node.child, maps, until=inner[0].value) >= A_STAGE
 
 
-def _kind(node, before, maps):
-    after = [maps[value] for value in node.outputs if maps[value] and maps[value].pixels > 1]
+def _kind(node: Node, before: FeatureMap, maps: Maps) -> Kind | None:
+    after = [found for _, found in _spatial(node.outputs, maps)]
     if "adaptive" in _operator(node):
         return "pool"
     if not after:
         return "pool" if all(_is_small(value, maps) for value in node.outputs) else None
-    smallest = min(after, key=lambda m: m.pixels)
+    smallest = min(after, key=lambda found: found.pixels)
     # A convolution without padding loses a few pixels; that is no downsampling.
     return "smaller" if smallest.size[-1] * 3 <= before.size[-1] * 2 else None
 
 
-def _is_small(value, maps):
+def _is_small(value: Value, maps: Maps) -> bool:
     """No room for pixels any more: a vector, one pixel, or a token or two."""
     found = maps[value]
-    return len(value.shape) <= 2 or bool(found and found.pixels == 1) or (value.shape[0] == maps.batch and value.shape[1] <= 2)
+    if len(value.shape) <= 2 or (found and found.pixels == 1):
+        return True
+    return value.shape[0] == maps.batch and value.shape[1] <= 2
 
 
-def _operator(node):
+def _operator(node: Node) -> str:
     """The operator that a step amounts to: its own name, or that of the one inside its module."""
     if node.child and len(node.child.nodes) == 1:
         return _operator(node.child.nodes[0])
     return "" if node.child else node.op
 
 
-def _is_neck(node, maps):
+def _is_neck(node: Node, maps: Maps) -> bool:
     """A module that is handed a dict of maps, or a list of several sizes, combines them (FPN)."""
     if node.child is None or all(hasattr(arg, "shape") for arg in node.child.args):
         return False
-    collections = [arg for arg in (*node.child.args, *node.child.kwargs.values()) if isinstance(arg, (list, tuple, dict))]
-    spatial = [[tuple(leaf.shape[-2:]) for leaf in _leaves(c) if getattr(leaf, "ndim", 0) >= 4] for c in collections]
-    return any(len(set(sizes)) > 1 or (isinstance(c, dict) and len(sizes) > 1) for c, sizes in zip(collections, spatial))
+    arguments = (*node.child.args, *node.child.kwargs.values())
+    return any(_holds_several_maps(arg) for arg in arguments if isinstance(arg, (list, tuple, dict)))
 
 
-def _leaves(nest):
+def _holds_several_maps(collection: list[Any] | tuple[Any, ...] | dict[Any, Any]) -> bool:
+    sizes = [tuple(leaf.shape[-2:]) for leaf in _leaves(collection) if getattr(leaf, "ndim", 0) >= 4]
+    return len(set(sizes)) > 1 or (isinstance(collection, dict) and len(sizes) > 1)
+
+
+def _leaves(nest: Any) -> list[Any]:
     """What lies in nested lists, tuples and dicts."""
     if not isinstance(nest, (list, tuple, dict)):
         return [nest]
     return [leaf for part in (nest.values() if isinstance(nest, dict) else nest) for leaf in _leaves(part)]
 
 
-def _grows(node, before, maps):
+def _grows(node: Node, before: FeatureMap, maps: Maps) -> bool:
     """An operator or a module that returns larger maps than it was given: a decoder begins."""
-    after = [maps[value] for value in node.outputs if maps[value]]
-    return bool(after) and all(m.size[-1] * 2 >= before.size[-1] * 3 for m in after)
+    after = [found for value in node.outputs if (found := maps[value])]
+    return bool(after) and all(found.size[-1] * 2 >= before.size[-1] * 3 for found in after)

@@ -1,17 +1,26 @@
 """What the words of rules may be given: names, classes, paths, and the operands of an add."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-# Pattern, and what it asks for in words.
-NAME = r"^[A-Za-z_][A-Za-z0-9_\-]*$", "a name of letters, digits, _ and -"
-CLASS = r"^[A-Za-z_]\w*(\.[A-Za-z_<][\w>]*)+$", "the full name of a class, such as torchvision.models.resnet.ResNet"
-SOURCE = r"^[A-Za-z_][\w.]*:[\w.\-/]+$", "a network, such as torchvision:resnet50"
 
-Name = Annotated[str, StringConstraints(pattern=NAME[0], max_length=60)]
-ClassName = Annotated[str, StringConstraints(pattern=CLASS[0], max_length=200)]
-Source = Annotated[str, StringConstraints(pattern=SOURCE[0], max_length=200)]
+class Pattern(NamedTuple):
+    """A regular expression, and what it asks for in words."""
+
+    regex: str
+    meaning: str
+
+
+NAME = Pattern(r"^[A-Za-z_][A-Za-z0-9_\-]*$", "a name of letters, digits, _ and -")
+CLASS = Pattern(
+    r"^[A-Za-z_]\w*(\.[A-Za-z_<][\w>]*)+$", "the full name of a class, such as torchvision.models.resnet.ResNet"
+)
+SOURCE = Pattern(r"^[A-Za-z_][\w.]*:[\w.\-/]+$", "a network, such as torchvision:resnet50")
+
+Name = Annotated[str, StringConstraints(pattern=NAME.regex, max_length=60)]
+ClassName = Annotated[str, StringConstraints(pattern=CLASS.regex, max_length=200)]
+Source = Annotated[str, StringConstraints(pattern=SOURCE.regex, max_length=200)]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 # Empty is the model itself.
 Path = Annotated[str, StringConstraints(max_length=200)]

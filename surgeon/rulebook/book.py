@@ -4,6 +4,7 @@ A rule file is data: it is read with its line numbers, held against the grammar 
 """
 
 import os
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from importlib import metadata
 from importlib.util import find_spec
@@ -20,8 +21,11 @@ from surgeon.rulebook.mistake import complaint
 ENTRY_POINTS = "surgeon.rules"
 SUFFIXES = ".yaml", ".yml"
 
+# One folder of rules or one rule file, or several.
+Folders = str | Path | Iterable[str | Path]
 
-def read(path):
+
+def read(path: str | Path) -> Rule:
     """The Rule in one YAML file.
 
     Raises:
@@ -30,9 +34,9 @@ def read(path):
     return understand(ruletext.read(path), str(path))
 
 
-# Rules are asked for at every plan, and a parser in Python takes milliseconds a file.
+# Every plan reads all rules, and a parser in Python takes milliseconds a file.
 @lru_cache(maxsize=1000)
-def understand(text, file):
+def understand(text: str, file: str) -> Rule:
     """The Rule that `text` says; `file` is where it came from.
 
     >>> understand("id: last\\nabout: The last map.\\nfind: {into: pool, keep: last}", "last.yaml")
@@ -47,27 +51,37 @@ def understand(text, file):
     return rule.model_copy(update={"place": rule.place or rule.id, "file": str(file)})
 
 
-def folder():
+def folder() -> Path:
     """The rules that come with surgeon: inside the package when installed, beside it in a checkout."""
     here = Path(__file__).parents[1]
     return next(path for path in (here / "rules", here.parent / "rules") if path.is_dir())
 
 
-def load(folders=None):
-    """All rules: surgeon's own, those of installed packages, of SURGEON_RULES, and of `folders`: one folder or file, or several.
+def load(folders: Folders | None = None) -> list[Rule]:
+    """All rules: surgeon's own, those of installed packages, of SURGEON_RULES, and of `folders`.
+
+    Args:
+        folders: one folder or file, or several.
 
     Raises:
         BadRule: for a file that is no rule, or two rules that claim one place for one class.
     """
-    folders = [] if folders is None else [folders] if isinstance(folders, (str, Path)) else folders
     extra = [path for path in os.environ.get("SURGEON_RULES", "").split(os.pathsep) if path]
-    found = {file.resolve(): file for path in (folder(), *packaged(), *extra, *folders) for file in files(Path(path))}
+    paths = (folder(), *packaged(), *extra, *_listed(folders))
+    # A file that is named twice is read once.
+    found = {file.resolve(): file for path in paths for file in files(Path(path))}
     rules = [read(file) for file in found.values()]
     refuse_rivals(rules)
     return rules
 
 
-def files(path):
+def _listed(folders: Folders | None) -> Iterable[str | Path]:
+    if folders is None:
+        return ()
+    return (folders,) if isinstance(folders, (str, Path)) else folders
+
+
+def files(path: Path) -> list[Path]:
     """The rule files of one folder, by name; of a file itself."""
     if path.is_file():
         return [path]
@@ -80,40 +94,48 @@ def files(path):
 
 
 @cache
-def packaged():
+def packaged() -> tuple[Path, ...]:
     """Folders that installed packages offer under the entry point group `surgeon.rules`."""
     points = sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
     return tuple(Path(folder) for point in points for folder in _folders_of(point))
 
 
-def _folders_of(point):
-    """Where a package lies. A folder of YAML files alone is a package too, one of a namespace."""
+def _folders_of(point: metadata.EntryPoint) -> Iterable[str]:
+    """Where a package is. A folder that holds YAML files alone is a package too, one of a namespace."""
     try:
-        return find_spec(point.module).submodule_search_locations or ()
+        spec = find_spec(point.module)
     except Exception as error:  # this imports what holds the package, which can raise anything
-        told = "" if isinstance(error, AttributeError) else f" ({error})"
-        raise BadRule(f"entry point {point.name} = {point.value} of {ENTRY_POINTS}: no such package{told}.") from None
+        raise _no_package(point, f" ({error})") from None
+    if spec is None:
+        raise _no_package(point)
+    return spec.submodule_search_locations or ()
 
 
-def refuse_rivals(rules):
+def _no_package(point: metadata.EntryPoint, reason: str = "") -> BadRule:
+    return BadRule(f"entry point {point.name} = {point.value} of {ENTRY_POINTS}: no such package{reason}.")
+
+
+def refuse_rivals(rules: Iterable[Rule]) -> None:
     """Refuse two rules of one name, and two that claim one place for one class."""
-    ids, claims = {}, {}
+    ids: dict[str, Rule] = {}
+    claims: dict[tuple[str, str], Rule] = {}
     for rule in rules:
         if ids.setdefault(rule.id, rule) is not rule:
             raise BadRule(f"two rules are called {rule.id!r}: {ids[rule.id].file} and {rule.file}. Rename one.")
         for claim in rule.classes or ("",):
             rival = claims.setdefault((rule.place, claim), rule)
             if rival is not rule:
-                raise BadRule(f"two rules claim {rule.place!r} for {claim or 'any network'}: {rival} and {rule}. Remove one.")
+                claimed = f"{rule.place!r} for {claim or 'any network'}"
+                raise BadRule(f"two rules claim {claimed}: {rival} and {rule}. Remove one.")
 
 
-def places(rules):
+def places(rules: Iterable[Rule]) -> list[str]:
     """The ids of all places that `rules` know, general ones first."""
     return list(dict.fromkeys(rule.place for rule in sorted(rules, key=lambda rule: bool(rule.classes))))
 
 
-def for_place(place, rules):
-    """The general rule for `place` (or None) and those for single classes; of a rule file, what is in it alone.
+def for_place(place: str, rules: Sequence[Rule]) -> tuple[Rule | None, list[Rule]]:
+    """The general rule for `place` (or None) and those for single classes; for a rule file, the rule in it alone.
 
     Raises:
         UnknownName: no rule is for such a place. BadRule: the file is none.

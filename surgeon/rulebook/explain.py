@@ -1,5 +1,11 @@
 """Why a rule finds what it finds in a model: every value that it looked at, word by word."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 from surgeon.anatomy.observation import looking_at
 from surgeon.anatomy.scene import Scene
 from surgeon.anatomy.trunk import taker
@@ -10,6 +16,16 @@ from surgeon.rulebook.explanation import Answer, Case, Explanation
 from surgeon.trace.recorder import observe
 from surgeon.trace.state import still
 
+if TYPE_CHECKING:
+    from torch import nn
+
+    from surgeon.anatomy.observation import Observation
+    from surgeon.rulebook.book import Folders
+    from surgeon.rulebook.grammar import Find, Rule
+    from surgeon.rulebook.match import Scope
+    from surgeon.rulebook.words import Candidate
+    from surgeon.sites import Site
+
 KEPT = {
     "outermost": "it lies inside the branch of another one",
     "first": "another one comes before it",
@@ -18,10 +34,15 @@ KEPT = {
     "last of each size": "another one of its size comes after it",
 }
 NONE = " So there is none to find."
-WHAT_TO_DO = "What to do: choose a module whose output it is (a glob such as 'layers.*'), or write a rule with splice: after value."
+WHAT_TO_DO = (
+    "What to do: choose a module whose output it is (a glob such as 'layers.*'), "
+    "or write a rule with splice: after value."
+)
 
 
-def explain(model, where="residual", *, rules=None, example_inputs=None):
+def explain(
+    model: nn.Module, where: str | Path = "residual", *, rules: Folders | None = None, example_inputs: Any = None
+) -> Explanation:
     """Why the rules for the place `where` find what they find in `model`, and what they nearly found.
 
     Args:
@@ -35,71 +56,93 @@ def explain(model, where="residual", *, rules=None, example_inputs=None):
     """
     book = rulebook.load(rules)
     rulebook.for_place(str(where), book)
-    with looking_at(model, example_inputs) as seen:
-        return explained(seen, where, book)
+    with looking_at(model, example_inputs) as observation:
+        return explained(observation, where, book)
 
 
-def explained(seen, where, book):
+def explained(observation: Observation, where: str | Path, book: Sequence[Rule]) -> Explanation:
     """The Explanation of one place in a model that is being looked at."""
     general, special = rulebook.for_place(str(where), book)
-    scene = _with_lines(seen)
+    scene = _with_lines(observation)
     scopes = match.scopes(general, special, scene)
-    cases = [case for scope in scopes for case in _cases(*scope, seen)]
-    told = tuple(dict.fromkeys(f"{rule}: {rule.about}{NONE if rule.find is None else ''}" for rule, _, _ in scopes))
-    place = (general or special[0]).place
-    operators = sorted({node.op for graph in scene.graphs for node in graph.nodes if not node.child})
-    return Explanation(place, type(seen.model).__name__, told, tuple(operators), tuple(sorted(cases, key=lambda case: case.order)))
+    cases = [case for scope in scopes for case in _cases(scope, observation)]
+    abouts = [f"{rule}: {rule.about}{NONE if rule.find is None else ''}" for rule, _, _ in scopes]
+    operators = {node.op for graph in scene.graphs for node in graph.nodes if not node.child}
+    return Explanation(
+        place=(general or special[0]).place,
+        model=type(observation.model).__name__,
+        rules=tuple(dict.fromkeys(abouts)),
+        operators=tuple(sorted(operators)),
+        cases=tuple(sorted(cases, key=lambda case: case.order)),
+    )
 
 
-def _with_lines(seen):
+def _with_lines(observation: Observation) -> Scene:
     """The scene once more, with the line of the model's code on each step."""
-    graph = seen.scene.graph
-    paths = {module: path for path, module in seen.model.named_modules()}
-    with still(seen.model):
+    graph = observation.scene.graph
+    paths = {module: path for path, module in observation.model.named_modules()}
+    with still(observation.model):
         again, error = observe(graph.module, graph.args, graph.kwargs, paths=paths, lines=True)
     if error is not None:
         raise error
     return Scene(again)
 
 
-def _cases(rule, scene, ours, seen):
+def _cases(scope: Scope, observation: Observation) -> list[Case]:
     """A Case for each value that one rule looked at."""
-    scene = match.narrowed(rule, scene)
-    if scene is None:
+    rule, scene = scope.rule, match.narrowed(scope.rule, scope.scene)
+    if scene is None or rule.find is None:
         return []
-    asked = {c: _answers(rule, c, scene) for c in match.subjects(rule.find, scene) if ours(c)}
-    hits = [c for c, answers in asked.items() if answers[-1].holds]
+    subjects = [candidate for candidate in match.subjects(rule.find, scene) if scope.may_claim(candidate)]
+    answers = {candidate: _answers(rule.find, candidate, scene) for candidate in subjects}
+    hits = [candidate for candidate in answers if answers[candidate][-1].holds]
     kept = match.kept(rule.find.keep, hits, scene)
-    for c in hits:
-        if c not in kept:
-            asked[c].append(Answer("keep", rule.find.keep, False, KEPT[rule.find.keep]))
-    return [_case(rule, c, tuple(answers), scene, seen) for c, answers in asked.items()]
+    for candidate in hits:
+        if candidate not in kept:
+            answers[candidate].append(Answer("keep", rule.find.keep, False, KEPT[rule.find.keep]))
+    return [_case(rule, candidate, tuple(those), scene, observation) for candidate, those in answers.items()]
 
 
-def _answers(rule, candidate, scene):
-    """The answers of the rule's words up to the first that does not hold; what follows was not asked."""
+def _answers(find: Find, candidate: Candidate, scene: Scene) -> list[Answer]:
+    """The answers of the words up to the first that does not hold; those behind it are not asked."""
     answers = []
-    for word, argument, finding in match.findings(rule, candidate, scene):
-        said = argument if isinstance(argument, str) else ", ".join(argument)
-        answers.append(Answer(word, said, finding.holds, finding.seen))
+    for word, argument, finding in match.findings(find, candidate, scene):
+        text = argument if isinstance(argument, str) else ", ".join(argument)
+        answers.append(Answer(word, text, finding.holds, finding.seen))
         if not finding.holds:
             break
     return answers
 
 
-def _case(rule, candidate, answers, scene, seen):
+def _case(
+    rule: Rule, candidate: Candidate, answers: tuple[Answer, ...], scene: Scene, observation: Observation
+) -> Case:
+    site, trouble = _site(rule, candidate, scene, observation) if answers[-1].holds else (None, "")
+    return Case(
+        order=candidate.value.order,
+        rule=rule.id,
+        path=candidate.graph.path,
+        step=_step(candidate, scene),
+        line=candidate.node.line if candidate.node else None,
+        answers=answers,
+        site=site,
+        trouble=trouble,
+    )
+
+
+def _step(candidate: Candidate, scene: Scene) -> str:
+    """What is done to the candidate, in words."""
     node = candidate.node
-    step = taker(node) if node is None or not node.child else f"the call of {node.child.path}"
-    step = "the image" if candidate.value is scene.maps.image and node is None else step
-    site, trouble = _site(rule, candidate, scene, seen) if answers[-1].holds else (None, "")
-    return Case(candidate.value.order, rule.id, candidate.graph.path, step, node and node.line, answers, site, trouble)
+    if node is None and candidate.value is scene.maps.image:
+        return "the image"
+    return f"the call of {node.child.path}" if node and node.child else taker(node)
 
 
-def _site(rule, candidate, scene, seen):
+def _site(rule: Rule, candidate: Candidate, scene: Scene, observation: Observation) -> tuple[Site | None, str]:
     """The Site, or why there can't be one."""
     try:
-        return owner.anchor(candidate, rule, scene, seen.rewrites).site(), ""
-    except Untraceable as stop:
-        return None, f"{stop} {WHAT_TO_DO}"
-    except SurgeonError as stop:
-        return None, str(stop)
+        return owner.anchor(candidate, rule, scene, observation.rewrites).site(), ""
+    except Untraceable as error:
+        return None, f"{error} {WHAT_TO_DO}"
+    except SurgeonError as error:
+        return None, str(error)

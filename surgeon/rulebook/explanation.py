@@ -1,14 +1,20 @@
 """What a rule looked at in a model, word by word, as data and as a page."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from surgeon.sites import Site
-from surgeon.trace.lines import Line
+
+if TYPE_CHECKING:
+    from surgeon.trace.lines import Line
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one word of a rule said about one value, and what was seen that decided it."""
+    """What one word of a rule said about one value, and the fact that decided it."""
 
     word: str
     argument: str
@@ -35,7 +41,7 @@ class Case:
     trouble: str = ""
 
     @property
-    def failed(self):
+    def failed(self) -> Answer | None:
         """The word that did not hold; None for a find."""
         return None if self.answers[-1].holds else self.answers[-1]
 
@@ -44,7 +50,8 @@ class Case:
 class Explanation:
     """All cases of one place in one model, in order of execution; `str` makes the page.
 
-    rules: who spoke, and what about. operators: what this network does at all, for where nothing was to look at.
+    rules: which rules apply, and what they are about. operators: all operators of this network, for where
+    there was nothing to look at.
     """
 
     place: str
@@ -54,48 +61,54 @@ class Explanation:
     cases: tuple[Case, ...]
 
     @property
-    def found(self):
+    def found(self) -> list[Case]:
         return [case for case in self.cases if not case.failed]
 
     @property
-    def near_misses(self):
+    def near_misses(self) -> list[Case]:
         return [case for case in self.cases if case.failed]
 
-    def __str__(self):
-        head = f"{self.place} in {self.model}: {len(self.found)} found, {len(self.near_misses)} looked at and not taken"
-        lines = [head, *(f"  rule {rule}" for rule in self.rules)]
+    def __str__(self) -> str:
+        numbers = f"{len(self.found)} found, {len(self.near_misses)} looked at and not taken"
+        lines = [f"{self.place} in {self.model}: {numbers}", *(f"  rule {rule}" for rule in self.rules)]
         if not self.cases:
             lines += ["", f"Nothing to look at. The operators of this network: {', '.join(self.operators)}."]
         return "\n".join([*lines, *_grouped("found", self.found), *_grouped("not taken", self.near_misses)])
 
 
-def _grouped(title, cases):
-    """The cases as lines of text; what is alike in several blocks is told once, of the first of them."""
-    groups = {}
+def _grouped(title: str, cases: Iterable[Case]) -> list[str]:
+    """The cases as lines of text; what is alike in several blocks is shown once, for the first of them."""
+    groups: dict[object, list[Case]] = {}
     for case in cases:
         alike = (case.line, case.trouble, tuple((answer.word, answer.holds) for answer in case.answers))
         groups.setdefault(alike, []).append(case)
     return [line for members in groups.values() for line in _group(title, members)]
 
 
-def _group(title, members):
+def _group(title: str, members: Sequence[Case]) -> list[str]:
     first = members[0]
     count = f"{len(members)} x " if len(members) > 1 else ""
     code = f"{first.line}: {first.line.text}" if first.line else first.step
-    said = [f"{'yes' if answer.holds else 'NO '}  {answer.word}: {answer.argument}  ({answer.why})" for answer in first.answers]
-    return ["", f"{title}: {count}{_listed(case.path for case in members)}", *(f"    {line}" for line in [code, *said, *_consequence(members)])]
+    lines = [code, *map(_line, first.answers), *_consequence(members)]
+    head = f"{title}: {count}{_listed(case.path for case in members)}"
+    return ["", head, *(f"    {line}" for line in lines)]
 
 
-def _consequence(members):
+def _line(answer: Answer) -> str:
+    return f"{'yes' if answer.holds else 'NO '}  {answer.word}: {answer.argument}  ({answer.why})"
+
+
+def _consequence(members: Sequence[Case]) -> list[str]:
     """Where attention goes, or what keeps it from there."""
     if members[0].trouble:
         return [f"->   but no attention: {members[0].trouble}"]
-    afters = {}
-    for site in (case.site for case in members if case.site):
-        afters.setdefault(site.after, []).append(site.module)
-    return [f"->   attention after {after} of {_listed(modules)}" for after, modules in afters.items()]
+    modules: dict[str, list[str]] = {}
+    for case in members:
+        if case.site:
+            modules.setdefault(case.site.after, []).append(case.site.module)
+    return [f"->   attention after {after} of {_listed(paths)}" for after, paths in modules.items()]
 
 
-def _listed(paths, most=4):
-    paths = list(dict.fromkeys(path or "(the model)" for path in paths))
-    return ", ".join(paths[:most]) + (f", ... ({len(paths)} modules)" if len(paths) > most else "")
+def _listed(paths: Iterable[str], most: int = 4) -> str:
+    names = list(dict.fromkeys(path or "(the model)" for path in paths))
+    return ", ".join(names[:most]) + (f", ... ({len(names)} modules)" if len(names) > most else "")

@@ -1,11 +1,39 @@
 """From rules and an observed run to candidates: pure, changes nothing."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
 from surgeon.anatomy.residual import Ways, branch_and_shortcut
-from surgeon.anatomy.scene import class_names
-from surgeon.rulebook.words import WORDS
+from surgeon.anatomy.scene import Scene, class_names
+from surgeon.rulebook.words import WORDS, Candidate, Finding
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from surgeon.rulebook.grammar import Find, Rule
+    from surgeon.trace.graph import Graph, Node
+
+Item = TypeVar("Item")
 
 
-def candidates(general, special, scene):
+class Match(NamedTuple):
+    """A candidate, and the rule that found it."""
+
+    candidate: Candidate
+    rule: Rule
+
+
+class Scope(NamedTuple):
+    """Which rule applies where: the scene that it looks at, and whether it may claim a candidate found there."""
+
+    rule: Rule
+    scene: Scene
+    may_claim: Callable[[Candidate], bool]
+
+
+def candidates(general: Rule | None, special: Sequence[Rule], scene: Scene) -> list[Match]:
     """What the rules of one place describe in `scene`, in order of execution; in a module that runs twice, once.
 
     A rule for a class wins over the general one inside every module of that class, and over a rule for
@@ -14,110 +42,135 @@ def candidates(general, special, scene):
     Args:
         general: the rule for any network, or None.
         special: the rules that are for single classes.
-
-    Returns:
-        [(Candidate, the Rule that found it)]
     """
-    found = [(c, rule) for rule, part, ours in scopes(general, special, scene) for c in find(rule, part) if ours(c)]
-    in_order = sorted({c.value: (c, rule) for c, rule in found}.values(), key=lambda pair: pair[0].value.order)
-    return first_of_each(in_order, lambda pair: _step_of(pair[0]))
+    by_value = {}
+    for scope in scopes(general, special, scene):
+        for candidate in find(scope.rule, scope.scene):
+            if scope.may_claim(candidate):
+                by_value[candidate.value] = Match(candidate, scope.rule)
+    in_order = sorted(by_value.values(), key=lambda match: match.candidate.value.order)
+    return first_of_each(in_order, lambda match: _step_of(match.candidate))
 
 
-def first_of_each(items, key):
+def first_of_each(items: Iterable[Item], key: Callable[[Item], Hashable]) -> list[Item]:
     """The first item for each `key(item)`, in the order of these firsts."""
-    found = {}
+    found: dict[Hashable, Item] = {}
     for item in items:
         found.setdefault(key(item), item)
     return list(found.values())
 
 
-def _step_of(candidate):
+def _step_of(candidate: Candidate) -> Hashable:
     """The step of a module's forward that the candidate is, whichever call of the module it was seen in."""
-    makers = candidate.graph.makers
-    node = makers.get(candidate.value)
-    return (candidate.graph.path, candidate.graph.nodes.index(node)) if node else candidate.value
+    graph = candidate.graph
+    node = graph.makers.get(candidate.value)
+    return (graph.path, graph.nodes.index(node)) if node else candidate.value
 
 
-def scopes(general, special, scene):
-    """Which rule speaks where: [(rule, the scene that it looks at, callable Candidate -> whether it may claim it)]."""
-    near = {graph: _nearest(special, graph.module) for graph in scene.graphs} if special else {}
-    claimed = {graph: rule for graph, rule in near.items() if rule is not None}
-    found = [(rule, scene.of(graph), _belongs_to(graph, claimed)) for graph, rule in claimed.items()]
-    return found if general is None else [*found, (general, scene, _belongs_to(None, claimed))]
+def scopes(general: Rule | None, special: Sequence[Rule], scene: Scene) -> list[Scope]:
+    """Which rule applies where: those for classes first, each inside its modules."""
+    nearest = {graph: _nearest(special, graph.module) for graph in scene.graphs} if special else {}
+    claimed = {graph: rule for graph, rule in nearest.items() if rule is not None}
+    found = [Scope(rule, scene.of(graph), _belongs_to(graph, claimed)) for graph, rule in claimed.items()]
+    return found if general is None else [*found, Scope(general, scene, _belongs_to(None, claimed))]
 
 
-def _belongs_to(scope, claimed):
+def _belongs_to(scope: Graph | None, claimed: dict[Graph, Rule]) -> Callable[[Candidate], bool]:
     """True for candidates whose innermost claimed module is `scope`; None is outside them all."""
 
-    def ours(candidate):
-        graph = candidate.graph
+    def belongs(candidate: Candidate) -> bool:
+        graph: Graph | None = candidate.graph
         while graph is not None and graph not in claimed:
             graph = graph.parent
         return graph is scope
 
-    return ours
+    return belongs
 
 
-def _nearest(special, module):
+def _nearest(special: Sequence[Rule], module: nn.Module) -> Rule | None:
     """The rule for the class of `module`; one for a derived class wins over one for its base. None if there is none."""
-    names = class_names(module)
-    near = {names.index(name): rule for rule in special for name in rule.classes if name in names}
-    return near[min(near)] if near else None
+    for name in class_names(module):
+        for rule in special:
+            if name in rule.classes:
+                return rule
+    return None
 
 
-def find(rule, scene):
+def find(rule: Rule, scene: Scene) -> list[Candidate]:
     """What one rule describes in `scene`, in order of execution."""
-    scene = narrowed(rule, scene)
-    if scene is None:
+    part = narrowed(rule, scene)
+    if part is None or rule.find is None:
         return []
-    found = [c for c in subjects(rule.find, scene) if all(finding.holds for _, _, finding in findings(rule, c, scene))]
-    return kept(rule.find.keep, found, scene)
+    found = [candidate for candidate in subjects(rule.find, part) if _holds(rule.find, candidate, part)]
+    return kept(rule.find.keep, found, part)
 
 
-def narrowed(rule, scene):
+def _holds(find: Find, candidate: Candidate, scene: Scene) -> bool:
+    return all(finding.holds for _, _, finding in findings(find, candidate, scene))
+
+
+def narrowed(rule: Rule, scene: Scene) -> Scene | None:
     """The part of the scene that the rule looks at; None if there is no such part, or nothing to look for."""
     if rule.find is None:
         return None
     return scene.inside(rule.find.inside) if rule.find.inside else scene
 
 
-def findings(rule, candidate, scene):
-    """(word, argument, Finding) for each word of the rule, for one candidate."""
-    for word, argument in rule.find.words().items():
+def findings(find: Find, candidate: Candidate, scene: Scene) -> Iterator[tuple[str, Any, Finding]]:
+    """(word, argument, Finding) for each word of `find`, for one candidate."""
+    for word, argument in find.words().items():
         yield word, argument, WORDS[word].judge(candidate, argument, scene)
 
 
-def subjects(find, scene):
+def subjects(find: Find, scene: Scene) -> list[Candidate]:
     """Every value that the words could be about: results of an operator, steps of the trunk, or the image."""
-    given = find.words()
-    first = next(name for name in given if WORDS[name].subjects)
-    return WORDS[first].subjects(given[first], given, scene)
+    words = find.words()
+    for name, argument in words.items():
+        list_subjects = WORDS[name].subjects
+        if list_subjects is not None:
+            return list_subjects(argument, words, scene)
+    raise AssertionError("the grammar lets no rule pass that has no word for what to look at")
 
 
-def kept(which, found, scene):
+def kept(which: str, found: Iterable[Candidate], scene: Scene) -> list[Candidate]:
     """Those of the finds that the word `keep` keeps, in order of execution."""
-    found = sorted(found, key=lambda c: c.value.order)
-    if which in ("first", "last"):
-        return found[:1] if which == "first" else found[-1:]
-    if which in ("first of each size", "last of each size"):
-        found = found if which.startswith("last") else found[::-1]
-        by_size = {scene.maps[c.value].size: c for c in found}
-        return sorted(by_size.values(), key=lambda c: c.value.order)
-    if which == "outermost":
-        beside = set().union(*(_branch_nodes(c) for c in found))
-        return [c for c in found if not beside.intersection(_callers(c))]
-    return found
+
+    def size(candidate: Candidate) -> tuple[int, ...]:
+        return scene.maps.known(candidate.value).size
+
+    in_order = sorted(found, key=_order)
+    if which == "first":
+        return in_order[:1]
+    if which == "last":
+        return in_order[-1:]
+    if which == "first of each size":
+        return first_of_each(in_order, size)
+    if which == "last of each size":
+        # A later one takes the place of an earlier one of its size.
+        by_size = {size(candidate): candidate for candidate in in_order}
+        return sorted(by_size.values(), key=_order)
+    return _outermost(in_order) if which == "outermost" else in_order
 
 
-def _branch_nodes(candidate):
+def _order(candidate: Candidate) -> int:
+    return candidate.value.order
+
+
+def _outermost(adds: list[Candidate]) -> list[Candidate]:
+    """The adds that lie in no other one's branch."""
+    in_branches = {node for add in adds for node in _branch_nodes(add)}
+    return [add for add in adds if in_branches.isdisjoint(_callers(add))]
+
+
+def _branch_nodes(candidate: Candidate) -> set[Node]:
     """The steps on the branch of an add, those that its shortcut does not pass."""
-    ways = Ways.of(candidate.graph)
-    branch, shortcut = branch_and_shortcut(candidate.node)
+    ways, makers = Ways.of(candidate.graph), candidate.graph.makers
+    branch, shortcut = branch_and_shortcut(candidate.step)
     beside = (ways.behind(branch) | {branch}) - ways.behind(shortcut) - {shortcut}
-    return {candidate.graph.makers[value] for value in beside if value in candidate.graph.makers}
+    return {makers[value] for value in beside if value in makers}
 
 
-def _callers(candidate):
+def _callers(candidate: Candidate) -> Iterator[Node]:
     """The step of a candidate and the calls that lead to it, inside out."""
     node = candidate.node
     while node is not None:

@@ -1,37 +1,48 @@
-"""Why a network has no such place: which adds and which changes of size were seen, and what they are instead."""
+"""Why a network has no such place: which adds and which changes of size there are, and what they are instead."""
+
+from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from surgeon.anatomy.residual import why_not_residual
 from surgeon.rulebook import match
 
+if TYPE_CHECKING:
+    from surgeon.anatomy.scene import Scene
+    from surgeon.rulebook.arguments import Operand
+    from surgeon.rulebook.grammar import Find, Rule
+    from surgeon.trace.graph import Value
 
-def why(general, special, scene):
+
+def why(general: Rule | None, special: Sequence[Rule], scene: Scene) -> str:
     """A phrase such as `none of its 23 graphs adds two values`; empty where there is nothing more to say."""
-    rules = [rule for rule, _, _ in match.scopes(general, special, scene)]
+    rules = [scope.rule for scope in match.scopes(general, special, scene)]
     emptied = next((rule for rule in rules if rule.find is None), None)
     if emptied is not None:
         return f"{emptied.about[0].lower()}{emptied.about[1:].rstrip('.')}"
-    find = general.find if general else rules[0].find if rules else None
-    if find is None:
+    rule = general or next(iter(rules), None)
+    if rule is None or rule.find is None:
         return ""
-    given = find.words()
-    if "from" in given:
-        return _adds(find, given["from"], scene)
-    return _shrinks(scene) if given.get("into") == "smaller" else ""
+    words = rule.find.words()
+    if "from" in words:
+        return _adds(rule.find, words["from"], scene)
+    return _shrinks(scene) if words.get("into") == "smaller" else ""
 
 
-def _adds(find, operands, scene):
-    seen = match.subjects(find, scene)
-    if not seen:
+def _adds(find: Find, operands: Mapping[str, Operand], scene: Scene) -> str:
+    adds = match.subjects(find, scene)
+    if not adds:
         return f"none of its {len(scene.graphs)} graphs adds two values"
     origins = {operand.origin for operand in operands.values()}
-    troubles = Counter(why_not_residual(candidate.node, scene.maps, origins) for candidate in seen)
-    (most, count), *_ = troubles.most_common(1)
-    return f"it has {len(seen)} sum{'s' * (len(seen) != 1)}, none of a branch and its shortcut ({count} of {len(seen)}: {most})"
+    reasons = Counter(why_not_residual(candidate.step, scene.maps, origins) for candidate in adds)
+    (reason, count), *_ = reasons.most_common(1)
+    sums = f"{len(adds)} sum{'s' * (len(adds) != 1)}"
+    return f"it has {sums}, none of a branch and its shortcut ({count} of {len(adds)}: {reason})"
 
 
-def _shrinks(scene):
+def _shrinks(scene: Scene) -> str:
     steps = [step for step in scene.steps if step.kind == "smaller"]
     if not steps:
         return f"its map stays at {_size(scene.maps.image, scene)} until it ends"
@@ -39,5 +50,5 @@ def _shrinks(scene):
     return f"its map gets smaller only in its stem or right behind it, at {where}"
 
 
-def _size(value, scene):
-    return " x ".join(map(str, scene.maps[value].size))
+def _size(value: Value, scene: Scene) -> str:
+    return " x ".join(map(str, scene.maps.known(value).size))

@@ -6,8 +6,12 @@ detector would pass the attention by) and never by a norm (conversions to SyncBa
 norms replace these objects, and the attention would vanish without a word).
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from typing import TYPE_CHECKING
 
 from torch import nn
 from torch.utils._pytree import tree_flatten
@@ -18,6 +22,16 @@ from surgeon.forward.subclass import runs_any_child, takes_grafts
 from surgeon.sites import Site
 from surgeon.trace.axes import MOVES, VIEWS
 
+if TYPE_CHECKING:
+    from surgeon.anatomy.maps import FeatureMap
+    from surgeon.anatomy.scene import Scene
+    from surgeon.forward.rewrite import Rewritable
+    from surgeon.rulebook.grammar import Rule
+    from surgeon.rulebook.words import Candidate
+    from surgeon.trace.graph import Graph, Node, Value
+
+    Rewrites = Callable[[Graph], Rewritable]
+
 
 @dataclass(frozen=True)
 class Anchor:
@@ -27,33 +41,46 @@ class Anchor:
     module: path of the owner. after: the value's name inside the owner, as a Site has it.
     """
 
-    value: object
-    map: object
+    value: Value
+    map: FeatureMap
     place: str
     module: str
     after: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.module or 'the model itself'}: after {self.after}"
 
-    def size(self, *, is_grid=True):
-        """The size of the map; tokens that do not lie in rows (no `is_grid`) are a sequence without height and width."""
+    def size(self, *, is_grid: bool = True) -> tuple[int, ...]:
+        """The size of the map; that of tokens that do not lie in rows (not `is_grid`) is their number alone."""
         return self.map.size if is_grid or self.map.layout != "NLC" else (prod(self.map.size),)
 
-    def site(self, *, is_grid=True, read=True, cost=(None, None)):
+    def site(
+        self, *, is_grid: bool = True, read: bool = True, cost: tuple[int | None, int | None] = (None, None)
+    ) -> Site:
         """The Site here. cost: weights and multiply-adds of the attention, None where nobody asked."""
-        layout, size = self.map.layout, tuple(self.size(is_grid=is_grid))
         parameters, macs = cost
         return Site(
-            self.module, self.after, self.place, self.map.channels, size, layout, self.map.prefix, parameters, macs, read
+            module=self.module,
+            after=self.after,
+            place=self.place,
+            channels=self.map.channels,
+            size=tuple(self.size(is_grid=is_grid)),
+            layout=self.map.layout,
+            prefix=self.map.prefix,
+            parameters=parameters,
+            macs=macs,
+            read=read,
         )
 
 
-def anchor(candidate, rule, scene, rewrites):
+def anchor(candidate: Candidate, rule: Rule, scene: Scene, rewrites: Rewrites) -> Anchor:
     """The Anchor of one candidate.
 
     Args:
-        rewrites: callable Graph -> Rewritable, raising Untraceable.
+        rewrites: gives the forward of a graph as a Rewritable, or raises Untraceable.
+
+    Raises:
+        NoSite, Untraceable: attention can't go there.
     """
     if rule.splice == "before first use":
         return _at_input(candidate.value, rule.place, scene)
@@ -63,11 +90,14 @@ def anchor(candidate, rule, scene, rewrites):
     return _inside(candidate, candidate.names[name], rule.place, scene, rewrites)
 
 
-def _anchor(scene, value, place, module, after):
-    return Anchor(value, scene.maps.grouped(value), place, module, after)
+def _anchor(scene: Scene, value: Value, place: str, module: str, after: str) -> Anchor:
+    found = scene.maps.grouped(value)
+    if found is None:
+        raise NoSite(f"{module or 'the model itself'}: after {after} there is {scene.maps.described(value)}.")
+    return Anchor(value, found, place, module, after)
 
 
-def _inside(candidate, value, place, scene, rewrites):
+def _inside(candidate: Candidate, value: Value, place: str, scene: Scene, rewrites: Rewrites) -> Anchor:
     """Inside the forward of the graph that adds; where that can't be rewritten, the child that gives the value."""
     graph = candidate.graph
     maker = graph.makers.get(value)
@@ -75,14 +105,14 @@ def _inside(candidate, value, place, scene, rewrites):
         if maker is None:
             raise Untraceable(f"{graph.path}: the branch comes in from outside, nothing in its forward makes it.")
         return _anchor(scene, value, place, graph.path, rewrites(graph).name_of(value))
-    except Untraceable as stop:
+    except Untraceable:
         beside = _at_neighbour(candidate, value, place, scene)
         if beside is None:
-            raise stop
+            raise
         return beside
 
 
-def _at_neighbour(candidate, value, place, scene):
+def _at_neighbour(candidate: Candidate, value: Value, place: str, scene: Scene) -> Anchor | None:
     """The child that returns the value, or the one that is given it first (a drop-path), if it can own it."""
     graph = candidate.graph
     makers = [child for child in graph.children if _returns(child, value) and not child.hands_on(value)]
@@ -96,7 +126,7 @@ def _at_neighbour(candidate, value, place, scene):
     return None
 
 
-def _at_output(candidate, place, scene):
+def _at_output(candidate: Candidate, place: str, scene: Scene) -> Anchor:
     """The module that returns the value: a whole stage in a network of stages, else the block itself.
 
     A module that holds several ends of stages (`features`, `stages`) is often iterated by its parent,
@@ -112,69 +142,79 @@ def _at_output(candidate, place, scene):
     return _anchor(scene, value, place, owner.path, returned(owner, value))
 
 
-def _ends(scene):
+def _ends(scene: Scene) -> set[Value]:
     """The last values of all sizes but the smallest."""
     return {step.value for step in scene.steps if step.kind == "smaller" and step.value is not scene.maps.image}
 
 
-def _gives(graph, value, scene):
-    """True if the module makes `value` and returns it, and no end of a stage before it."""
-    made = sum(v is value for v in graph.outputs) == 1 and not graph.hands_on(value) and not _reads(graph, value)
-    return made and not _is_list_of_tokens(graph, value, scene) and _ends(scene) & _made_in(graph) <= {value} and not _only_moves(graph)
+def _gives(graph: Graph, value: Value, scene: Scene) -> bool:
+    """True if the module makes `value` and returns it, and makes no end of a stage before it."""
+    if sum(v is value for v in graph.outputs) != 1 or graph.hands_on(value) or _reads(graph, value):
+        return False
+    if _is_list_of_tokens(graph, value, scene) or _only_moves(graph):
+        return False
+    return _ends(scene) & _made_in(graph) <= {value}
 
 
-def _reads(graph, value):
+def _reads(graph: Graph, value: Value) -> bool:
     """True if something inside the module works on the value: attention on what it returns would come too late."""
     return any(value in node.inputs and value not in node.outputs for inner in graph.walk() for node in inner.nodes)
 
 
-def _returns(graph, value):
+def _returns(graph: Graph, value: Value) -> bool:
     return any(v is value for v in graph.outputs)
 
 
-def _is_list_of_tokens(graph, value, scene):
+def _is_list_of_tokens(graph: Graph, value: Value, scene: Scene) -> bool:
     """A plain list of transformer blocks, which networks often run themselves, one by one with more arguments."""
-    return scene.maps[value].layout == "NLC" and type(graph.module).forward is nn.Sequential.forward
+    return scene.maps.known(value).layout == "NLC" and type(graph.module).forward is nn.Sequential.forward
 
 
-def _only_moves(graph):
+def _only_moves(graph: Graph) -> bool:
     """True for a module that just lays the axes of a map in another order."""
     return all(node.op in MOVES | VIEWS for node in graph.nodes)
 
 
-def _made_in(graph):
+def _made_in(graph: Graph) -> set[Value]:
     return {value for inner in graph.walk() for value in inner.makers}
 
 
-def _can_own(graph, scene):
-    calls = sum(other.module is graph.module for other in scene.graphs)
-    return graph.parent is not None and graph.finished and calls == 1 and not is_norm(graph.module) and takes_grafts(graph.module) and not runs_any_child(graph.module)
+def _can_own(graph: Graph, scene: Scene) -> bool:
+    module = graph.module
+    calls = sum(other.module is module for other in scene.graphs)
+    if graph.parent is None or not graph.finished or calls != 1:
+        return False
+    return not is_norm(module) and takes_grafts(module) and not runs_any_child(module)
 
 
-def is_norm(module):
+def is_norm(module: nn.Module) -> bool:
     """A module that only normalises: it has a norm's name or class and no weight with two axes."""
     kinds = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
     named = isinstance(module, kinds) or "norm" in type(module).__name__.lower()
     return named and all(weight.dim() < 2 for weight in module.parameters())
 
 
-def _before(value, graph, scene):
+def _before(value: Value, graph: Graph, scene: Scene) -> tuple[Value, Graph]:
     """One step back from a value that nobody can own: what its norm, activation or reshape was given."""
     while value not in graph.makers and graph.parent is not None:
         graph = graph.parent
     node = graph.makers.get(value)
     while node and node.child and value in node.child.makers and not is_norm(node.child.module):
         graph, node = node.child, node.child.makers[value]
-    earlier = node and entry(node, scene.maps)
-    here = scene.maps[value]
-    # Where two maps are joined, neither of them is the value that was asked for.
+    earlier = entry(node, scene.maps) if node else None
+    # Where two maps are joined, neither of them is the value that the rule means.
     joins = node and node.child is None and sum(scene.maps[v] is not None for v in node.inputs) > 1
-    if not earlier or joins or scene.maps[earlier].size != here.size or scene.maps[earlier].channels != here.channels:
-        raise NoSite(f"the map of {here.channels} channels that {graph.path or 'the model'} ends with belongs to no module of its own.")
+    if earlier is None or joins or not _are_alike(scene.maps.known(earlier), scene.maps.known(value)):
+        end = f"the map of {scene.maps.known(value).channels} channels that {graph.path or 'the model'} ends with"
+        raise NoSite(f"{end} belongs to no module of its own.")
     return earlier, graph
 
 
-def returned(graph, value):
+def _are_alike(one: FeatureMap, other: FeatureMap) -> bool:
+    return one.size == other.size and one.channels == other.channels
+
+
+def returned(graph: Graph, value: Value) -> str:
     """How a module returns `value`: `output`, or `output.1` for the second of several."""
     leaves, _ = tree_flatten(graph.result)
     if len(leaves) == 1 and not isinstance(graph.result, (tuple, list, dict)):
@@ -184,7 +224,7 @@ def returned(graph, value):
     return f"output.{tensors[position]}"
 
 
-def _at_input(value, place, scene):
+def _at_input(value: Value, place: str, scene: Scene) -> Anchor:
     """The innermost module that takes the image alone; the model itself where several things do."""
     graph, users = scene.graph, _users(scene.graph, value)
     owner = graph
@@ -196,13 +236,13 @@ def _at_input(value, place, scene):
     return _anchor(scene, value, place, owner.path, "input")
 
 
-def _users(graph, value):
+def _users(graph: Graph, value: Value) -> list[Node]:
     users = [node for node in graph.nodes if value in node.inputs]
     return [node for node in users if not (node.child and node.child.hands_on(value))] or users
 
 
-def after_module(graph, scene, rewrites):
-    """The Anchor after one given module: it owns what it returns, unless it is a norm; then its caller does.
+def after_module(graph: Graph, scene: Scene, rewrites: Rewrites) -> Anchor:
+    """The Anchor after one module: it owns what it returns, unless it is a norm; then its caller does.
 
     Raises:
         BadPlan: what it returns is no feature map, or nobody but the model itself could own it.
@@ -212,6 +252,8 @@ def after_module(graph, scene, rewrites):
         raise BadPlan(f"{graph.path}: returns no feature map, so attention has nothing to weigh.")
     if _can_own(graph, scene) and not graph.hands_on(value):
         return _anchor(scene, value, "after", graph.path, returned(graph, value))
-    if graph.parent.path == "" or not is_norm(graph.module):
-        raise BadPlan(f"{graph.path}: can't own attention (a norm of the model itself, called more than once, or no plain class). Choose what comes after it.")
-    return _anchor(scene, value, "after", graph.parent.path, rewrites(graph.parent).name_of(value))
+    caller = graph.parent
+    if caller is None or caller.path == "" or not is_norm(graph.module):
+        reasons = "a norm of the model itself, called more than once, or no plain class"
+        raise BadPlan(f"{graph.path}: can't own attention ({reasons}). Choose what comes after it.")
+    return _anchor(scene, value, "after", caller.path, rewrites(caller).name_of(value))

@@ -5,13 +5,19 @@ Read from the parser's events and never composed by a YAML library: anchors (whi
 anything is built from them.
 """
 
+from __future__ import annotations
+
 import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import (
     AliasEvent,
+    CollectionStartEvent,
+    Event,
     MappingEndEvent,
     MappingStartEvent,
     ScalarEvent,
@@ -28,17 +34,20 @@ MOST_BYTES = 50_000
 # A rule needs four levels.
 MOST_LEVELS = 8
 
+# Where in a file something is: the words and numbers that lead to it.
+WordPath = tuple[str | int, ...]
 
-def refusal(file, line, told, hint=""):
+
+def refusal(file: str | Path, line: int, message: str, hint: str = "") -> BadRule:
     """The BadRule for one line of a file.
 
     >>> refusal("a.yaml", 3, "unknown word 'ad'", "Did you mean 'add'?")
     BadRule("unknown word 'ad' (a.yaml, line 3). Did you mean 'add'?")
     """
-    return BadRule(f"{told} ({file}, line {line}). {hint}".rstrip())
+    return BadRule(f"{message} ({file}, line {line}). {hint}".rstrip())
 
 
-def read(path):
+def read(path: str | Path) -> str:
     """The text of a rule file.
 
     Raises:
@@ -61,7 +70,7 @@ def read(path):
         raise refusal(path, line, f"not UTF-8: byte {data[error.start]:#04x}") from None
 
 
-def parse(text, file):
+def parse(text: str, file: str) -> tuple[Any, dict[WordPath, int]]:
     """What `text` says, and where.
 
     Returns:
@@ -77,21 +86,23 @@ def parse(text, file):
         raise
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        told = " ".join((error.problem or error.context or "it can't be read").split())
-        raise refusal(file, mark.line + 1 if mark else reader.line, f"not YAML: {told}") from None
+        problem = " ".join((error.problem or error.context or "it can't be read").split())
+        raise refusal(file, mark.line + 1 if mark else reader.line, f"not YAML: {problem}") from None
     except ReaderError as error:
-        raise refusal(file, text[: error.position].count("\n") + 1, f"not YAML: character {error.character:#04x} is not allowed") from None
-    except Exception as error:  # a parser that stumbles over garbage in its own way; the user's file is to blame
+        line = text[: error.position].count("\n") + 1
+        raise refusal(file, line, f"not YAML: character {error.character:#04x} is not allowed") from None
+    except Exception as error:  # the parser may fail in any way on a file that is no YAML
         raise refusal(file, reader.line, f"not YAML: {type(error).__name__}") from None
 
 
 class _Reader:
-    """Builds plain data from parser events. `line` is that of the event seen last."""
+    """Builds plain data from parser events. `line` is that of the latest event."""
 
-    def __init__(self, file):
-        self.file, self.line, self.lines = file, 1, {}
+    def __init__(self, file: str) -> None:
+        self.file, self.line = file, 1
+        self.lines: dict[WordPath, int] = {}
 
-    def document(self, events):
+    def document(self, events: Iterable[Event]) -> Any:
         content = (ScalarEvent, AliasEvent, MappingStartEvent, SequenceStartEvent, StreamEndEvent)
         self.events = iter(events)
         first = self.skip_to(content)
@@ -102,34 +113,35 @@ class _Reader:
             raise refusal(self.file, self.line, "a second document: one file is one rule")
         return data
 
-    def skip_to(self, kinds):
+    def skip_to(self, kinds: tuple[type[Event], ...]) -> Event:
         return next(event for event in self.events if isinstance(event, kinds))
 
-    def next(self):
+    def next(self) -> Event:
         event = next(self.events)
         self.line = event.start_mark.line + 1
         return event
 
-    def build(self, event, path):
+    def build(self, event: Event, path: WordPath) -> Any:
         self.line = self.lines[path] = event.start_mark.line + 1
-        if isinstance(event, AliasEvent) or event.anchor:
+        if not isinstance(event, (ScalarEvent, CollectionStartEvent)) or event.anchor:
             raise refusal(self.file, self.line, "anchors and aliases (& and *) have no place in a rule")
         if event.ctag is not None:
-            raise refusal(self.file, self.line, f"tags ({event.tag}) have no place in a rule: it is data and constructs nothing")
+            why = f"tags ({event.tag}) have no place in a rule: it is data and constructs nothing"
+            raise refusal(self.file, self.line, why)
         if len(path) > MOST_LEVELS:
             raise refusal(self.file, self.line, f"nested more than {MOST_LEVELS} levels deep")
         if isinstance(event, ScalarEvent):
             return _scalar(event)
         return self.mapping(path) if isinstance(event, MappingStartEvent) else self.sequence(path)
 
-    def sequence(self, path):
-        items = []
+    def sequence(self, path: WordPath) -> tuple[Any, ...]:
+        items: list[Any] = []
         while not isinstance(event := self.next(), SequenceEndEvent):
             items.append(self.build(event, (*path, len(items))))
         return tuple(items)
 
-    def mapping(self, path):
-        found = {}
+    def mapping(self, path: WordPath) -> dict[str, Any]:
+        found: dict[str, Any] = {}
         while not isinstance(event := self.next(), MappingEndEvent):
             if not isinstance(event, ScalarEvent):
                 raise refusal(self.file, self.line, "the left of a colon must be a word")
@@ -143,9 +155,9 @@ class _Reader:
         return found
 
 
-def _scalar(event):
+def _scalar(event: ScalarEvent) -> str | int | float | bool | None:
     """A scalar's value as YAML 1.2 reads it; in quotes it is text."""
-    text = event.value
+    text: str = event.value
     if event.style is not None:
         return text
     if text in ("", "~", "null"):

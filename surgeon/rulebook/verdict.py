@@ -4,9 +4,13 @@ Five verdicts: `found`, as expected; `missing`, too little; `noisy`, too much; `
 than expected or none to look at; `skipped`, a network that only running someone's code would make.
 """
 
+from __future__ import annotations
+
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Literal
 
 from surgeon import networks
 from surgeon.anatomy.observation import looking_at
@@ -15,23 +19,34 @@ from surgeon.networks import code
 from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import match, owner
 
+if TYPE_CHECKING:
+    from surgeon.anatomy.observation import Observation
+    from surgeon.rulebook.grammar import Rule
+
 FAILED = ("missing", "noisy", "wrong")
+
+Kind = Literal["found", "missing", "noisy", "wrong", "skipped"]
+# A number of sites, or the paths of the modules that own them.
+Expected = int | tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of one case: `kind` is one of the five, `network` a source, `detail` what was found and what was expected."""
+    """The result of one case.
 
-    kind: str
+    kind: one of the five. network: its source. detail: what was found, and what was expected.
+    """
+
+    kind: Kind
     rule: str
     network: str
     detail: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.kind:8} {self.rule:24} {self.network:40} {self.detail}".rstrip()
 
 
-def check(rules, book, *, allow_imports=False):
+def check(rules: Sequence[Rule], book: Sequence[Rule], *, allow_imports: bool = False) -> Iterator[Verdict]:
     """A Verdict for each case of `rules`, network by network, as they are reached.
 
     Args:
@@ -40,21 +55,25 @@ def check(rules, book, *, allow_imports=False):
         allow_imports: build networks that are somebody's own code.
     """
     book = merged(rules, book)
-    cases = {}
+    cases: dict[str, list[tuple[Rule, Expected]]] = {}
     for rule in rules:
         for network, expected in rule.expect.items():
             cases.setdefault(network, []).append((rule, expected))
-    for network, asked in cases.items():
+    for network, expectations in cases.items():
         if code.names_code(network) and not allow_imports:
-            yield from (Verdict("skipped", rule.id, network, "somebody's own code: --allow-imports runs it") for rule, _ in asked)
+            detail = "somebody's own code: --allow-imports runs it"
+            yield from (Verdict("skipped", rule.id, network, detail) for rule, _ in expectations)
         else:
-            yield from _judged(network, asked, book)
+            yield from _judged(network, expectations, book)
 
 
-def survey(rules, book, only="*"):
-    """A Verdict for each network of both libraries whose source matches the glob `only`: how many sites each place has in it.
+def survey(rules: Sequence[Rule], book: Sequence[Rule], only: str = "*") -> Iterator[Verdict]:
+    """How many sites each place has in the networks of both libraries: a Verdict for each.
 
     Only the structure is looked at; no weights are filled.
+
+    Args:
+        only: a glob over the networks' sources.
     """
     book = merged(rules, book)
     places = list(dict.fromkeys(rule.place for rule in rules))
@@ -63,59 +82,79 @@ def survey(rules, book, only="*"):
             yield _counted(source, places, book)
 
 
-def merged(rules, book):
-    """`book` with `rules` in it, in place of those that say something of the same place and class, or bear the same name."""
-    claims = {(rule.place, name) for rule in rules for name in rule.classes or ("",)}
-    others = [rule for rule in book if rule.id not in {r.id for r in rules} and not claims & {(rule.place, n) for n in rule.classes or ("",)}]
+def merged(rules: Sequence[Rule], book: Sequence[Rule]) -> list[Rule]:
+    """`book` with `rules` in it, in place of those that claim the same place and class, or bear the same name."""
+    ids = {rule.id for rule in rules}
+    claims = {claim for rule in rules for claim in _claims(rule)}
+    others = [rule for rule in book if rule.id not in ids and claims.isdisjoint(_claims(rule))]
     merged = [*others, *rules]
     rulebook.refuse_rivals(merged)
     return merged
 
 
-def compare(expected, modules):
-    """(kind, what is to be told) for the modules that own sites, against a number or the list of them."""
+def _claims(rule: Rule) -> list[tuple[str, str]]:
+    """The (place, class) pairs that a rule is for; the class is empty in a general rule."""
+    return [(rule.place, name) for name in rule.classes or ("",)]
+
+
+def compare(expected: Expected, modules: Sequence[str]) -> tuple[Kind, str]:
+    """The kind of verdict, and its detail, for the modules that own sites, against a number or the list of them."""
     if isinstance(expected, int):
-        kind = "found" if len(modules) == expected else "missing" if len(modules) < expected else "noisy"
-        return kind, f"{len(modules)}" if kind == "found" else f"{len(modules)} of {expected}: {_listed(modules)}"
+        return _compare_number(expected, modules)
     lacking, extra = Counter(expected) - Counter(modules), Counter(modules) - Counter(expected)
     if not lacking and not extra:
         return "found", _listed(modules)
-    kind = "wrong" if lacking and extra else "missing" if lacking else "noisy"
-    parts = [f"{word} {_listed(list(those.elements()))}" for word, those in (("lacks", lacking), ("has", extra)) if those]
-    return kind, " and ".join(parts)
+    parts = []
+    if lacking:
+        parts.append(f"lacks {_listed(list(lacking.elements()))}")
+    if extra:
+        parts.append(f"has {_listed(list(extra.elements()))}")
+    return "wrong" if lacking and extra else "missing" if lacking else "noisy", " and ".join(parts)
 
 
-def _judged(network, asked, book):
+def _compare_number(expected: int, modules: Sequence[str]) -> tuple[Kind, str]:
+    if len(modules) == expected:
+        return "found", f"{len(modules)}"
+    return "missing" if len(modules) < expected else "noisy", f"{len(modules)} of {expected}: {_listed(modules)}"
+
+
+def _judged(network: str, expectations: Iterable[tuple[Rule, Expected]], book: Sequence[Rule]) -> Iterator[Verdict]:
     """Verdicts of all rules that expect something of one network; it is built and looked at once."""
     try:
         model = networks.build(network, empty=True)
-        with looking_at(model) as seen:
-            for rule, expected in asked:
-                yield _verdict(rule, network, expected, seen, book)
+        with looking_at(model) as observation:
+            for rule, expected in expectations:
+                yield _verdict(rule, network, expected, observation, book)
     except SurgeonError as error:
-        yield from (Verdict("wrong", rule.id, network, str(error)) for rule, _ in asked)
+        yield from (Verdict("wrong", rule.id, network, str(error)) for rule, _ in expectations)
 
 
-def _verdict(rule, network, expected, seen, book):
-    found = match.candidates(*rulebook.for_place(rule.place, book), seen.scene)
+def _verdict(rule: Rule, network: str, expected: Expected, observation: Observation, book: Sequence[Rule]) -> Verdict:
     try:
-        modules = [owner.anchor(candidate, speaker, seen.scene, seen.rewrites).module for candidate, speaker in found]
+        modules = owners(rule.place, observation, book)
     except SurgeonError as error:
         return Verdict("wrong", rule.id, network, str(error))
-    return Verdict(compare(expected, modules)[0], rule.id, network, compare(expected, modules)[1])
+    kind, detail = compare(expected, modules)
+    return Verdict(kind, rule.id, network, detail)
 
 
-def _counted(source, places, book):
+def owners(place: str, observation: Observation, book: Sequence[Rule]) -> list[str]:
+    """The paths of the modules that own the sites of one place, in order of execution."""
+    found = match.candidates(*rulebook.for_place(place, book), observation.scene)
+    return [owner.anchor(candidate, rule, observation.scene, observation.rewrites).module for candidate, rule in found]
+
+
+def _counted(source: str, places: Iterable[str], book: Sequence[Rule]) -> Verdict:
     try:
-        with looking_at(networks.build(source, empty=True)) as seen:
-            counts = {place: len(match.candidates(*rulebook.for_place(place, book), seen.scene)) for place in places}
+        with looking_at(networks.build(source, empty=True)) as observation:
+            found = {place: match.candidates(*rulebook.for_place(place, book), observation.scene) for place in places}
     except SurgeonError as error:
         return Verdict("wrong", "", source, str(error))
     except Exception as error:  # one network of a thousand must not end the survey
         return Verdict("wrong", "", source, f"unexpected {type(error).__name__}: {error}")
-    return Verdict("found", "", source, ", ".join(f"{place} {count}" for place, count in counts.items()))
+    return Verdict("found", "", source, ", ".join(f"{place} {len(sites)}" for place, sites in found.items()))
 
 
-def _listed(paths, most=6):
-    paths = [path or "(the model)" for path in paths]
-    return ", ".join(paths[:most]) + (f", ... ({len(paths)})" if len(paths) > most else "") or "none"
+def _listed(paths: Sequence[str], most: int = 6) -> str:
+    names = [path or "(the model)" for path in paths]
+    return ", ".join(names[:most]) + (f", ... ({len(names)})" if len(names) > most else "") or "none"

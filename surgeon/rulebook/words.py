@@ -1,35 +1,48 @@
 """The words of rules, one record each: a new word is one more record in the table at the end.
 
 A word is asked about one candidate, a value of the observed run. It answers with a finding: whether it holds,
-and what was seen that decides it. `surgeon rules explain` prints the findings one by one, so each says a single thing.
+and the fact that decides it. `surgeon rules explain` prints the findings one by one, so each says a single thing.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from surgeon.anatomy.residual import Ways, branch_and_shortcut, why_not_residual
-from surgeon.anatomy.scene import class_names
-from surgeon.rulebook.arguments import ClassName, Name, Operands
+from surgeon.anatomy.scene import Scene, class_names
+from surgeon.anatomy.trunk import Kind
+from surgeon.rulebook.arguments import ClassName, Name, Operand, Operands
+
+if TYPE_CHECKING:
+    from surgeon.trace.graph import Graph, Node, Value
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A value that may be a site.
 
-    value: the value itself. node: the step that makes it or takes it. graph: the forward that holds
-    that step. names: what a rule called the parts of it (`branch`, `shortcut`).
+    value: the value itself. node: the step that makes it or takes it, None for the image and for the
+    output. graph: the forward that holds that step. names: what a rule called the parts of it
+    (`branch`, `shortcut`).
     """
 
-    value: object
-    node: object
-    graph: object
-    names: dict = field(default_factory=dict, compare=False)
+    value: Value
+    node: Node | None
+    graph: Graph
+    names: Mapping[str, Value] = field(default_factory=dict, compare=False)
+
+    @property
+    def step(self) -> Node:
+        """The node, for words about what makes or takes the value."""
+        assert self.node is not None, "the grammar lets no such word be said of the image"
+        return self.node
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether a word holds of a candidate, and what was seen that decides it."""
+    """Whether a word holds of a candidate, and the fact that decides it."""
 
     holds: bool
     seen: str
@@ -42,51 +55,53 @@ class Word:
     name: as rule files spell it. argument: what it may be given. about: what it means, for people.
     judge: (candidate, argument, scene) -> Finding.
     subjects: (argument, all words of the rule by name, scene) -> the candidates that the word can be about; None for
-        a word that only narrows what another one is about.
+        a word that only narrows down what another one finds.
     """
 
     name: str
     argument: Any
     about: str
-    judge: Callable
-    subjects: Callable | None = None
+    judge: Callable[[Candidate, Any, Scene], Finding]
+    subjects: Callable[[Any, Mapping[str, Any], Scene], list[Candidate]] | None = None
 
 
-def _is_made_by(candidate, name, scene):
-    return Finding(candidate.node.op == name, f"made by {candidate.node.op}")
+def _is_made_by(candidate: Candidate, name: str, scene: Scene) -> Finding:
+    return Finding(candidate.step.op == name, f"made by {candidate.step.op}")
 
 
-def _results(name, words, scene):
+def _results(name: str, words: Mapping[str, Any], scene: Scene) -> list[Candidate]:
     """The results of an operator, its operands under the names that the rule chose for them."""
     nodes = (node for graph in scene.graphs for node in graph.nodes if node.op == name)
     return [Candidate(node.outputs[0], node, node.graph, _named(node, words.get("from"))) for node in nodes]
 
 
-def _named(node, operands):
+def _named(node: Node, operands: Mapping[str, Operand] | None) -> dict[str, Value]:
     if len(node.inputs) != 2 or not operands:
         return {}
     most, fewest = branch_and_shortcut(node)
     return {name: most if operand.layers == "most" else fewest for name, operand in operands.items()}
 
 
-def _joins_branch_and_shortcut(candidate, operands, scene):
-    trouble = why_not_residual(candidate.node, scene.maps, {operand.origin for operand in operands.values()})
+def _joins_branch_and_shortcut(candidate: Candidate, operands: Mapping[str, Operand], scene: Scene) -> Finding:
+    node = candidate.step
+    trouble = why_not_residual(node, scene.maps, {operand.origin for operand in operands.values()})
     trouble = trouble or _why_no_map(candidate, operands, scene)
-    if len(candidate.node.inputs) != 2:
+    if len(node.inputs) != 2:
         return Finding(False, trouble)
     ways = Ways.of(candidate.graph)
-    both = (f"{_maker(value, candidate)!r} ({_layers(ways, value)})" for value in branch_and_shortcut(candidate.node))
-    seen = " and ".join(both)
-    return Finding(not trouble, f"{seen}: {trouble}" if trouble else seen)
+    both = (f"{_maker(value, candidate)!r} ({_layers(ways, value)})" for value in branch_and_shortcut(node))
+    joined = " and ".join(both)
+    return Finding(not trouble, f"{joined}: {trouble}" if trouble else joined)
 
 
-def _why_no_map(candidate, operands, scene):
-    asked = (name for name, operand in operands.items() if operand.rank == "map")
-    flat = next((name for name in asked if scene.maps.grouped(candidate.names[name]) is None), None)
-    return f"{flat!r} is {scene.maps.described(candidate.names[flat])}" if flat else ""
+def _why_no_map(candidate: Candidate, operands: Mapping[str, Operand], scene: Scene) -> str:
+    for name, operand in operands.items():
+        if operand.rank == "map" and scene.maps.grouped(candidate.names[name]) is None:
+            return f"{name!r} is {scene.maps.described(candidate.names[name])}"
+    return ""
 
 
-def _maker(value, candidate):
+def _maker(value: Value, candidate: Candidate) -> str:
     """What the forward of the candidate's graph does to make `value`, in two words."""
     maker = candidate.graph.makers.get(value)
     if maker is None:
@@ -94,33 +109,33 @@ def _maker(value, candidate):
     return maker.child.path.removeprefix(f"{candidate.graph.path}.") if maker.child else maker.op
 
 
-def _layers(ways, value):
+def _layers(ways: Ways, value: Value) -> str:
     count = ways.cost(value)[1]
     return f"{count} layer{'s' * (count != 1)} with weights"
 
 
-def _is_the_image(candidate, what, scene):
+def _is_the_image(candidate: Candidate, what: str, scene: Scene) -> Finding:
     holds = candidate.value is scene.maps.image
     return Finding(holds, "it is what the network is given" if holds else "made by the network")
 
 
-def _the_image(what, words, scene):
+def _the_image(what: str, words: Mapping[str, Any], scene: Scene) -> list[Candidate]:
     return [Candidate(scene.maps.image, None, scene.graph)]
 
 
-def _is_taken_by(candidate, name, scene):
-    child = candidate.node.child
+def _is_taken_by(candidate: Candidate, name: str, scene: Scene) -> Finding:
+    child = candidate.step.child
     if child is None:
-        return Finding(False, f"taken by {candidate.node.op}")
+        return Finding(False, f"taken by {candidate.step.op}")
     return Finding(name in class_names(child.module), f"taken by a {type(child.module).__name__}")
 
 
-def _what_modules_take(name, words, scene):
+def _what_modules_take(name: str, words: Mapping[str, Any], scene: Scene) -> list[Candidate]:
     nodes = (node for graph in scene.graphs for node in graph.nodes if node.child)
     return [Candidate(value, node, node.graph) for node in nodes for value in node.inputs[:1] if scene.maps[value]]
 
 
-def _goes_into(candidate, kind, scene):
+def _goes_into(candidate: Candidate, kind: Kind, scene: Scene) -> Finding:
     steps = [step for step in scene.steps if step.value is candidate.value]
     if not steps:
         return Finding(False, "no step of the trunk takes it")
@@ -129,26 +144,26 @@ def _goes_into(candidate, kind, scene):
     return Finding(any(step.kind == kind for step in steps), f"goes into {first.taker}, which {what}")
 
 
-def _steps_of_the_trunk(kind, words, scene):
+def _steps_of_the_trunk(kind: Kind, words: Mapping[str, Any], scene: Scene) -> list[Candidate]:
     return [Candidate(step.value, step.node, step.graph) for step in scene.steps]
 
 
-def _is_beyond_the_stem(candidate, what, scene):
-    """Neither the image, nor the first size if that is at least half the image's, nor a size of the stem's.
+def _is_beyond_the_stem(candidate: Candidate, what: str, scene: Scene) -> Finding:
+    """Neither the image, nor the first size if that is more than a third of the image's, nor made in the stem.
 
     The stem is the module that takes the image; a network whose first module holds it all (`features`)
     has its stem inside that. Where residual blocks run in it, it is more than a stem.
     """
     if candidate.value is scene.maps.image:
         return Finding(False, "it is the image itself")
-    sizes = [scene.maps[step.value].size for step in scene.steps if step.value not in scene.images]
-    here = scene.maps[candidate.value].size
+    sizes = [scene.maps.known(step.value).size for step in scene.steps if step.value not in scene.images]
+    here = scene.maps.known(candidate.value).size
     is_first = here == sizes[0] and here[-1] * 3 > scene.maps.image.shape[-1]
     is_stem = candidate.value in scene.images or is_first or candidate.value in scene.stem
     return Finding(not is_stem, "still the stem's" if is_stem else "behind the stem")
 
 
-def _is_map(candidate, kind, scene):
+def _is_map(candidate: Candidate, kind: str, scene: Scene) -> Finding:
     return Finding(scene.maps.grouped(candidate.value) is not None, scene.maps.described(candidate.value))
 
 
@@ -178,8 +193,8 @@ WORDS = {
             _is_beyond_the_stem,
         ),
         Word(
-            "rank", Literal["map"], "`map`: the value is a feature map, in whatever layout (NCHW, NHWC, tokens, video).",
-            _is_map,
+            "rank", Literal["map"],
+            "`map`: the value is a feature map, in whatever layout (NCHW, NHWC, tokens, video).", _is_map,
         ),
     )
 }  # fmt: skip

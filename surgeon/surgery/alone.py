@@ -24,7 +24,8 @@ def alone(model: nn.Module) -> Iterator[None]:
     modules = set(model.modules()) if isinstance(model, nn.Module) else set()
     with _LOCK:
         if not _UNDER_WAY.isdisjoint(modules):
-            raise BadModel(f"another operation on this {type(model).__name__} is under way in another thread: wait until it has ended.")
+            operation = f"another operation on this {type(model).__name__}"
+            raise BadModel(f"{operation} is under way in another thread: wait until it has ended.")
         _UNDER_WAY.update(modules)
     try:
         yield

@@ -1,7 +1,13 @@
 """Doing what a plan says: prepare everything, cut, check, and take all back if anything is wrong."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from surgeon import attention as modules
@@ -11,39 +17,65 @@ from surgeon.surgery import check, splice
 from surgeon.surgery.decide import fingerprint
 from surgeon.trace.outputs import max_abs_diff, outputs, same_bits
 
+if TYPE_CHECKING:
+    from surgeon.anatomy.observation import Observation
+    from surgeon.sites import Plan, Site
+    from surgeon.surgery.splice import Stitch
+    from surgeon.trace.graph import Graph
+
 CHECKS = ("stitches", "output")
 
+Check = Literal["stitches", "output"]
+# Positional and keyword arguments of a forward.
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+Model = TypeVar("Model", bound=nn.Module)
 
-def check_choice(value):
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that an operation needs of the look at the model.
+
+    stitches: what will be done to each module. graph: the run of the trunk.
+    example: the user's own arguments, None where they were guessed.
+    """
+
+    stitches: list[Stitch]
+    graph: Graph
+    example: Arguments | None
+
+
+def check_choice(value: str) -> None:
     """Refuse a check that does not exist."""
     if value not in CHECKS:
         raise BadOption(f"check can't be {value!r}. {suggest(value, CHECKS)}")
 
 
-def prepare(model, plan, seen):
+def prepare(model: nn.Module, plan: Plan, observation: Observation) -> Prepared:
     """The stitches of a plan and the example to check them with; while the model is being looked at."""
     if not len(plan):
         raise BadPlan("this plan has no sites.")
-    if plan.fingerprint and plan.fingerprint != fingerprint(seen.model):
-        raise BadPlan(f"this plan was made for a network with other weights than this {type(model).__name__}: plan again.")
+    if plan.fingerprint and plan.fingerprint != fingerprint(observation.model):
+        kind = type(model).__name__
+        raise BadPlan(f"this plan was made for a network with other weights than this {kind}: plan again.")
     name = modules.name_of(plan.factory or plan.attention)
-    return splice.stitches(model, plan.sites, name, seen.rewrites_of), (seen.scene.graph, seen.example)
+    stitches = splice.stitches(model, plan.sites, name, observation.rewrites_of)
+    return Prepared(stitches, observation.scene.graph, observation.example)
 
 
 @torch.inference_mode(False)
-def perform(model, plan, prepared, wanted):
+def perform(model: Model, plan: Plan, prepared: Prepared, wanted: Check) -> Model:
     """Apply the prepared stitches to `model` and check what must not have changed; returns the model."""
-    stitches, (graph, example) = prepared
+    graph, example = prepared.graph, prepared.example
     turn = 1 + max((gate.turn for gate in modules.attention_modules(model).values()), default=0)
     gates = {site: _gate(model, site, plan, turn) for site in plan.sites}
     before = check.snapshot(model)
     trunk = model.get_submodule(graph.path)
     old = outputs(trunk, *_real(model, graph, example)) if wanted == "output" else None
-    undo = splice.put_in(stitches, gates)
+    undo = splice.put_in(prepared.stitches, gates)
     try:
         check.same_as_before(model, before)
         splice.count_stitches(model, gates)
-        if wanted == "output" and plan.init == "identity":
+        if old is not None and plan.init == "identity":
             _same_output(old, outputs(trunk, *_real(model, graph, example)))
     except BaseException:
         splice.take_back(undo)
@@ -51,19 +83,21 @@ def perform(model, plan, prepared, wanted):
     return model
 
 
-def _same_output(old, new):
+def _same_output(old: Sequence[Tensor], new: Sequence[Tensor]) -> None:
     if not same_bits(old, new):
-        raise CheckFailed(f"the output differs from the original's by up to {max_abs_diff(old, new):.3g}; the model is as it was.")
+        difference = f"the output differs from the original's by up to {max_abs_diff(old, new):.3g}"
+        raise CheckFailed(f"{difference}; the model is as it was.")
 
 
-def _gate(model, site, plan, turn):
+def _gate(model: nn.Module, site: Site, plan: Plan, turn: int) -> modules.Gate:
     """The gate for one site, made to match the weights around it."""
     owner = model.get_submodule(site.module)
     weight = next(_floats(owner), None)
     if weight is None:
         weight = next(_floats(model), torch.empty(0))
+    attention, dims = plan.factory or plan.attention, len(site.size)
     with torch.device(weight.device):
-        gate = modules.build(plan.factory or plan.attention, site.channels, init=plan.init, dims=len(site.size), **plan.options)
+        gate = modules.build(attention, site.channels, init=plan.init, dims=dims, **plan.options)
     gate.to(weight.dtype)
     if _is_channels_last(owner, model):
         gate.to(memory_format=torch.channels_last)
@@ -72,18 +106,24 @@ def _gate(model, site, plan, turn):
     return gate.train(owner.training)
 
 
-def _is_channels_last(owner, model):
-    """Whether the nearest kernel that tells lies so; those of depthwise and of 1 x 1 convolutions lie both ways."""
-    formats = (torch.contiguous_format, torch.channels_last)
-    lies = ([w.is_contiguous(memory_format=f) for f in formats] for module in (owner, model) for w in _floats(module) if w.dim() == 4)
-    return next((last for first, last in lies if first != last), False)
+def _is_channels_last(owner: nn.Module, model: nn.Module) -> bool:
+    """Whether the nearest kernel is stored channels last.
+
+    Kernels of depthwise and of 1 x 1 convolutions are contiguous in either order: they can't tell.
+    """
+    for kernel in (*_floats(owner), *_floats(model)):
+        if kernel.dim() == 4:
+            is_last = kernel.is_contiguous(memory_format=torch.channels_last)
+            if is_last != kernel.is_contiguous(memory_format=torch.contiguous_format):
+                return is_last
+    return False
 
 
-def _floats(module):
+def _floats(module: nn.Module) -> Iterator[Tensor]:
     return (tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point())
 
 
-def _real(model, graph, example):
+def _real(model: nn.Module, graph: Graph, example: Arguments | None) -> Arguments:
     """Arguments with numbers in them for a run of the trunk: the user's own example, or noise of that shape."""
     weight = next(_floats(model), torch.empty(0))
     if weight.device.type == "meta":
@@ -92,12 +132,14 @@ def _real(model, graph, example):
         return example
     generator = torch.Generator().manual_seed(0)
 
-    def noise(leaf):
-        return torch.randn(leaf.shape, generator=generator).to(weight.device, leaf.dtype) if isinstance(leaf, torch.Tensor) else leaf
+    def noise(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        return torch.randn(leaf.shape, generator=generator).to(weight.device, leaf.dtype)
 
     return tree_map(noise, graph.args), tree_map(noise, graph.kwargs)
 
 
-def remove(model: nn.Module):
-    """All gates out of `model`; its modules are what they were."""
+def remove(model: nn.Module) -> int:
+    """All gates out of `model`; its modules are what they were. Returns how many there were."""
     return splice.remove(model)

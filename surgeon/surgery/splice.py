@@ -1,22 +1,34 @@
 """The only file that changes a model: puts gates in and takes them out, all or nothing."""
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import fx, nn
 
 from surgeon.attention import Gate
 from surgeon.errors import BadModel, BadPlan, CheckFailed, Untraceable, suggest
-from surgeon.forward.subclass import (
-    NO_GRAFTS,
-    Forward,
-    Input,
-    Output,
-    grafted,
-    grafts_of,
-    runs_any_child,
-    takes_grafts,
-)
+from surgeon.forward.subclass import NO_GRAFTS, Forward, Input, Output, grafted, grafts_of, runs_any_child, takes_grafts
+
+if TYPE_CHECKING:
+    from surgeon.forward.rewrite import Rewritable
+    from surgeon.sites import Site
+
+    # The functions that a rewritten forward calls, by the name that it calls them by.
+    Functions = tuple[tuple[str, Callable[..., Any]], ...]
+    Children = dict[str, nn.Module | None]
+
+
+class Undo(NamedTuple):
+    """A module that was changed: the class and the children that it had before, and the gates that it got."""
+
+    module: nn.Module
+    cls: type[nn.Module]
+    children: Children
+    gates: dict[str, Gate]
 
 
 @dataclass(frozen=True)
@@ -24,36 +36,39 @@ class Stitch:
     """What will be done to one module: the child it gets for each site, and its new class (a Sequential's old one)."""
 
     module: nn.Module
-    children: dict
-    cls: type
+    children: dict[Site, str]
+    cls: type[nn.Module]
 
 
-def stitches(model, sites, name, rewrites):
+def stitches(model: nn.Module, sites: Iterable[Site], name: str, rewrites: Callable[[str], Rewritable]) -> list[Stitch]:
     """All the changes, prepared; the model is still as it was.
 
     Args:
         name: what the new children are called, where that is free.
-        rewrites: callable path -> Rewritable.
+        rewrites: gives the forward of the module at a path as a Rewritable.
 
     Raises:
         BadPlan: a site names a module or a node that the model does not have.
     """
-    by_module = {}
+    by_module: dict[str, list[Site]] = {}
     for site in sites:
         by_module.setdefault(site.module, []).append(site)
     return [_stitch(_module(model, path), path, those, name, rewrites) for path, those in by_module.items()]
 
 
-def _module(model, path):
+def _module(model: nn.Module, path: str) -> nn.Module:
     try:
         return model.get_submodule(path)
     except AttributeError:
         paths = [name for name, _ in model.named_modules()]
-        near = suggest(path, paths).split(" Known:")[0]
-        raise BadPlan(f"this model has no module {path!r}. {near if near.startswith('Did') else ''}".strip()) from None
+        guess = suggest(path, paths).split(" Known:")[0]
+        hint = f" {guess}" if guess.startswith("Did") else ""
+        raise BadPlan(f"this model has no module {path!r}.{hint}") from None
 
 
-def _stitch(module, path, sites, name, rewrites):
+def _stitch(
+    module: nn.Module, path: str, sites: Sequence[Site], name: str, rewrites: Callable[[str], Rewritable]
+) -> Stitch:
     if not takes_grafts(module):
         raise Untraceable(f"{path or 'the model'}: {NO_GRAFTS}.")
     children = dict(zip(sites, _names(module, name, len(sites))))
@@ -62,37 +77,39 @@ def _stitch(module, path, sites, name, rewrites):
     if inner:
         grafts.append(_forward(path, rewrites(path), inner))
     if len(inner) < len(sites) and runs_any_child(module):
-        raise Untraceable(f"{path or 'the model'}: its forward runs all its children, and would run attention as one of them.")
+        reason = "its forward runs all its children, and would run attention as one of them"
+        raise Untraceable(f"{path or 'the model'}: {reason}.")
     for site, child in children.items():
         if _at_edge(site) and not _is_appended(module, site, grafts):
             grafts.append(_edge(site, child))
     return Stitch(module, children, grafted(base, *grafts))
 
 
-def _at_edge(site):
+def _at_edge(site: Site) -> bool:
     return site.after == "input" or site.after.split(".")[0] == "output"
 
 
-def _is_appended(module, site, grafts):
+def _is_appended(module: nn.Module, site: Site, grafts: Sequence[Forward | Input | Output]) -> bool:
     """An nn.Sequential needs no new forward: a child at its end is run after the others."""
     plain = type(module).forward is nn.Sequential.forward and not isinstance(module, Gate)
     return plain and not grafts and site.after == "output"
 
 
-def _edge(site, name):
+def _edge(site: Site, name: str) -> Input | Output:
     if site.after == "input":
         return Input(name)
     index = site.after.partition(".")[2]
     return Output(name, int(index) if index else None)
 
 
-def _names(module, name, count):
+def _names(module: nn.Module, name: str, count: int) -> Iterator[str]:
     """Names for `count` new children: `cbam`, and `cbam_1` and so on where that is taken."""
-    candidates = (name if number == 0 else f"{name}_{number}" for number in itertools.count())
-    return list(itertools.islice((free for free in candidates if not hasattr(module, free)), count))
+    numbered = (f"{name}_{number}" for number in itertools.count(1))
+    free = (candidate for candidate in itertools.chain([name], numbered) if not hasattr(module, candidate))
+    return itertools.islice(free, count)
 
 
-def _forward(path, forward, inner):
+def _forward(path: str, forward: Rewritable, inner: Mapping[str, str]) -> Forward:
     """The graft that calls each child of `inner`, {node name: child}, right after its node."""
     evaluate, functions = _source(path, forward.evaluate, forward.evaluate, inner)
     if forward.train is forward.evaluate:
@@ -101,49 +118,61 @@ def _forward(path, forward, inner):
     return Forward(evaluate, train, tuple(dict(functions + more).items()))
 
 
-def _source(path, graph, named, inner):
+def _source(path: str, graph: fx.Graph, named: fx.Graph, inner: Mapping[str, str]) -> tuple[str, Functions]:
     """Source text of `graph` with the calls put in, and the functions it names.
 
     The names are those of the graph `named`; in another mode's graph, nodes are found by counting.
     """
     copy = fx.Graph()
-    made = {}
-    copy.output(copy.graph_copy(graph, made))
+    copies: dict[fx.Node, fx.Node] = {}
+    copy.output(copy.graph_copy(graph, copies))
     for after, child in inner.items():
-        node = made[_counterpart(path, after, named, graph)]
-        with copy.inserting_after(node):
-            call = copy.call_module(child, (node,))
-        node.replace_all_uses_with(call, delete_user_cb=lambda user: user is not call)
+        _insert_call(copy, copies[_counterpart(path, after, named, graph)], child)
     code = copy.python_code("self")
-    functions = {name: value for name, value in code.globals.items() if callable(value) and f"{name}(" in code.src and "." not in name}
-    return code.src, tuple(functions.items())
+    callables = ((name, value) for name, value in code.globals.items() if callable(value))
+    return code.src, tuple((name, value) for name, value in callables if f"{name}(" in code.src and "." not in name)
 
 
-def _counterpart(path, name, named, graph):
+def _insert_call(graph: fx.Graph, node: fx.Node, child: str) -> None:
+    """Call `child` on what `node` gives; all that took that takes the call's result instead."""
+    with graph.inserting_after(node):
+        call = graph.call_module(child, (node,))
+    node.replace_all_uses_with(call, delete_user_cb=lambda user: user is not call)
+
+
+def _counterpart(path: str, name: str, named: fx.Graph, graph: fx.Graph) -> fx.Node:
     """The node of `graph` that is called `name` in the graph `named`."""
     nodes = {node.name: node for node in named.nodes}
     if name not in nodes:
         raise BadPlan(f"{path}: nothing in its forward is called {name!r}. {suggest(name, nodes)}")
     if named is graph:
         return nodes[name]
-    alike = lambda g: [node for node in g.nodes if (node.op, node.target) == (nodes[name].op, nodes[name].target)]
-    here, there = alike(named), alike(graph)
+    here, there = _alike(nodes[name], named), _alike(nodes[name], graph)
     if len(here) != len(there):
         raise Untraceable(f"{path}: train and eval graphs differ at {name!r}; rewriting would freeze one of them.")
     return there[here.index(nodes[name])]
 
 
-def put_in(prepared, gates):
+def _alike(node: fx.Node, graph: fx.Graph) -> list[fx.Node]:
+    """The nodes of `graph` that call the same as `node` does."""
+    return [other for other in graph.nodes if (other.op, other.target) == (node.op, node.target)]
+
+
+def put_in(prepared: Iterable[Stitch], gates: Mapping[Site, Gate]) -> list[Undo]:
     """Make all the prepared changes; if one fails, those before it are taken back.
 
     Args:
-        gates: {Site: Gate}.
+        gates: the gate for each site.
+
+    Returns:
+        what `take_back` needs.
     """
-    undo = []
+    undo: list[Undo] = []
     try:
         for stitch in prepared:
-            module, new = stitch.module, {name: gates[site] for site, name in stitch.children.items()}
-            undo.append((module, type(module), module._modules, new))
+            module = stitch.module
+            new = {name: gates[site] for site, name in stitch.children.items()}
+            undo.append(Undo(module, type(module), module._modules, new))
             vars(module).update(new)
             module.__class__ = stitch.cls
             _show(module, {**module._modules, **new}, new)
@@ -153,19 +182,19 @@ def put_in(prepared, gates):
     return undo
 
 
-# A network may be answering in another thread while it is changed. Its forward finds a gate as a plain attribute
-# from before its class calls for it until it is a child, and whoever goes through the children has the old ones
-# or the new ones in hand, since the table of them is replaced as one.
+# A network may be running in another thread while it is changed. So a gate is a plain attribute first, for the new
+# forward to find, and becomes a child after the class has changed. The table of children is replaced as a whole:
+# whoever iterates over it goes through the old ones or the new ones.
 
 
-def _show(module, children, gates):
+def _show(module: nn.Module, children: Children, gates: Iterable[str]) -> None:
     """Make `children` those of `module`, where its gates are needed as attributes no more."""
     vars(module)["_modules"] = children
     for name in gates:
         vars(module).pop(name, None)
 
 
-def take_back(undo):
+def take_back(undo: Sequence[Undo]) -> None:
     """Undo what `put_in` did, the last change first."""
     for module, cls, children, gates in reversed(undo):
         vars(module).update(gates, _modules=children)
@@ -173,7 +202,7 @@ def take_back(undo):
         _show(module, children, gates)
 
 
-def remove(model):
+def remove(model: nn.Module) -> int:
     """Take all that surgeon has put into `model` out again, class by class and key by key.
 
     Returns:
@@ -186,19 +215,22 @@ def remove(model):
     for path, module in modules.items():
         base, *_ = grafts_of(module)
         if hasattr(base, "grafted_from"):
-            raise BadModel(f"{path or 'the model'}: its class was changed after surgeon's operation (to {base.__name__}); undo that first.")
-    stitched = [(module, grafts_of(module)[0], *_apart(module)) for module in modules.values()]
-    take_back([(module, base, others, gates) for module, base, others, gates in stitched if gates or type(module) is not base])
-    return sum(len(gates) for *_, gates in stitched)
+            change = f"its class was changed after surgeon's operation (to {base.__name__})"
+            raise BadModel(f"{path or 'the model'}: {change}; undo that first.")
+    before = [_before(module) for module in modules.values()]
+    take_back([undo for undo in before if undo.gates or type(undo.module) is not undo.cls])
+    return sum(len(undo.gates) for undo in before)
 
 
-def _apart(module):
-    """The children of a module, and the gates among them that surgeon put there."""
-    gates = {name: child for name, child in module._modules.items() if isinstance(child, Gate) and child.site is not None}
-    return {name: child for name, child in module._modules.items() if name not in gates}, gates
+def _before(module: nn.Module) -> Undo:
+    """What `module` was before any operation, and the gates that surgeon put there."""
+    children = module._modules
+    gates = {name: child for name, child in children.items() if isinstance(child, Gate) and child.site is not None}
+    others = {name: child for name, child in children.items() if name not in gates}
+    return Undo(module, grafts_of(module)[0], others, gates)
 
 
-def count_stitches(model, gates):
+def count_stitches(model: nn.Module, gates: Mapping[Site, Gate]) -> None:
     """Every gate is in the model, once, where its site says.
 
     Raises:
@@ -206,5 +238,6 @@ def count_stitches(model, gates):
     """
     for site, gate in gates.items():
         children = list(model.get_submodule(site.module)._modules.values())
-        if sum(child is gate for child in children) != 1:
-            raise CheckFailed(f"{site}: the attention is there {sum(child is gate for child in children)} times, not once.")
+        times = sum(child is gate for child in children)
+        if times != 1:
+            raise CheckFailed(f"{site}: the attention is there {times} times, not once.")

@@ -1,10 +1,16 @@
 """What was done to a network, read off the network itself."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from surgeon.attention import attention_modules, attention_parameters
 from surgeon.attention.costs import costed_sites
 from surgeon.sites import Plan, Site
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,7 @@ class Report:
     added: int
     macs: int
 
-    def __str__(self):
+    def __str__(self) -> str:
         if not self.gates:
             return f"no attention; {self.parameters:,} parameters"
         share = f"+{self.added / self.parameters:.2%}" if self.parameters else ""
@@ -30,7 +36,7 @@ class Report:
         return f"{Plan(self.attention, tuple(self.gates.values()))}\n{total}"
 
 
-def report(model):
+def report(model: nn.Module) -> Report:
     """What surgeon put into `model`: sites, weights and cost. Print it.
 
     >>> print(report(model))
@@ -39,4 +45,5 @@ def report(model):
     names = {gate.made["attention"] or type(gate).__name__ for gate in attention_modules(model).values() if gate.made}
     added = sum(weight.numel() for weight in attention_parameters(model).values())
     total = sum(weight.numel() for weight in model.parameters())
-    return Report(gates, ", ".join(sorted(names)), total - added, added, sum(site.macs for site in gates.values()))
+    macs = sum(site.macs or 0 for site in gates.values())
+    return Report(gates, ", ".join(sorted(names)), total - added, added, macs)

@@ -1,6 +1,11 @@
 """Training the attention of a network: what stays frozen, and who learns how fast."""
 
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
 from torch import nn
+from torch.optim import Optimizer
 
 from surgeon.attention import attention_modules, attention_parameters
 from surgeon.errors import BadModel
@@ -9,8 +14,10 @@ NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm
 # What torchvision and other networks without `get_classifier` call their head.
 HEADS = ("fc", "classifier", "head", "heads")
 
+Model = TypeVar("Model", bound=nn.Module)
 
-def freeze(model, head=False):
+
+def freeze(model: Model, head: bool | str = False) -> Model:
     """Freeze all of `model` but its attention, and its head where `head` is True. Returns `model`.
 
     Frozen weights lose their gradient, so an optimizer that already holds them passes them by, weight decay
@@ -40,7 +47,14 @@ def freeze(model, head=False):
     return model
 
 
-def param_groups(model, *, lr, attention_lr=None, weight_decay=0.0, optimizer=None):
+def param_groups(
+    model: nn.Module,
+    *,
+    lr: float,
+    attention_lr: float | None = None,
+    weight_decay: float = 0.0,
+    optimizer: Optimizer | None = None,
+) -> list[dict[str, Any]]:
     """Groups of the trainable weights of `model` for an optimizer, attention apart from the rest.
 
     Gammas, norms, biases and what timm's `no_weight_decay` names have no weight decay.
@@ -57,7 +71,8 @@ def param_groups(model, *, lr, attention_lr=None, weight_decay=0.0, optimizer=No
     attention = set(attention_parameters(model).values())
     held = {weight for group in optimizer.param_groups for weight in group["params"]} if optimizer else set()
     spared = _spared(model)
-    groups = {}
+    # By whether the weights are attention's, and whether they decay.
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for weight in model.parameters():
         if weight.requires_grad and weight not in held:
             groups.setdefault((weight in attention, weight not in spared), []).append(weight)
@@ -68,24 +83,27 @@ def param_groups(model, *, lr, attention_lr=None, weight_decay=0.0, optimizer=No
     ]
 
 
-def _spared(model):
+def _spared(model: nn.Module) -> set[nn.Parameter]:
     """The weights without decay: vectors and numbers (biases, gammas), norms, and what the network asks for."""
-    asked = set(model.no_weight_decay()) if hasattr(model, "no_weight_decay") else set()
-    spared = {weight for name, weight in model.named_parameters() if weight.dim() <= 1 or name in asked}
+    no_weight_decay = getattr(model, "no_weight_decay", None)
+    names: set[str] = set() if no_weight_decay is None else set(no_weight_decay())
+    spared = {weight for name, weight in model.named_parameters() if weight.dim() <= 1 or name in names}
     norms = [module for module in model.modules() if isinstance(module, NORMS)]
     return spared.union(*(module.parameters(recurse=False) for module in norms))
 
 
-def _head(model, head):
+def _head(model: nn.Module, head: bool | str) -> nn.Module:
     if isinstance(head, str):
         found = dict(model.named_modules()).get(head)
         if found is None:
             raise BadModel(f"there is no module {head!r} in this {type(model).__name__} to be its head.")
         return found
-    if hasattr(model, "get_classifier"):
-        found = model.get_classifier()
-        return nn.ModuleList(found) if isinstance(found, tuple) else found
+    get_classifier = getattr(model, "get_classifier", None)
+    if get_classifier is not None:
+        classifier: nn.Module | tuple[nn.Module, ...] = get_classifier()
+        return nn.ModuleList(classifier) if isinstance(classifier, tuple) else classifier
     for name in HEADS:
-        if isinstance(getattr(model, name, None), nn.Module):
-            return getattr(model, name)
+        child = getattr(model, name, None)
+        if isinstance(child, nn.Module):
+            return child
     raise BadModel(f"can't tell the head of this {type(model).__name__}: say where it is, as in head='fc'.")
