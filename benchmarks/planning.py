@@ -15,10 +15,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from torchvision.models.feature_extraction import (
-    create_feature_extractor,
-    get_graph_node_names,
-)
+from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 import surgeon
 from surgeon import networks

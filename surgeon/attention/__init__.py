@@ -3,12 +3,7 @@
 from surgeon.attention.building import build
 from surgeon.attention.foreign import Foreign
 from surgeon.attention.gate import Gate
-from surgeon.attention.gates import (
-    attention_modules,
-    attention_parameters,
-    disabled,
-    record,
-)
+from surgeon.attention.gates import attention_modules, attention_parameters, disabled, record
 from surgeon.attention.naming import name_of, options_of, register, spec_of
 from surgeon.attention.probing import cost, probe
 from surgeon.attention.table import TABLE

@@ -158,7 +158,7 @@ def _dig(path: Path, whole: Any, ema: bool) -> Checkpoint:
     nests = _nests(whole)
     if not nests:
         raise BadFile(f"{path} holds no weights: {_description(whole)}.")
-    averages = [nest for nest in nests if nest and nest[-1] in AVERAGES]
+    averages = [nest for nest in nests if not set(nest).isdisjoint(AVERAGES)]
     plain = [nest for nest in nests if nest not in averages]
     if ema and not averages:
         raise BadFile(f"{path} holds no averaged weights (looked for {', '.join(AVERAGES)}).")

@@ -101,6 +101,8 @@ def _classes(base: Base, own: Shapes, shapes: Shapes) -> int | None:
     if default is None:
         return None
     differing = [key for key in own if own[key] and key in shapes and own[key] != tuple(shapes[key])]
+    if not all(shapes[key] for key in differing):
+        return None
     explanations = {shapes[key][0] * default / own[key][0] for key in differing}
     if len(explanations) != 1:
         return None

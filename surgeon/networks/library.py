@@ -121,7 +121,7 @@ def _call(base: Base, arguments: Arguments, pretrained: bool) -> nn.Module:
         return BUILDERS[base.library](base.name, pretrained, {key: _named(value) for key, value in arguments.items()})
     except REFUSALS as error:
         values = ", ".join(f"{key}={value}" for key, value in arguments.items()) or "no arguments"
-        reason = str(error).strip().splitlines()[:1] or type(error).__name__
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise BadOption(f"{base} can't be built with {values}: {reason}.") from error
     except OSError as error:
         raise BadOption(

@@ -79,17 +79,18 @@ def candidates(found: Checkpoint, arch: str | None, arguments: Arguments, named:
 
 def _of_libraries(name: str, arguments: Arguments) -> list[Base]:
     """The libraries' networks of a name in a file; any other name would import code that the file chose."""
+    if ":" in name:
+        return [library.parse(name, **arguments)] if name.partition(":")[0] in LIBRARIES else []
     plain = name.partition(".")[0]
     known = [source for source in sorted(LIBRARIES, reverse=True) if plain in library.names(source)]
-    if ":" in name and (known or name.partition(":")[0] in LIBRARIES):
-        return [library.parse(name, **arguments)]
     # Where both libraries know the name and the keys fit both, the network is the same function.
     return [Base(source, plain, arguments) for source in known]
 
 
 def _shapes(tensors: Mapping[str, Tensor], expected: Iterable[str]) -> dict[str, tuple[int, ...]]:
     """Key -> shape of a checkpoint, with the step counters that torch before 0.4.1 did not have."""
-    shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+    # Plain numbers, such as a step counter, may lie among the tensors.
+    shapes = {key: tuple(value.shape) for key, value in tensors.items() if isinstance(value, torch.Tensor)}
     counters = {key for key in expected if key.endswith(".num_batches_tracked")}
     return shapes if counters & shapes.keys() else shapes | {key: () for key in sorted(counters)}
 

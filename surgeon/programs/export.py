@@ -24,6 +24,7 @@ from surgeon.errors import BadFile, BadModel, BadOption
 from surgeon.networks.samples import natural, small
 from surgeon.programs import vet
 from surgeon.programs.unfold import is_program
+from surgeon.trace.state import in_mode
 
 RECIPE = "surgeon.json"
 
@@ -99,8 +100,8 @@ def _export(model: nn.Module, example: Example | None) -> Exported:
         # A program that was folded back into modules takes its input as *args.
         axes = ((attempt.axes,),) if is_program(model) else (attempt.axes,)
         try:
-            with _quiet(), torch.no_grad():
-                program = torch.export.export(model.eval(), (attempt.image,), dynamic_shapes=axes, strict=False)
+            with _quiet(), torch.no_grad(), in_mode(model, False):
+                program = torch.export.export(model, (attempt.image,), dynamic_shapes=axes, strict=False)
                 return Exported(program, attempt.sizes)
         # A network's own code may raise anything under symbolic sizes. If no attempt succeeds, the first error is told.
         except Exception as error:

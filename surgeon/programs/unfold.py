@@ -74,7 +74,7 @@ def _classes(program: ExportedProgram) -> dict[str, str]:
 
 def _named(module: InterpreterModule, name: str | None) -> nn.Module:
     """A plain module with the contents of `module`: the graph as its forward, and a class called as the original's."""
-    home, _, short = (name or "surgeon.program.Program").rpartition(".")
+    home, _, short = (name or "surgeon.programs.unfold.Program").rpartition(".")
     body = {"forward": _forward(module.graph), "__module__": home, "__qualname__": short}
     plain: nn.Module = type(short, (nn.Module,), body)()
     for table in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):

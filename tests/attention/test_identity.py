@@ -6,14 +6,7 @@ import pickle
 import pytest
 import torch
 
-from surgeon.attention import (
-    TABLE,
-    attention_modules,
-    attention_parameters,
-    build,
-    disabled,
-    record,
-)
+from surgeon.attention import TABLE, attention_modules, attention_parameters, build, disabled, record
 from surgeon.attention.layouts import Layout
 from surgeon.errors import UnknownName
 from tests.shared.bits import assert_same_bits

@@ -8,16 +8,7 @@ import torch
 from timm.layers import create_attn
 from torch import nn
 
-from surgeon.attention import (
-    TABLE,
-    build,
-    cost,
-    name_of,
-    options_of,
-    probe,
-    register,
-    spec_of,
-)
+from surgeon.attention import TABLE, build, cost, name_of, options_of, probe, register, spec_of
 from surgeon.attention.naming import TIMM
 from surgeon.errors import BadModule, BadOption, SurgeonError, UnknownName
 from tests.shared.bits import assert_same_bits

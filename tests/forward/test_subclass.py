@@ -9,14 +9,7 @@ import torch
 from torch import nn
 
 import surgeon
-from surgeon.forward.subclass import (
-    Input,
-    Output,
-    grafted,
-    grafts_of,
-    runs_any_child,
-    takes_grafts,
-)
+from surgeon.forward.subclass import Input, Output, grafted, grafts_of, runs_any_child, takes_grafts
 from tests.shared import toy
 
 

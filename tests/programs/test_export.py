@@ -148,3 +148,11 @@ def test_a_pt2_of_surgeons_is_taken_in(tmp_path):
     taken = intake.open_source(tmp_path / "net.pt2")
     assert str(taken.base) == TINY
     assert_same_bits(taken.model, model)
+
+
+def test_an_export_leaves_each_module_in_its_mode(tmp_path):
+    model = tiny().train()
+    model.layer1.eval()
+    modes = [module.training for module in model.modules()]
+    surgeon.save(model, tmp_path / "net.pt2")
+    assert [module.training for module in model.modules()] == modes
