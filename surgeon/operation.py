@@ -8,6 +8,7 @@
 from surgeon import rulebook
 from surgeon.anatomy.observation import looking_at
 from surgeon.surgery import decide, operate
+from surgeon.surgery.alone import alone
 
 
 def places(model, *, rules=None, example_inputs=None):
@@ -56,11 +57,13 @@ def apply(model, plan, *, example_inputs=None, check="stitches"):
 
     Raises:
         BadPlan: the plan is for another network. CheckFailed: something changed; it was undone.
+        BadModel: another thread operates on this very model.
     """
     operate.check_choice(check)
-    with looking_at(model, example_inputs) as seen:
-        prepared = operate.prepare(model, plan, seen)
-    return operate.perform(model, plan, prepared, check)
+    with alone(model):
+        with looking_at(model, example_inputs) as seen:
+            prepared = operate.prepare(model, plan, seen)
+        return operate.perform(model, plan, prepared, check)
 
 
 def inject(model, attention, *, where="residual", init="identity", rules=None, example_inputs=None, check="stitches", **options):
@@ -70,13 +73,15 @@ def inject(model, attention, *, where="residual", init="identity", rules=None, e
     """
     decide.check_options(attention, init, options)
     operate.check_choice(check)
-    with looking_at(model, example_inputs) as seen:
-        decided = decide.plan(seen, attention, where, init, rulebook.load(rules), options, costs=False)
-        prepared = operate.prepare(model, decided, seen)
-    return operate.perform(model, decided, prepared, check)
+    with alone(model):
+        with looking_at(model, example_inputs) as seen:
+            decided = decide.plan(seen, attention, where, init, rulebook.load(rules), options, costs=False)
+            prepared = operate.prepare(model, decided, seen)
+        return operate.perform(model, decided, prepared, check)
 
 
 def remove(model):
     """Take all attention out again: the original objects, classes and keys. Returns the model."""
-    operate.remove(model)
+    with alone(model):
+        operate.remove(model)
     return model

@@ -11,13 +11,14 @@ from surgeon.forward.alike import likeness, twin
 from surgeon.forward.rewrite import rewritable
 from surgeon.trace import inputs
 from surgeon.trace.recorder import observe
-from surgeon.trace.state import in_mode, on_meta, spare_buffers, still
+from surgeon.trace.skeleton import skeleton
+from surgeon.trace.state import same_numbers, still
 
 
 class Observation:
     """What was seen of a model.
 
-    model: the whole model. scene: the run, for rules to look at; of a detector that of its backbone.
+    model: the skeleton of the whole model. scene: the run, for rules to look at; of a detector that of its backbone.
     example: (args, kwargs) if they are the user's own, with numbers in them; None for a guess.
     """
 
@@ -53,19 +54,14 @@ class Observation:
 
 @contextmanager
 def looking_at(model, example_inputs=None):
-    """An Observation of `model`. Inside, its weights are on meta and all of it is in eval mode."""
+    """An Observation of `model`, made on a skeleton of it: the model itself is left alone."""
     refuse_wrapped(model)
     # What is made under a caller's inference mode has no versions to compare, and could never be trained.
-    with torch.inference_mode(False), still(model), in_mode(model, False):
-        with on_meta(model):
-            found, errors = _on_meta(model, example_inputs)
-            if found is not None:
-                yield found
-                return
+    with torch.inference_mode(False), same_numbers():
+        found, errors = _on_meta(model, example_inputs)
         # Some models compute with numbers while they run (`.item()`, tables in plain attributes): a
         # real run shows those, at the price of one forward.
-        with spare_buffers(model):
-            yield _for_real(model, example_inputs, errors)
+        yield found or _for_real(model, example_inputs, errors)
 
 
 def refuse_wrapped(model):
@@ -95,22 +91,22 @@ def refuse_wrapped(model):
 
 
 def _on_meta(model, example_inputs):
-    errors, own = [], _own(model, example_inputs)
+    errors, own, twin = [], _own(model, example_inputs), skeleton(model)
     for args, kwargs in _examples(model, example_inputs, "meta"):
-        graph, error = _watch(model, args, kwargs)
+        graph, error = _watch(twin, args, kwargs)
         if error is None:
-            return Observation(model, graph, own), errors
+            return Observation(twin, graph, own), errors
         errors.append((args, error))
         trunk = _finished_trunk(graph, error)
         if trunk is not None:
-            return Observation(model, trunk), errors
+            return Observation(twin, trunk), errors
     return None, errors
 
 
-def _watch(model, args, kwargs):
+def _watch(twin, args, kwargs):
     """One attempt; what it leaves in caches must not be there at the next."""
-    with still(model):
-        return observe(model, args, kwargs)
+    with still(twin):
+        return observe(twin, args, kwargs)
 
 
 def _finished_trunk(graph, error):
@@ -125,10 +121,11 @@ def _finished_trunk(graph, error):
 def _for_real(model, example_inputs, errors):
     device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
     if device.type != "meta":
+        twin = skeleton(model, numbers=True)
         for args, kwargs in _examples(model, example_inputs, device):
-            graph, error = _watch(model, args, kwargs)
+            graph, error = _watch(twin, args, kwargs)
             if error is None:
-                return Observation(model, graph, _own(model, example_inputs))
+                return Observation(twin, graph, _own(model, example_inputs))
             errors.append((args, error))
     raise BadInput(_did_not_run(model, example_inputs, errors))
 

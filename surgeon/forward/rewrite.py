@@ -16,7 +16,8 @@ from torch import fx
 from surgeon.errors import Untraceable
 from surgeon.forward.alike import names_of, title
 from surgeon.forward.symbolic import first_line, traced
-from surgeon.trace.recorder import Recorder, observe, watched
+from surgeon.trace.recorder import Recorder, observe
+from surgeon.trace.skeleton import listening
 from surgeon.trace.state import in_mode
 
 
@@ -105,7 +106,7 @@ def _align(graph, record):
     recorder = Recorder({})
     steps = _Steps(graph, record.module, recorder)
     again = recorder.start(record.module, record.args, record.kwargs)
-    with watched(recorder), torch.no_grad(), recorder:
+    with listening(record.module, recorder), torch.no_grad(), recorder:
         try:
             result = steps.run(*_flat(record))
         except Exception as stop:  # the graph of any forward; the refusal names the module

@@ -6,6 +6,8 @@ sizes become proxies, a None or a flag stays what it was, and the rewritten forw
 
 import inspect
 import operator
+from functools import cached_property
+from types import MethodType
 
 import torch
 from torch import fx
@@ -13,26 +15,39 @@ from torch.utils._pytree import tree_leaves
 
 from surgeon.errors import Untraceable
 from surgeon.forward.guards import expect, expect_items
-from surgeon.forward.subclass import NO_GRAFTS, takes_grafts
-from surgeon.trace.state import in_mode
+from surgeon.forward.leaves import scoped
+from surgeon.forward.subclass import NO_GRAFTS, names_read, takes_grafts
+from surgeon.trace.skeleton import listening
+from surgeon.trace.state import in_mode, still
 
 
 class Shallow(fx.Tracer):
-    """A tracer for one forward: every child is a leaf, in-place operators stay in place."""
+    """A tracer for one forward of a skeleton's module: every child is a leaf, in-place operators stay in place.
+
+    `fx.Tracer.trace` patches nn.Module, and functions by their names, for the whole process; here the skeleton's
+    own instances say when they are called, and hold proxies for their weights.
+    """
 
     def __init__(self, record):
         super().__init__(param_shapes_constant=True)
         self.record = record
         self.lists = []
 
-    def getattr(self, attr, value, cache):
-        """As fx has it for weights, so for buffers: device and dtype are those of each call, not of this moment."""
-        name = next((name for name, buffer in self.root.named_buffers() if buffer is value), None)
-        if name is None:
-            return super().getattr(attr, value, cache)
-        if name not in cache:
-            cache[name] = self.create_proxy("get_attr", name, (), {}, proxy_factory_fn=lambda node: BufferProxy(self, node, name, value))
-        return cache[name]
+    def follow(self, module):
+        """The forward of `module` as a graph, run once on proxies."""
+        self.root, self.root_module_name = module, module._get_name()
+        self.submodule_paths = {inner: path for path, inner in module.named_modules()}
+        self.graph = fx.Graph(tracer_cls=type(self))
+        self.tensor_attrs = {held: name for name, held in _plain_tensors(module)}
+        function = type(module).forward
+        args, kwargs = _arguments(self, function, self.record)
+        with listening(module, self):
+            result = scoped(function)(module, *args, **kwargs)
+            self.create_node("output", "output", (self.create_arg(result),), {})
+        return self.graph
+
+    def called(self, module, args, kwargs):
+        return self.call_module(module, module.forward, args, kwargs)
 
     def is_leaf_module(self, module, path):
         return True
@@ -40,17 +55,35 @@ class Shallow(fx.Tracer):
     def proxy(self, node):
         return InPlace(node, self)
 
-    def create_args_for_root(self, function, is_module, concrete_args=None):
-        args, kwargs = _arguments(self, function, self.record)
-        return (lambda: function(self.root, *args, **kwargs)), []
+
+def _plain_tensors(module):
+    """(dotted name, tensor) of all that are neither weights nor buffers."""
+    for path, inner in module.named_modules():
+        yield from ((f"{path}.{name}".lstrip("."), held) for name, held in vars(inner).items() if isinstance(held, torch.Tensor))
 
 
-class BufferProxy(fx.proxy.ParameterProxy):
-    """A buffer whose shape is known and whose numbers are not."""
+class Weight(fx.proxy.ParameterProxy):
+    """A weight or a buffer, a node from its first use on: its shape is known, its numbers, device and dtype are those of each call."""
 
-    def __init__(self, tracer, node, name, buffer):
-        fx.Proxy.__init__(self, node, tracer)
-        self.param, self.name = buffer, name
+    def __init__(self, tracer, name, tensor):
+        self.tracer, self.name, self.param = tracer, name, tensor
+
+    @cached_property
+    def node(self):
+        return self.tracer.create_node("get_attr", self.name, (), {})
+
+
+def _hold_stand_ins(tracer, module):
+    """Put proxies for weights, and methods that take proxies, where Python looks first: on the instances."""
+    for name in names_read(type(module), theirs=False):
+        method = inspect.getattr_static(type(module), name, None)
+        if inspect.isfunction(method) and scoped(method) is not method:
+            vars(module)[name] = MethodType(scoped(method), module)
+    proxies = {}
+    for path, inner in module.named_modules():
+        for name, tensor in (*inner._parameters.items(), *inner._buffers.items()):
+            if tensor is not None:
+                vars(inner)[name] = proxies.setdefault(id(tensor), Weight(tracer, f"{path}.{name}".lstrip("."), tensor))
 
 
 class InPlace(fx.Proxy):
@@ -79,10 +112,12 @@ def traced(record, *, training):
     module = record.module
     if not takes_grafts(module):
         raise Untraceable(f"{record.path or 'the model'}: {NO_GRAFTS}.")
-    tracer, before = Shallow(record), dict(vars(module))
-    with in_mode(module, training):
+    tracer = Shallow(record)
+    with still(module), in_mode(module, training):
+        _hold_stand_ins(tracer, module)
+        before = dict(vars(module))
         try:
-            graph = tracer.trace(module)
+            graph = tracer.follow(module)
             _refuse_frozen(graph, record)
             _refuse_changes(tracer, before, module)
             return graph

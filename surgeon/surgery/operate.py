@@ -37,7 +37,7 @@ def perform(model, plan, prepared, wanted):
     turn = 1 + max((gate.turn for gate in modules.attention_modules(model).values()), default=0)
     gates = {site: _gate(model, site, plan, turn) for site in plan.sites}
     before = check.snapshot(model)
-    trunk = graph.module
+    trunk = model.get_submodule(graph.path)
     old = outputs(trunk, *_real(model, graph, example)) if wanted == "output" else None
     undo = splice.put_in(stitches, gates)
     try:

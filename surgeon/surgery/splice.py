@@ -142,22 +142,35 @@ def put_in(prepared, gates):
     undo = []
     try:
         for stitch in prepared:
-            undo.append((stitch.module, type(stitch.module), dict(stitch.module._modules)))
-            for site, name in stitch.children.items():
-                stitch.module.add_module(name, gates[site])
-            stitch.module.__class__ = stitch.cls
+            module, new = stitch.module, {name: gates[site] for site, name in stitch.children.items()}
+            undo.append((module, type(module), module._modules, new))
+            vars(module).update(new)
+            module.__class__ = stitch.cls
+            _show(module, {**module._modules, **new}, new)
     except BaseException:
         take_back(undo)
         raise
     return undo
 
 
+# A network may be answering in another thread while it is changed. Its forward finds a gate as a plain attribute
+# from before its class calls for it until it is a child, and whoever goes through the children has the old ones
+# or the new ones in hand, since the table of them is replaced as one.
+
+
+def _show(module, children, gates):
+    """Make `children` those of `module`, where its gates are needed as attributes no more."""
+    vars(module)["_modules"] = children
+    for name in gates:
+        vars(module).pop(name, None)
+
+
 def take_back(undo):
     """Undo what `put_in` did, the last change first."""
-    for module, cls, children in reversed(undo):
+    for module, cls, children, gates in reversed(undo):
+        vars(module).update(gates, _modules=children)
         module.__class__ = cls
-        module._modules.clear()
-        module._modules.update(children)
+        _show(module, children, gates)
 
 
 def remove(model):
@@ -169,20 +182,20 @@ def remove(model):
     Raises:
         BadModel: someone else has put a subclass upon surgeon's (a parametrization, a sharded module).
     """
-    count, modules = 0, dict(model.named_modules())
+    modules = dict(model.named_modules())
     for path, module in modules.items():
         base, *_ = grafts_of(module)
         if hasattr(base, "grafted_from"):
             raise BadModel(f"{path or 'the model'}: its class was changed after surgeon's operation (to {base.__name__}); undo that first.")
-    for module in modules.values():
-        base, *_ = grafts_of(module)
-        for name, child in list(module._modules.items()):
-            if isinstance(child, Gate) and child.site is not None:
-                del module._modules[name]
-                count += 1
-        if type(module) is not base:
-            module.__class__ = base
-    return count
+    stitched = [(module, grafts_of(module)[0], *_apart(module)) for module in modules.values()]
+    take_back([(module, base, others, gates) for module, base, others, gates in stitched if gates or type(module) is not base])
+    return sum(len(gates) for *_, gates in stitched)
+
+
+def _apart(module):
+    """The children of a module, and the gates among them that surgeon put there."""
+    gates = {name: child for name, child in module._modules.items() if isinstance(child, Gate) and child.site is not None}
+    return {name: child for name, child in module._modules.items() if name not in gates}, gates
 
 
 def count_stitches(model, gates):

@@ -1,14 +1,11 @@
 """What a model does with one example, written down: a Graph for every call of a module.
 
-The model runs once on meta tensors (shapes without numbers), in eval mode and without gradients.
+A skeleton of the model runs once on meta tensors (shapes without numbers), in eval mode and without gradients.
 Watching a run rather than tracing symbolically means that every `if` took its real branch, that
 every optional argument is the one that the caller really passes, and that shapes come for free;
 it also takes milliseconds where a symbolic trace of each module takes seconds. torch.fx comes in
 where a forward must be rewritten (`rewrite`), and its graph is then held against this record.
 """
-
-import threading
-from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -19,6 +16,7 @@ from surgeon.attention import Gate
 from surgeon.trace.axes import channel_axis
 from surgeon.trace.graph import Graph, Node, Value
 from surgeon.trace.lines import line_of
+from surgeon.trace.skeleton import listening
 
 
 class Recorder(TorchFunctionMode):
@@ -80,6 +78,10 @@ class Recorder(TorchFunctionMode):
             node.line = line_of(self.graph.module)
         for value in node.inputs:
             value.users.append(node)
+
+    def called(self, module, args, kwargs):
+        """A module of the skeleton is called."""
+        return module._call_impl(*args, **kwargs) if self.graph is None else self.call(module, args, kwargs)
 
     def call(self, module, args, kwargs):
         """Run one module as a graph of its own. Its hooks stay out: they belong to the user's runs."""
@@ -171,7 +173,7 @@ _ARITHMETIC = {"add", "sub", "mul", "truediv", "floordiv", "matmul", "pow"}
 
 
 def observe(model, args, kwargs=None, *, paths=None, lines=False):
-    """Run `model` as it stands on tensors as they are, and return the Graph of the whole.
+    """Run `model`, a skeleton or a module of one, on tensors as they are, and return the Graph of the whole.
 
     With `lines`, each step knows the line of the model's own code that took it.
 
@@ -179,30 +181,13 @@ def observe(model, args, kwargs=None, *, paths=None, lines=False):
     finished by then (a detector's backbone) is complete.
     """
     recorder = Recorder(paths or {module: path for path, module in model.named_modules()}, lines)
-    with watched(recorder), torch.no_grad(), recorder:
+    with listening(model, recorder), torch.no_grad(), recorder:
         try:
             recorder.call(model, tuple(args), dict(kwargs or {}))
             error = None
         except Exception as stop:  # any model's own code may raise anything; the caller tells the user
             error = stop
     return recorder.root, error
-
-
-@contextmanager
-def watched(recorder):
-    """Module calls of this thread go through `recorder`, as torch.fx's own tracer does it."""
-    original, thread = nn.Module.__call__, threading.get_ident()
-
-    def call(module, *args, **kwargs):
-        if threading.get_ident() != thread or recorder.graph is None:
-            return original(module, *args, **kwargs)
-        return recorder.call(module, args, kwargs)
-
-    nn.Module.__call__ = call
-    try:
-        yield
-    finally:
-        nn.Module.__call__ = original
 
 
 def _image_axis(tensor):

@@ -1,39 +1,14 @@
-"""The state that a model is in while it is looked at, and afterwards again: weights without numbers, one mode, nothing left behind.
+"""The state that a model is in while it runs, and afterwards again: one mode, nothing left behind.
 
-Networks keep more than weights: caches of position tables, counters, lists of anchors. A run on meta
-tensors would leave these without numbers.
+Networks keep more than weights: caches of position tables, counters, lists of anchors. What one run
+leaves there must not be there in the next.
 """
 
 import random
+import threading
 from contextlib import contextmanager
 
 import torch
-from torch import nn
-
-
-@contextmanager
-def on_meta(model):
-    """Inside, every weight and buffer of `model` is a meta tensor; afterwards the very same objects are back.
-
-    No copy is made and no memory is used, so a model of any size, on any device, can be run.
-    """
-    twins, undo = {}, []
-    try:
-        for module in model.modules():
-            for store in (module._parameters, module._buffers):
-                for name, tensor in store.items():
-                    if tensor is not None:
-                        undo.append((store, name, tensor))
-                        store[name] = twins.setdefault(id(tensor), _twin(tensor))
-        yield
-    finally:
-        for store, name, tensor in undo:
-            store[name] = tensor
-
-
-def _twin(tensor):
-    twin = torch.empty_like(tensor, device="meta", requires_grad=False)
-    return nn.Parameter(twin, requires_grad=False) if isinstance(tensor, nn.Parameter) else twin
 
 
 @contextmanager
@@ -59,14 +34,11 @@ _CONTAINERS = (dict, list, set)
 
 @contextmanager
 def still(model):
-    """Inside, `model` may run; afterwards its modules hold what they held, and no random number is used up."""
+    """Inside, `model` may run; afterwards its modules hold what they held."""
     before = [(vars(module), dict(vars(module)), _contents(module)) for module in model.modules()]
-    state, numbers = random.getstate(), torch.get_rng_state()
     try:
         yield
     finally:
-        random.setstate(state)
-        torch.set_rng_state(numbers)
         for attributes, old, contents in before:
             attributes.clear()
             attributes.update(old)
@@ -88,16 +60,15 @@ def _refill(container, held):
 
 
 @contextmanager
-def spare_buffers(model):
-    """Inside, every buffer is a copy: a run with real numbers in train mode moves the statistics of norms."""
-    copies, undo = {}, []
+def same_numbers():
+    """Inside, random numbers may be drawn; afterwards the same come again, as if none had been.
+
+    Not where other threads run: numbers that these drew meanwhile would come a second time.
+    """
+    state, numbers = random.getstate(), torch.get_rng_state()
     try:
-        for module in model.modules():
-            for name, tensor in module._buffers.items():
-                if tensor is not None:
-                    undo.append((module._buffers, name, tensor))
-                    module._buffers[name] = copies.setdefault(id(tensor), tensor.clone())
         yield
     finally:
-        for store, name, tensor in undo:
-            store[name] = tensor
+        if threading.active_count() == 1:
+            random.setstate(state)
+            torch.set_rng_state(numbers)

@@ -14,6 +14,7 @@ import torchvision
 import surgeon
 from surgeon.attention import build
 from surgeon.trace.recorder import observe
+from surgeon.trace.skeleton import skeleton
 from tests.shared.official import official_key
 from tests.shared.small import tiny
 
@@ -28,7 +29,7 @@ def network(*args, **options):
 def made():
     """What takes a while to make: a network with attention, trained weights for it, one observed run."""
     paper = surgeon.inject(network(), "cbam", init="paper")
-    graph, _ = observe(network().eval(), (torch.zeros(2, 3, 64, 64),))
+    graph, _ = observe(skeleton(network(), numbers=True), (torch.zeros(2, 3, 64, 64),))
     official = {official_key(key): value for key, value in paper.state_dict().items()}
     model = surgeon.inject(network().eval(), "cbam")
     return {"model": model, "stock": network().eval(), "official": official, "graph": graph, "value": graph.inputs[0]}

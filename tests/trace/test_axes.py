@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from surgeon.trace.recorder import observe
+from surgeon.trace.skeleton import skeleton
 
 CONV, LINEAR = torch.ones(8, 3, 3, 3), torch.ones(5, 8)
 WAYS = {
@@ -48,11 +49,11 @@ class Way(nn.Module):
 @pytest.mark.parametrize("way", WAYS)
 def test_channel_axis(way):
     function, axis = WAYS[way]
-    graph, error = observe(Way(function), (torch.zeros(2, 3, 16, 16),))
+    graph, error = observe(skeleton(Way(function), numbers=True), (torch.zeros(2, 3, 16, 16),))
     assert error is None and graph.nodes[-1].outputs[0].axis == axis
 
 
 @pytest.mark.parametrize(("layer", "axis"), [(nn.Conv3d(3, 4, 1), 1), (nn.BatchNorm3d(3), 1), (nn.MaxPool3d(2), 1)])
 def test_video(layer, axis):
-    graph, _ = observe(layer.eval(), (torch.zeros(2, 3, 4, 8, 8),))
+    graph, _ = observe(skeleton(layer, numbers=True), (torch.zeros(2, 3, 4, 8, 8),))
     assert graph.outputs[0].axis == axis

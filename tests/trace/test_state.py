@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import surgeon
-from surgeon.trace.state import spare_buffers, still
+from surgeon.trace.state import same_numbers, still
 from tests.shared import toy
 
 
@@ -39,14 +39,13 @@ def everything(module):
 
 def test_what_a_forward_leaves_is_taken_back():
     block = Leaves()
-    before, numbers, state = everything(block), torch.get_rng_state(), random.getstate()
+    before = everything(block)
     with still(block):
         block(torch.zeros(2, 8, 4, 4))
         assert everything(block) != before
     # One level deep: what lies inside a list inside a dict is not looked for.
     before.pop("by_name"), block.by_name.clear()
     assert {key: everything(block)[key] for key in before} == before and not hasattr(block, "table")
-    assert torch.equal(torch.get_rng_state(), numbers) and random.getstate() == state
 
 
 def test_an_error_inside_is_no_excuse():
@@ -67,13 +66,24 @@ def test_hooks_and_children_are_among_it():
     assert everything(model) == before and isinstance(model._modules, dict | OrderedDict)
 
 
-def test_statistics_move_on_copies():
-    model, x = toy.Net().train(), toy.image()
-    before = model.block.bn.running_mean, model.block.bn.running_mean.clone()
-    with spare_buffers(model):
-        model(x)
-        assert not torch.equal(model.block.bn.running_mean, before[1])
-    assert model.block.bn.running_mean is before[0] and torch.equal(*before)
+def drawn():
+    """What comes next after random numbers were drawn inside."""
+    random.seed(0), torch.manual_seed(0)
+    with same_numbers():
+        random.random(), torch.rand(3)
+    return random.random(), float(torch.rand(1))
+
+
+def test_no_random_number_is_used_up(monkeypatch):
+    monkeypatch.setattr("threading.active_count", lambda: 1)
+    assert drawn() == (random.Random(0).random(), float(torch.rand(1, generator=torch.Generator().manual_seed(0))))
+
+
+def test_numbers_of_other_threads_do_not_come_twice(monkeypatch):
+    monkeypatch.setattr("threading.active_count", lambda: 2)
+    later = random.Random(0)
+    later.random()
+    assert drawn()[0] == later.random()
 
 
 class NeedsNumbers(toy.Residual):
@@ -88,7 +98,8 @@ class NeedsNumbers(toy.Residual):
         return (nn.functional.dropout(y) if self.training else y) + x
 
 
-def test_a_look_with_real_numbers():
+def test_a_look_with_real_numbers(monkeypatch):
+    monkeypatch.setattr("threading.active_count", lambda: 1)
     model = toy.Net(NeedsNumbers()).train()
     bn, numbers, version = model.block.bn, torch.get_rng_state(), model.block.bn.running_mean._version
     assert len(surgeon.plan(model, "cbam")) == 1
