@@ -18,7 +18,7 @@ ALL = bool(os.environ.get("SURGEON_ALL_FORMS"))
 FORMS = dict(zip([*formulas.NAMES, *(name for name, _ in FOREIGN)], formulas.FORMS + FOREIGN))
 FAMILIES = ["cbam", "bam", "se", "eca"]
 # Without convolutions.
-PLAIN = ["cbam-pools=('avg',)-branches=channel-reduction=1", "se"]
+PLAIN = ["cbam-pools=('avg',)-branches=channel-reduction=1"]
 CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d)
 # All of them beyond the 4096 numbers up to which inductor writes another kernel.
 SIZES = [(4, CHANNELS, 8, 6), (5, CHANNELS, 7, 12), (3, CHANNELS, 11, 5)]

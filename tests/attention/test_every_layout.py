@@ -1,4 +1,8 @@
-"""Every gate at every layout, in every precision: at the start the same bits, and prefix tokens always."""
+"""Every gate at every layout, in every precision: at the start the same bits, and prefix tokens always.
+
+Two at a time: each gate at each layout, each gate in each precision, each layout in each precision. What a gate does to a
+map, how a layout turns it, and in which numbers, are three places in the code.
+"""
 
 import pytest
 import torch
@@ -11,6 +15,7 @@ from tests.shared.bits import assert_same_bits
 from tests.shared.layouts import DTYPES, LAYOUTS
 from tests.shared.modules import Scaled, Squeezed, anywhere
 from tests.shared.numbers import awkward
+from tests.shared.pairs import pairs
 
 # For maps of any size: attention in blocks of one pixel, and the size that one of them has to know beforehand.
 SETTINGS = {
@@ -20,18 +25,21 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(("name", "options"), formulas.FORMS, ids=formulas.NAMES)
-def test_identity_on_every_layout(name, options, layout, dtype, training):
+def assert_untouched(gate, x):
+    """In both modes `gate` returns the bits of `x` in the same order, in memory of its own."""
+    for training in (True, False):
+        y = gate.train(training)(x)
+        assert_same_bits(y, x)
+        assert y.stride() == x.stride() and y.data_ptr() != x.data_ptr()
+
+
+@pytest.mark.parametrize(("form", "layout", "dtype"), pairs(formulas.NAMES, [*LAYOUTS], DTYPES))
+def test_identity_on_every_layout(form, layout, dtype):
+    name, options = formulas.FORMS[formulas.NAMES.index(form)]
     shape, how = LAYOUTS[layout]
-    gate = build(name, 16, dims=how.dims if how else 2, **options).to(dtype).train(training)
+    gate = build(name, 16, dims=how.dims if how else 2, **options).to(dtype)
     gate.layout = how
-    x = awkward(shape, dtype)
-    y = gate(x)
-    assert_same_bits(y, x)
-    assert y.stride() == x.stride() and y.data_ptr() != x.data_ptr()
+    assert_untouched(gate, awkward(shape, dtype))
 
 
 # timm 1.0.31 can't build `ge`; test_options.py asks for its words.
@@ -56,9 +64,7 @@ def why_not(name, how):
     return None
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", ELSEWHERE)
+@pytest.mark.parametrize(("name", "layout", "dtype"), pairs([*ELSEWHERE], [*LAYOUTS], DTYPES))
 def test_identity_of_modules_from_elsewhere(name, layout, dtype):
     shape, how = LAYOUTS[layout]
     gate = build(ELSEWHERE[name], 16, dims=how.dims if how else 2, **SETTINGS.get(name, {})).to(dtype)
@@ -68,10 +74,7 @@ def test_identity_of_modules_from_elsewhere(name, layout, dtype):
             probe(gate, how.view(x).shape if how else shape, dtype)
         return
     gate.layout = how
-    for training in (True, False):
-        y = gate.train(training)(x)
-        assert_same_bits(y, x)
-        assert y.stride() == x.stride() and y.data_ptr() != x.data_ptr()
+    assert_untouched(gate, x)
 
 
 @pytest.mark.parametrize("layout", ["NHWC", "NDHWC", "tokens", "tokens and five in front", "video tokens"])

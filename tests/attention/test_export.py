@@ -7,11 +7,18 @@ from torch.export import Dim
 
 from surgeon.attention import build
 from surgeon.attention.layouts import Layout
-from tests.shared.gates import CHANNELS, form, forms
+from tests.shared import formulas
+from tests.shared.gates import CHANNELS, FOREIGN, form, forms
 from tests.shared.outcomes import same_outcome
 
+FORMS = formulas.FORMS + FOREIGN
 OPEN = {0: Dim("n"), 2: Dim("h"), 3: Dim("w")}
 SIZES = [(4, CHANNELS, 8, 6), (5, CHANNELS, 7, 12), (1, CHANNELS, 9, 9)]
+
+
+class Forms(torch.nn.ModuleList):
+    def forward(self, x):
+        return [gate(x) for gate in self]
 
 
 def maps():
@@ -20,18 +27,19 @@ def maps():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-@forms
-def test_export_and_onnx(name, options, tmp_path):
-    gate, file = form(name, options), tmp_path / "gate.onnx"
-    program = torch.export.export(gate, (maps()[0],), dynamic_shapes={"x": OPEN})
-    exported = program.module()
+@pytest.mark.parametrize("family", ["cbam", "bam", "se", "eca", "timm"])
+def test_export_and_onnx(family, tmp_path):
+    """All forms of a family side by side in one program, since each program costs a second or two."""
+    side_by_side = Forms(form(name, options) for name, options in FORMS if name.startswith(family)).eval()
+    program = torch.export.export(side_by_side, (maps()[0],), dynamic_shapes={"x": OPEN})
+    exported, file = program.module(), tmp_path / "gates.onnx"
     torch.onnx.export(program, dynamo=True, verbose=False).save(str(file))
     session = onnxruntime.InferenceSession(str(file))
     for x in maps():
-        want = gate(x).detach()
+        want = [y.detach() for y in side_by_side(x)]
         torch.testing.assert_close(exported(x), want, rtol=1e-4, atol=1e-5)
-        (y,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-        torch.testing.assert_close(torch.from_numpy(y), want, rtol=1e-4, atol=1e-5)
+        found = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        torch.testing.assert_close([torch.from_numpy(y) for y in found], want, rtol=1e-4, atol=1e-5)
 
 
 @forms

@@ -15,6 +15,7 @@ from surgeon.cli import run
 from surgeon.files import convert, intake
 from surgeon.networks import library
 from tests.shared.bits import assert_same_bits, same_bits
+from tests.shared.pairs import pairs
 from tests.shared.small import TINY, output, stir, tiny
 
 NETWORKS = {
@@ -26,14 +27,19 @@ NETWORKS = {
 }
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
-def network(request):
-    """(name, place, a network with attention that does something, the same without it)."""
-    name, place = NETWORKS[request.param]
-    torch.manual_seed(0)
-    plain = library.build(name, num_classes=7)
-    model = stir(surgeon.inject(deepcopy(plain), "cbam", where=place))
-    return name, place, model, plain
+@pytest.fixture(scope="module")
+def made():
+    return {}
+
+
+@pytest.fixture(params=NETWORKS)
+def network(request, made):
+    """(name, place, a network with attention that does something, the same without it), made once whatever the order of the tests."""
+    if request.param not in made:
+        name, place = NETWORKS[request.param]
+        plain = library.build(name, num_classes=7)
+        made[request.param] = name, place, stir(surgeon.inject(deepcopy(plain), "cbam", where=place)), plain
+    return made[request.param]
 
 
 def said(model):
@@ -55,21 +61,21 @@ INPUTS = {
 }
 
 
-@pytest.mark.parametrize("kind", INPUTS)
-def test_what_comes_in_goes_out_and_comes_back(network, kind, tmp_path):
+@pytest.mark.parametrize(("network", "kind", "target"), pairs([*NETWORKS], [*INPUTS], ["out.safetensors", "out.pth", "out"]), indirect=["network"])
+def test_what_comes_in_goes_out_and_comes_back(network, kind, target, tmp_path):
+    """Each network out of each kind of file, and into each as into each other: a way in knows nothing of the way out."""
     name, place, _, plain = network
     INPUTS[kind](plain, tmp_path / kind)
     with torch.no_grad():
         expected = said(plain)
-    for target in ("out.safetensors", "out.pth", "out"):
-        assert run(["inject", str(tmp_path / kind), "--arch", name, "--attention", "cbam", "--where", place, "--allow-pickle", "-q", "-o", str(tmp_path / target)]) == 0
-        loaded = surgeon.load(tmp_path / target)
-        with torch.no_grad():
-            assert torch.equal(said(loaded), expected)
-        back = tmp_path / f"back_{target}.safetensors"
-        assert run(["strip", str(tmp_path / target), "-o", str(back), "-q"]) == 0
-        tensors = intake.unwrapped(intake.open_file(back), plain.state_dict())[0]
-        assert_same_bits(dict(sorted(tensors.items())), dict(sorted(plain.state_dict().items())))
+    assert run(["inject", str(tmp_path / kind), "--arch", name, "--attention", "cbam", "--where", place, "--allow-pickle", "-q", "-o", str(tmp_path / target)]) == 0
+    loaded = surgeon.load(tmp_path / target)
+    with torch.no_grad():
+        assert torch.equal(said(loaded), expected)
+    back = tmp_path / f"back_{target}.safetensors"
+    assert run(["strip", str(tmp_path / target), "-o", str(back), "-q"]) == 0
+    tensors = intake.unwrapped(intake.open_file(back), plain.state_dict())[0]
+    assert_same_bits(dict(sorted(tensors.items())), dict(sorted(plain.state_dict().items())))
 
 
 @pytest.mark.parametrize("target", ["a.safetensors", "a.pth", "folder"])

@@ -16,7 +16,7 @@ from surgeon.files import intake
 from tests.shared.bits import assert_same_bits
 from tests.shared.small import TINY, tiny
 
-DAMAGES = 200
+DAMAGES = 100
 
 
 class Bomb:

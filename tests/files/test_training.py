@@ -17,7 +17,9 @@ def images():
     return digits.digits()
 
 
-def test_the_example_keeps_the_accuracy_to_the_digit_and_prints_the_papers_drop(tmp_path, capsys):
+def test_the_example_keeps_the_accuracy_to_the_digit_and_prints_the_papers_drop(images, tmp_path, capsys, monkeypatch):
+    # A quarter of the pixels is enough to read a digit by.
+    monkeypatch.setattr(digits, "digits", lambda: [part[..., ::2, ::2] if part.ndim == 4 else part for part in images])
     before = digits.main(tmp_path)
     assert before > 0.85
     lines = [line for line in capsys.readouterr().out.splitlines() if "identity" in line or "paper" in line]

@@ -15,24 +15,25 @@ from surgeon.programs.unfold import network
 from tests.shared.bits import assert_same_bits
 from tests.shared.small import TINY, output, stir, tiny
 
+# Windows of 4 x 4 tokens, shifted in every second block.
+SMALL_SWIN = {"img_size": 64, "window_size": 4, "embed_dim": 16, "depths": [2, 2], "num_heads": [2, 4]}
 NETWORKS = {
-    "resnet18": ("torchvision:resnet18", "bottleneck", "cbam", "open batch and image size"),
-    "mobilenet_v3": ("torchvision:mobilenet_v3_small", "bottleneck", "bam", "open batch and image size"),
-    "convnext": ("timm:convnext_atto", "bottleneck", "cbam", "open batch and image size"),
-    "swin": ("torchvision:swin_t", "bottleneck", "cbam", "open batch, images of 224 x 224"),
+    "resnet18": ("torchvision:resnet18", {}, "cbam", "open batch and image size"),
+    "efficientnet": ("timm:test_efficientnet", {}, "bam", "open batch and image size"),
+    "convnext": ("timm:test_convnext", {}, "cbam", "open batch and image size"),
+    "swin": ("timm:swin_tiny_patch4_window7_224", SMALL_SWIN, "cbam", "open batch, images of 64 x 64"),
 }
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def network_and_words(request):
-    name, place, attention, words = NETWORKS[request.param]
-    torch.manual_seed(0)
-    return stir(surgeon.inject(library.build(name, num_classes=5), attention, where=place)), words
+    name, arguments, attention, words = NETWORKS[request.param]
+    return stir(surgeon.inject(library.build(name, num_classes=5, arguments=arguments), attention, where="bottleneck")), words
 
 
 def batches(words):
     """Noise at two batches, and at two sizes where these are open."""
-    shapes = [(1, 3, 64, 64), (3, 3, 96, 80)] if "image size" in words else [(1, 3, 224, 224), (3, 3, 224, 224)]
+    shapes = [(1, 3, 64, 64), (3, 3, 96, 80)] if "image size" in words else [(1, 3, 64, 64), (3, 3, 64, 64)]
     return [torch.randn(shape, generator=torch.Generator().manual_seed(1)) for shape in shapes]
 
 
@@ -80,11 +81,11 @@ def test_a_folded_program_has_the_places_and_weights_of_its_network(exported):
     assert surgeon.places(folded, example_inputs=torch.zeros(2, 3, 64, 64)) == surgeon.places(model)
 
 
-@pytest.mark.parametrize("place", ["residual", "bottleneck", "final"])
-def test_a_program_of_somebodys_is_operated_on(place, exported, tmp_path, capsys):
+@pytest.mark.parametrize(("place", "attention"), [("residual", "eca"), ("bottleneck", "cbam"), ("final", "bam")])
+def test_a_program_of_somebodys_is_operated_on(place, attention, exported, tmp_path, capsys):
     path, model = exported
     target = tmp_path / "out.pt2"
-    assert run(["inject", str(path), "--attention", "cbam", "--where", place, "-o", str(target), "-q"]) == 0
+    assert run(["inject", str(path), "--attention", attention, "--where", place, "-o", str(target), "-q"]) == 0
     program = torch.export.load(target)
     image = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
