@@ -2,16 +2,20 @@
 
 from surgeon.attention.building import build
 from surgeon.attention.foreign import Foreign
-from surgeon.attention.gate import Gate
+from surgeon.attention.gate import EXACT, INITS, Gate, Init
 from surgeon.attention.gates import attention_modules, attention_parameters, disabled, record
 from surgeon.attention.naming import name_of, options_of, register, spec_of
-from surgeon.attention.probing import cost, probe
+from surgeon.attention.probing import Cost, cost, probe
 from surgeon.attention.table import TABLE
 
 __all__ = [
+    "EXACT",
+    "INITS",
     "TABLE",
+    "Cost",
     "Foreign",
     "Gate",
+    "Init",
     "attention_modules",
     "attention_parameters",
     "build",

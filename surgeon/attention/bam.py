@@ -1,16 +1,24 @@
 """BAM: one scale for every channel at every position, between two stages (Park et al., BMVC 2018)."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from surgeon.attention.cbam import CONV, NORM
-from surgeon.attention.gate import Gate, gain, gamma, silence
+from surgeon.attention.cbam import CONV, NORM, Branches
+from surgeon.attention.gate import Gate, Init, gain, gamma, silence
 from surgeon.attention.options import choice, whole
 from surgeon.attention.pools import as_map, average
 from surgeon.attention.precision import called, normalized, scaled
 
-COMBINE = {"sum": torch.add, "product": torch.mul, "max": torch.maximum}
+Form = Literal["released", "paper"]
+Combine = Literal["sum", "product", "max"]
+COMBINE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"sum": torch.add, "product": torch.mul, "max": torch.maximum}
 
 
 class BAM(Gate):
@@ -36,9 +44,19 @@ class BAM(Gate):
     """
 
     def __init__(
-        self, channels, *, init="identity", dims=2, form="released", reduction=16, dilation=4, combine=None,
-        branches="both", convs=2, layers=1,
-    ):  # fmt: skip
+        self,
+        channels: int,
+        *,
+        init: Init = "identity",
+        dims: int = 2,
+        form: Form = "released",
+        reduction: int = 16,
+        dilation: int = 4,
+        combine: Combine | None = None,
+        branches: Branches = "both",
+        convs: int = 2,
+        layers: int = 1,
+    ) -> None:
         super().__init__(channels, init=init, dims=dims)
         is_paper = choice("form", form, ("released", "paper")) == "paper"
         self.combine = choice("combine", combine or ("sum" if is_paper else "product"), tuple(COMBINE))
@@ -49,33 +67,37 @@ class BAM(Gate):
         self.channel = channel if branches != "spatial" else None
         self.spatial = spatial if branches != "channel" else None
         self.gamma = gamma(init)
+        self.gain: Tensor | None
         self.register_buffer("gain", gain(init))
         if init == "neutral":
             silence(channel.last)
             silence(spatial.last)
             if branches == "both" and self.combine == "product":
                 # Of two zeros neither would get a gradient; beside a one, the other learns as if it were alone.
-                nn.init.ones_(spatial.last.bias)
+                nn.init.ones_(spatial.last.get_parameter("bias"))
 
-    def attend(self, x):
+    def attend(self, x: Tensor) -> Tensor:
         scores = [branch(x) for branch in (self.channel, self.spatial) if branch is not None]
         if self.init != "paper":
             # Here, while they are small: the combined map is as large as x.
             scores = [torch.nan_to_num(score) for score in scores]
-        scale = torch.sigmoid(COMBINE[self.combine](*scores) if len(scores) == 2 else scores[0])
-        scale = self._eased(scale)
+        score = COMBINE[self.combine](*scores) if len(scores) == 2 else scores[0]
+        scale = self._gated(torch.sigmoid(score))
         if self.maps is not None:
             self._note(scale.expand_as(x))
         return scaled(x, scale)
 
-    def _eased(self, scale):
-        """`1 + scale` as published; with gamma in between; or `2 * scale`, which is 1 where the score is 0, at a gain of 2."""
+    def _gated(self, scale: Tensor) -> Tensor:
+        """What the map is multiplied by: `1 + scale`, as published, as far as gamma or gain let it act.
+
+        With a gain of 2 that is `2 * scale`, which is 1 where the score is 0.
+        """
         if self.gain is not None:
             gain = self.gain.to(scale.dtype)
             return gain * scale + (2 - gain)
         return 1 + (scale if self.gamma is None else self.gamma.to(scale.dtype) * scale)
 
-    def _note(self, scale):
+    def _note(self, scale: Tensor) -> None:
         self.note("channel", scale.mean(tuple(range(2, scale.dim())), keepdim=True))
         self.note("spatial", scale.mean(1, keepdim=True))
 
@@ -84,15 +106,19 @@ class Branch(nn.Module):
     """Numbered layers of one `kind`, normalisation after some of them, ReLU after all but the last.
 
     kind: what the layers are called: fc or conv.
-    steps: how many they are.
+    steps: how many there are.
     """
 
-    @property
-    def last(self):
-        """The layer that the scores come from."""
-        return getattr(self, f"bn{self.steps}", None) or getattr(self, f"{self.kind}{self.steps}")
+    kind = ""
+    steps = 0
 
-    def run(self, x, norm):
+    @property
+    def last(self) -> nn.Module:
+        """The layer that the scores come from."""
+        name = f"bn{self.steps}"
+        return self.get_submodule(name if hasattr(self, name) else f"{self.kind}{self.steps}")
+
+    def run(self, x: Tensor, norm: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
         for step in range(1, self.steps + 1):
             x = called(getattr(self, f"{self.kind}{step}"), x)
             x = norm(getattr(self, f"bn{step}"), x) if hasattr(self, f"bn{step}") else x
@@ -105,19 +131,22 @@ class ChannelBranch(Branch):
 
     kind = "fc"
 
-    def __init__(self, channels, hidden, is_paper, dims, *, layers):
+    def __init__(self, channels: int, hidden: int, is_paper: bool, dims: int, *, layers: int) -> None:
         super().__init__()
         widths = [channels, *[hidden] * whole("layers", layers), channels]
         self.steps = len(widths) - 1
-        for step, (wide_in, wide_out) in enumerate(zip(widths, widths[1:]), 1):
-            self.add_module(f"fc{step}", nn.Linear(wide_in, wide_out))
+        for step, (inputs, outputs) in enumerate(pairwise(widths), 1):
+            layer = nn.Linear(inputs, outputs)
+            self.add_module(f"fc{step}", layer)
             if step < self.steps or is_paper:
                 # The published code has BatchNorm1d, which tools that freeze or convert a network of images pass by.
-                self.add_module(f"bn{step}", NORM[dims](wide_out))
-            nn.init.zeros_(getattr(self, f"fc{step}").bias)
+                self.add_module(f"bn{step}", NORM[dims](outputs))
+            nn.init.zeros_(layer.bias)
 
-    def forward(self, x):
-        norm = lambda layer, scores: normalized(layer, as_map(scores, x)).flatten(1)
+    def forward(self, x: Tensor) -> Tensor:
+        def norm(layer: nn.Module, scores: Tensor) -> Tensor:
+            return normalized(layer, as_map(scores, x)).flatten(1)
+
         return as_map(self.run(average(x), norm), x)
 
 
@@ -126,18 +155,18 @@ class SpatialBranch(Branch):
 
     kind = "conv"
 
-    def __init__(self, channels, hidden, is_paper, dims, *, dilation, convs):
+    def __init__(self, channels: int, hidden: int, is_paper: bool, dims: int, *, dilation: int, convs: int) -> None:
         super().__init__()
-        pad = whole("dilation", dilation)
-        dilated = [CONV[dims](hidden, hidden, 3, padding=pad, dilation=dilation) for _ in range(whole("convs", convs, 0))]
-        layers = [CONV[dims](channels, hidden, 1), *dilated, CONV[dims](hidden, 1, 1)]
+        conv, pad = CONV[dims], whole("dilation", dilation)
+        dilated = [conv(hidden, hidden, 3, padding=pad, dilation=dilation) for _ in range(whole("convs", convs, 0))]
+        layers = [conv(channels, hidden, 1), *dilated, conv(hidden, 1, 1)]
         self.steps = len(layers)
         for step, layer in enumerate(layers, 1):
             self.add_module(f"conv{step}", layer)
             if step < self.steps or is_paper:
                 self.add_module(f"bn{step}", NORM[dims](layer.out_channels))
             nn.init.kaiming_normal_(layer.weight, mode="fan_out")
-            nn.init.zeros_(layer.bias)
+            nn.init.zeros_(layer.get_parameter("bias"))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.run(x, normalized)

@@ -1,13 +1,20 @@
 """From a name and options to a gate."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import nn
+
 from surgeon.attention.foreign import Foreign
 from surgeon.attention.gate import INITS, Gate
-from surgeon.attention.naming import factory_of, is_gate, name_of, options_of, spec_of
+from surgeon.attention.naming import Attention, Factory, factory_of, is_gate, name_of, options_of, spec_of
 from surgeon.attention.options import choice, reason, whole
 from surgeon.errors import BadModule, BadOption, SurgeonError, suggest
 
 
-def build(attention, channels, *, init="identity", dims=2, **options):
+def build(attention: Attention, channels: int, *, init: str = "identity", dims: int = 2, **options: Any) -> Gate:
     """A gate for maps of `channels` channels and `dims` spatial axes.
 
     Args:
@@ -25,30 +32,34 @@ def build(attention, channels, *, init="identity", dims=2, **options):
     {'reduction': 8}
     """
     factory = factory_of(attention)
-    _known(attention, options)
+    check_names(attention, options)
     if is_gate(factory):
         gate = factory(channels, init=init, dims=dims, **options)
     else:
         whole("channels", channels)
-        choice("init", init, INITS)
-        inner = _called(factory, attention, channels, options)
-        gate = inner if isinstance(inner, Gate) else Foreign(inner, channels, init=init, dims=dims)
+        start = choice("init", init, INITS)
+        module = _module(factory, attention, channels, options)
+        gate = module if isinstance(module, Gate) else Foreign(module, channels, init=start, dims=dims)
     gate.made = {"attention": spec_of(attention), "channels": channels, "dims": dims, "init": init, "options": options}
     return gate
 
 
-def _known(attention, options):
+def check_names(attention: Attention, options: Iterable[str]) -> None:
+    """Refuse an option that `attention` does not take."""
     known = options_of(attention)
-    for name in options if known is not None else ():
+    if known is None:
+        return
+    for name in options:
         if name not in known:
             raise BadOption(f"{name_of(attention)} has no option {name!r}. {suggest(name, known)}")
 
 
-def _called(factory, attention, channels, options):
+def _module(factory: Factory, attention: Attention, channels: int, options: Mapping[str, Any]) -> nn.Module:
+    """What `factory` makes; what it raises is told in one line."""
     try:
         return factory(channels, **options)
     except SurgeonError:
         raise
     except Exception as error:
-        text = attention if isinstance(attention, str) else name_of(attention)
-        raise BadModule(f"{text} could not be made for {channels} channels: {reason(error)}") from error
+        name = attention if isinstance(attention, str) else name_of(attention)
+        raise BadModule(f"{name} could not be made for {channels} channels: {reason(error)}") from error

@@ -1,16 +1,24 @@
 """CBAM: which channels, then which positions (Woo et al., ECCV 2018)."""
 
+from __future__ import annotations
+
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from surgeon.attention.gate import Gate, gain, gamma, silence
-from surgeon.attention.options import choice, flag, odd, subset, whole
+from surgeon.attention.gate import Gate, Init, gain, gamma, silence
+from surgeon.attention.options import Names, choice, flag, odd, subset, whole
 from surgeon.attention.pools import POOLS, as_map, mean_and_max, pooled
-from surgeon.attention.precision import called, eased, normalized, scaled
+from surgeon.attention.precision import BatchNorm, called, gated, normalized, scaled
 
-CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-NORM = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
+Branches = Literal["both", "channel", "spatial"]
+Order = Literal["channel-first", "spatial-first", "parallel"]
+# By the number of spatial axes.
+CONV: dict[int, type[Conv]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+NORM: dict[int, type[BatchNorm]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 class CBAM(Gate):
@@ -38,9 +46,20 @@ class CBAM(Gate):
     """
 
     def __init__(
-        self, channels, *, init="identity", dims=2, reduction=16, pools=("avg", "max"), bias=True, kernel_size=7,
-        branches="both", order="channel-first", norm=True, maps=("max", "mean"),
-    ):  # fmt: skip
+        self,
+        channels: int,
+        *,
+        init: Init = "identity",
+        dims: int = 2,
+        reduction: int = 16,
+        pools: Names = ("avg", "max"),
+        bias: bool = True,
+        kernel_size: int = 7,
+        branches: Branches = "both",
+        order: Order = "channel-first",
+        norm: bool = True,
+        maps: Names = ("max", "mean"),
+    ) -> None:
         super().__init__(channels, init=init, dims=dims)
         self.order = choice("order", order, ("channel-first", "spatial-first", "parallel"))
         branches = choice("branches", branches, ("both", "channel", "spatial"))
@@ -49,26 +68,28 @@ class CBAM(Gate):
         self.channel = channel if branches != "spatial" else None
         self.spatial = spatial if branches != "channel" else None
 
-    def attend(self, x):
+    def attend(self, x: Tensor) -> Tensor:
         if self.order == "parallel":
-            scales = [self.note(name, branch(x)) for name, branch in self._steps()]
+            scales = [self.note(name, branch(x)) for name, branch in self._branches()]
             for scale in scales:
                 x = scaled(x, scale)
             return x
-        for name, branch in self._steps():
+        for name, branch in self._branches():
             x = scaled(x, self.note(name, branch(x)))
         return x
 
-    def _steps(self):
-        steps = [("channel", self.channel), ("spatial", self.spatial)]
-        steps = steps[::-1] if self.order == "spatial-first" else steps
-        return [(name, branch) for name, branch in steps if branch is not None]
+    def _branches(self) -> list[tuple[str, nn.Module]]:
+        """The branches that there are by name, in the order in which they act."""
+        branches = [("channel", self.channel), ("spatial", self.spatial)]
+        if self.order == "spatial-first":
+            branches.reverse()
+        return [(name, branch) for name, branch in branches if branch is not None]
 
 
 class ChannelScale(nn.Module):
     """A factor for each channel: (N, C, *spatial) -> (N, C, 1, ..., 1)."""
 
-    def __init__(self, channels, init, *, reduction, pools, bias):
+    def __init__(self, channels: int, init: Init, *, reduction: int, pools: Names, bias: bool) -> None:
         super().__init__()
         self.pools = subset("pools", pools, tuple(POOLS))
         # The released code's C // r gives no hidden unit at all below 16 channels.
@@ -76,23 +97,24 @@ class ChannelScale(nn.Module):
         self.fc1 = nn.Linear(channels, hidden, bias=flag("bias", bias))
         self.fc2 = nn.Linear(hidden, channels, bias=bias)
         self.gamma = gamma(init)
+        self.gain: Tensor | None
         self.register_buffer("gain", gain(init))
         for layer in (self.fc1, self.fc2) if bias else ():
             nn.init.zeros_(layer.bias)
         if init == "neutral":
             silence(self.fc2)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         # All pools at once, images first: a hook on a layer sees one call, and who counts per image finds the images.
         pools = torch.stack(pooled(x, self.pools), dim=1)
         scores = called(self.fc2, F.relu(called(self.fc1, pools))).sum(1)
-        return as_map(eased(scores, self.gamma, self.gain), x)
+        return as_map(gated(scores, self.gamma, self.gain), x)
 
 
 class SpatialScale(nn.Module):
     """A factor for each position: (N, C, *spatial) -> (N, 1, *spatial)."""
 
-    def __init__(self, channels, init, dims, *, kernel_size, norm, maps):
+    def __init__(self, channels: int, init: Init, dims: int, *, kernel_size: int, norm: bool, maps: Names) -> None:
         super().__init__()
         self.maps = subset("maps", maps, ("max", "mean", "conv"))
         if "conv" in self.maps:
@@ -101,6 +123,7 @@ class SpatialScale(nn.Module):
         self.conv = CONV[dims](len(self.maps), 1, kernel_size, padding=pad, bias=False)
         self.bn = NORM[dims](1, momentum=0.01) if flag("norm", norm) else None
         self.gamma = gamma(init)
+        self.gain: Tensor | None
         self.register_buffer("gain", gain(init))
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
         if self.bn is not None and init != "identity":
@@ -109,12 +132,17 @@ class SpatialScale(nn.Module):
         elif init == "neutral":
             silence(self.conv)
 
-    def forward(self, x):
-        mean, most = mean_and_max(x, (1,)) if {"max", "mean"} & set(self.maps) else (None, None)
-        maps = {"mean": mean, "max": most, "conv": self._squeezed(x)}
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self._maps(x)
         scores = called(self.conv, torch.cat([maps[name] for name in self.maps], dim=1))
         scores = scores if self.bn is None else normalized(self.bn, scores)
-        return eased(scores, self.gamma, self.gain)
+        return gated(scores, self.gamma, self.gain)
 
-    def _squeezed(self, x):
-        return called(self.squeeze, x) if "conv" in self.maps else None
+    def _maps(self, x: Tensor) -> dict[str, Tensor]:
+        """What the convolution may see of `x`, by name: maps of one channel."""
+        maps = {}
+        if "max" in self.maps or "mean" in self.maps:
+            maps["mean"], maps["max"] = mean_and_max(x, (1,))
+        if "conv" in self.maps:
+            maps["conv"] = called(self.squeeze, x)
+        return maps

@@ -1,28 +1,35 @@
 """What the attention in a network costs: found out when somebody asks, since it takes as long as putting it in."""
 
+from __future__ import annotations
+
 from copy import deepcopy
 from dataclasses import replace
 
+from torch import nn
+
+from surgeon.attention.gate import Gate
 from surgeon.attention.gates import attention_modules
-from surgeon.attention.probing import cost
+from surgeon.attention.probing import Cost, cost
+from surgeon.sites import Site
+
+# What a gate was made from as text, its channels and the size of its map: gates alike in these cost the same.
+Kind = tuple[str, int, tuple[int, ...]]
 
 
-def costed_sites(model):
+def costed_sites(model: nn.Module) -> dict[str, Site]:
     """{path of each gate that surgeon put into `model`: its Site, with what attention costs there}.
 
     The model is as it was: what `surgeon.inject` left open stays open on its own sites.
     """
-    known = {}
-    gates = {path: gate for path, gate in attention_modules(model).items() if gate.site is not None}
-    return {path: _costed(gate, known) for path, gate in gates.items()}
+    known: dict[Kind, Cost] = {}
+    gates = attention_modules(model)
+    return {path: _costed(gate, gate.site, known) for path, gate in gates.items() if gate.site is not None}
 
 
-def _costed(gate, known):
-    site = gate.site
+def _costed(gate: Gate, site: Site, known: dict[Kind, Cost]) -> Site:
     if site.parameters is not None and site.macs is not None:
         return site
-    key = str(gate.made), site.channels, site.size
-    if key not in known:
-        known[key] = cost(deepcopy(gate).to("meta"), (site.channels, *site.size))
-    parameters, macs = known[key]
-    return replace(site, parameters=parameters, macs=macs)
+    kind = str(gate.made), site.channels, site.size
+    if kind not in known:
+        known[kind] = cost(deepcopy(gate).to("meta"), (site.channels, *site.size))
+    return replace(site, parameters=known[kind].parameters, macs=known[kind].macs)

@@ -1,13 +1,15 @@
 """ECA: a score for each channel from its neighbours, with a handful of weights (Wang et al., CVPR 2020)."""
 
+from __future__ import annotations
+
 from math import log2
 
-from torch import nn
+from torch import Tensor, nn
 
-from surgeon.attention.gate import Gate, gain, gamma, silence
+from surgeon.attention.gate import Gate, Init, gain, gamma, silence
 from surgeon.attention.options import odd
 from surgeon.attention.pools import as_map, average
-from surgeon.attention.precision import called, eased, scaled
+from surgeon.attention.precision import called, gated, scaled
 
 
 class ECA(Gate):
@@ -23,21 +25,25 @@ class ECA(Gate):
         arXiv:1910.03151, figure 2 and equation 12 with gamma 2 and b 1.
     """
 
-    def __init__(self, channels, *, init="identity", dims=2, kernel_size=None):
+    def __init__(
+        self, channels: int, *, init: Init = "identity", dims: int = 2, kernel_size: int | None = None
+    ) -> None:
         super().__init__(channels, init=init, dims=dims)
         size = kernel(channels) if kernel_size is None else odd("kernel_size", kernel_size)
         self.conv = nn.Conv1d(1, 1, size, padding=size // 2, bias=False)
         self.gamma = gamma(init)
+        self.gain: Tensor | None
         self.register_buffer("gain", gain(init))
         if init == "neutral":
             silence(self.conv)
 
-    def attend(self, x):
+    def attend(self, x: Tensor) -> Tensor:
         scores = called(self.conv, average(x).unsqueeze(1)).squeeze(1)
-        return scaled(x, self.note("channel", as_map(eased(scores, self.gamma, self.gain), x)))
+        scale = as_map(gated(scores, self.gamma, self.gain), x)
+        return scaled(x, self.note("channel", scale))
 
 
-def kernel(channels):
+def kernel(channels: int) -> int:
     """The paper's kernel size for that many channels: odd, and at least 3.
 
     >>> kernel(64), kernel(256), kernel(2048)

@@ -3,57 +3,65 @@
 Modules that are written for images get a video frame by frame, and a sequence as one column of pixels.
 """
 
-import torch
-from torch import nn
+from __future__ import annotations
 
-from surgeon.attention.gate import Gate, gamma
-from surgeon.attention.precision import wide
-from surgeon.attention.probing import runs
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from surgeon.attention.capture import is_traced
+from surgeon.attention.faked import runs
+from surgeon.attention.gate import Gate, Init, gamma
+from surgeon.attention.precision import score_dtype
 from surgeon.errors import BadModule
 
 
 class Foreign(Gate):
-    """`x + gamma * (inner(x) - x)`, or `inner(x)` itself with `init="paper"`. What its last layer is, only its author knows: neutral is as identity.
+    """`x + gamma * (inner(x) - x)`, or `inner(x)` itself with `init="paper"`.
+
+    `init="neutral"` is as identity: only the author of the module knows what its last layer is.
 
     Args:
         inner: a module that returns a map of the shape, dtype and device that it is given. It sees autocast and
             the network's precision as they are; and images, where it does not run on maps of `dims` spatial axes.
     """
 
-    def __init__(self, inner, channels, *, init="identity", dims=2):
+    def __init__(self, inner: nn.Module, channels: int, *, init: Init = "identity", dims: int = 2) -> None:
         super().__init__(channels, init=init, dims=dims)
         if not isinstance(inner, nn.Module):
             raise BadModule(f"the attention made {type(inner).__name__!r}, not a torch.nn.Module.")
         self.inner = inner
         self.inner_dims = _dims_of(inner, channels, dims)
         self.gamma = gamma("paper" if init == "paper" else "identity")
-        if self.gamma is not None and _is_neutral(inner, channels, self.inner_dims):
-            self._wake()
+        if self.gamma is not None and _is_identity(inner, channels, self.inner_dims):
+            self._keep_one_zero(self.gamma)
 
-    def _wake(self):
+    def _keep_one_zero(self, gamma: nn.Parameter) -> None:
         # One zero is enough: timm's non-local block ends in weights of 0, and behind a gamma of 0 neither
         # would ever get a gradient. Where the zero is of the module's own making, gamma gives way.
         for layer in self.inner.modules():
             weight = getattr(layer, "weight", None)
-            if weight is not None and hasattr(layer, "reset_parameters") and not weight.any():
-                layer.reset_parameters()
-        if _is_neutral(self.inner, self.channels, self.inner_dims):
-            nn.init.ones_(self.gamma)
+            reset = getattr(layer, "reset_parameters", None)
+            if weight is not None and reset is not None and not weight.any():
+                reset()
+        if _is_identity(self.inner, self.channels, self.inner_dims):
+            nn.init.ones_(gamma)
 
-    def given(self, x):
+    def inner_input(self, x: Tensor) -> Tensor:
         """What the inner module gets of the map `x`: the frames of a video in the batch, where it takes images only."""
         return as_images(x, self.inner_dims)
 
-    def attend(self, x):
-        y = as_before(self.inner(self.given(x)), x)
+    def attend(self, x: Tensor) -> Tensor:
+        y = from_images(self.inner(self.inner_input(x)), x)
         if self.gamma is not None:
             # A trace that is saved can hold operators alone; trained further, it would not open a gamma of 0.
-            return mixed(x, y, self.gamma) if torch.jit.is_tracing() else _Mix.apply(x, y, self.gamma)
+            return mixed(x, y, self.gamma) if is_traced() else _Mix.apply(x, y, self.gamma)
         # The module may need its own result in the backward pass, and the network goes on in place.
         return y.clone() if y.requires_grad else y
 
 
-def mixed(x, y, gamma):
+def mixed(x: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
     """`x + gamma * (y - x)`, and exactly `x` where gamma is 0 or y is x.
 
     Written out, 0 * (y - x) is NaN where y is infinite, and -0.0 + 0.0 is not -0.0.
@@ -67,31 +75,37 @@ class _Mix(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x, y, gamma):
+    def forward(x: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
         return mixed(x, y, gamma)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, y, gamma = ctx.saved_tensors
-        part = gamma.to(x.dtype)
-        along = grad.to(wide(x.dtype)) * (y.to(wide(x.dtype)) - x)
+        part, dtype = gamma.to(x.dtype), score_dtype(x.dtype)
+        along = grad.to(dtype) * (y.to(dtype) - x)
         return grad * (1 - part), grad * part, along.sum().reshape(1).to(gamma.dtype)
 
 
-def _dims_of(inner, channels, dims):
+def _dims_of(inner: nn.Module, channels: int, dims: int) -> int:
     """How many spatial axes `inner` takes: those of the network's maps, or two if it runs on images alone."""
+    if dims == 2 or _takes(inner, channels, dims) or not _takes(inner, channels, 2):
+        return dims
+    return 2
+
+
+def _takes(inner: nn.Module, channels: int, dims: int) -> bool:
+    """Whether `inner` runs on maps of `dims` spatial axes."""
     # Lengths that differ, so that no axis passes for another by chance, and that blocks of 4, 7 and 8 pixels divide.
-    batch, *size = [n for n in (5, 56, 112, 168, 224) if n != channels]
-    fits = lambda dims: runs(inner, (batch, channels, *size[:dims]))
-    return 2 if dims != 2 and not fits(dims) and fits(2) else dims
+    batch, *size = [length for length in (5, 56, 112, 168, 224) if length != channels]
+    return runs(inner, (batch, channels, *size[:dims]))
 
 
 @torch.no_grad()
-def _is_neutral(inner, channels, dims):
+def _is_identity(inner: nn.Module, channels: int, dims: int) -> bool:
     """Whether a fresh `inner` returns its input; tried on one small map, where it runs on such a map."""
     weights = list(inner.parameters())
     if not weights or weights[0].is_meta or type(weights[0]) is not nn.Parameter:
@@ -102,15 +116,17 @@ def _is_neutral(inner, channels, dims):
     try:
         return torch.equal(inner.eval()(x.clone()), x)
     except Exception:
-        # What this module can't do is for `probe` to tell, on a map of the size that it is meant for.
+        # `probe` says what this module can't do, on a map of the size that it is meant for.
         return False
     finally:
         for module, training in modes.items():
             module.training = training
 
 
-def as_images(x, dims):
-    """The map `x` with `dims` spatial axes: those too many join the batch, the first ones first; new ones have length 1.
+def as_images(x: Tensor, dims: int) -> Tensor:
+    """The map `x` with `dims` spatial axes.
+
+    If it has more, the first ones join the batch; if it has fewer, new ones have length 1.
 
     >>> as_images(torch.zeros(2, 16, 5, 8, 9), 2).shape, as_images(torch.zeros(2, 16, 30), 2).shape
     (torch.Size([10, 16, 8, 9]), torch.Size([2, 16, 30, 1]))
@@ -121,7 +137,7 @@ def as_images(x, dims):
     return x[(..., *[None] * -frames)]
 
 
-def as_before(y, x):
+def from_images(y: Tensor, x: Tensor) -> Tensor:
     """What a module made of `as_images(x)`, with the axes of `x`."""
     frames = x.dim() - y.dim()
     if frames > 0:

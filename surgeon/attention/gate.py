@@ -1,13 +1,35 @@
 """The contract that every attention module keeps: same shape in and out, and at the start the same bits."""
 
+from __future__ import annotations
+
+from typing import Any, Literal, NoReturn, TypedDict, get_args
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.fx import Proxy
 
+from surgeon.attention.layouts import Layout
 from surgeon.attention.options import choice, whole
 from surgeon.errors import BadModel
+from surgeon.sites import Site
 
-INITS = ("identity", "neutral", "paper")
+# How a fresh gate starts.
+Init = Literal["identity", "neutral", "paper"]
+INITS: tuple[Init, ...] = get_args(Init)
+# The starts that keep every bit of the network's output.
+EXACT: tuple[Init, ...] = ("identity", "neutral")
+# What `record` collects of one gate: under each name a tensor per call.
+Maps = dict[str, list[Tensor]]
+
+
+class Made(TypedDict):
+    """What `build` made a gate from. `attention` is None where no text names it."""
+
+    attention: str | None
+    channels: int
+    dims: int
+    init: str
+    options: dict[str, Any]
 
 
 class Gate(nn.Module):
@@ -23,59 +45,66 @@ class Gate(nn.Module):
     gamma: how far the published scale acts, shape (1,), 0 at the start with `init="identity"`; else None.
     gain: what the published scale is multiplied by, shape (1,), 2 at the start with `init="neutral"`; else None.
     maps: where `record` collects the scores; None outside it.
-    turn: which operation on the network put it there, from 1; 0 outside a network.
+    operation: which operation on the network put it there, counted from 1; 0 outside a network.
     """
 
-    turn = 0
+    # No annotations here: torch.jit.trace evaluates those of a module's class, and knows few types.
+    operation = 0
 
-    def __init__(self, channels, *, init="identity", dims=2):
+    def __init__(self, channels: int, *, init: Init = "identity", dims: int = 2) -> None:
         super().__init__()
         self.channels = whole("channels", channels)
         self.dims = choice("dims", dims, (1, 2, 3))
         self.init = choice("init", init, INITS)
         self.enabled = True
-        self.layout = self.site = self.made = self.maps = None
+        self.layout: Layout | None = None
+        self.site: Site | None = None
+        self.made: Made | None = None
+        self.maps: Maps | None = None
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         if isinstance(x, Proxy):
             # To whoever traces the network with torch.fx, attention is one node, not its operators.
-            return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x,), {})
+            tracer: Any = x.tracer
+            return tracer.create_proxy("call_module", tracer.path_of_module(self), (x,), {})
         if not self.enabled:
             return x
         if self.layout is None:
             return self.attend(x)
         return self.layout.restore(self.attend(self.layout.view(x)), x)
 
-    def attend(self, x):
+    def attend(self, x: Tensor) -> Tensor:
         """The map `x` of (N, C, *spatial) with attention applied."""
         raise NotImplementedError
 
-    def __prepare_scriptable__(self):
-        # torch.jit.script asks this of every module first, and says in pages what it can't compile.
+    def __prepare_scriptable__(self) -> NoReturn:
+        # torch.jit.script asks this of every module first; its own refusal is pages long.
         name = type(getattr(self, "inner", self)).__name__
-        raise BadModel(f"torch.jit.script can't compile attention ({name}): use torch.jit.trace or torch.export.export.")
+        raise BadModel(
+            f"torch.jit.script can't compile attention ({name}): use torch.jit.trace or torch.export.export."
+        )
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.channels}, init={self.init!r}" + ("" if self.enabled else ", disabled")
 
-    def note(self, name, scale):
+    def note(self, name: str, scale: Tensor) -> Tensor:
         """`scale` itself; while a recording runs, a copy of it on the CPU is kept under `name`."""
         if self.maps is not None:
             self.maps.setdefault(name, []).append(scale.detach().to("cpu", copy=True))
         return scale
 
 
-def gamma(init):
+def gamma(init: Init) -> nn.Parameter | None:
     """A new gate parameter at 0, or None where the start is another."""
     return nn.Parameter(torch.zeros(1)) if init == "identity" else None
 
 
-def gain(init):
-    """The number that makes 1 of sigmoid(0), a buffer; or None where the start is another."""
+def gain(init: Init) -> Tensor | None:
+    """The number that makes 1 of sigmoid(0), for a buffer; or None where the start is another."""
     return torch.full((1,), 2.0) if init == "neutral" else None
 
 
-def silence(layer):
-    """Zero what `layer` returns; its own weights have their full gradient from the first step on, as LoRA's have."""
+def silence(layer: nn.Module) -> None:
+    """Make `layer` return zeros; its own weights have their full gradient from the first step on, as LoRA's have."""
     for weight in layer.parameters():
         nn.init.zeros_(weight)

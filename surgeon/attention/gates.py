@@ -1,25 +1,33 @@
 """The gates of a network: which they are, the network without them, and what they decide."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from typing import TypeVar
 
-from surgeon.attention.gate import Gate
+from torch import nn
+
+from surgeon.attention.gate import Gate, Maps
 from surgeon.errors import UnknownName
 
+Model = TypeVar("Model", bound=nn.Module)
 
-def attention_modules(model):
+
+def attention_modules(model: nn.Module) -> dict[str, Gate]:
     """Every gate of `model` by its path, in the model's own order: `{"layer1.0.cbam": CBAM(...)}`."""
     return {path: module for path, module in model.named_modules() if isinstance(module, Gate)}
 
 
-def attention_parameters(model):
+def attention_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Every parameter of the gates by its path, each once: `{"layer1.0.cbam.channel.gamma": ...}`."""
     gates = attention_modules(model)
     return {f"{path}.{name}": weight for path, gate in gates.items() for name, weight in gate.named_parameters()}
 
 
 @contextmanager
-def disabled(model, *paths):
+def disabled(model: Model, *paths: str) -> Iterator[Model]:
     """Inside, the gates at `paths` (globs over module paths; all where none is given) let everything pass.
 
     Each gate's switch is as before afterwards, whatever happens inside.
@@ -39,20 +47,23 @@ def disabled(model, *paths):
             gate.enabled = False
         yield model
     finally:
-        for gate, flag in zip(gates, before):
-            gate.enabled = flag
+        for gate, enabled in zip(gates, before):
+            gate.enabled = enabled
 
 
-def _matching(gates, patterns):
+def _matching(gates: Mapping[str, Gate], patterns: Sequence[str]) -> list[Gate]:
+    """The gates whose path one of the `patterns` matches, or all of them without a pattern."""
+    if not patterns:
+        return list(gates.values())
     for pattern in patterns:
         if not any(fnmatchcase(path, pattern) for path in gates):
             found = ", ".join([*gates][:4]) + (", ..." if len(gates) > 4 else "") or "none"
             raise UnknownName(f"{pattern!r} matches none of the {len(gates)} attention modules: {found}.")
-    return [gate for path, gate in gates.items() if not patterns or any(fnmatchcase(path, p) for p in patterns)]
+    return [gate for path, gate in gates.items() if any(fnmatchcase(path, pattern) for pattern in patterns)]
 
 
 @contextmanager
-def record(model):
+def record(model: nn.Module) -> Iterator[dict[str, Maps]]:
     """Inside, every forward pass of `model` leaves the factors its gates multiply by, on the CPU.
 
     Gives `{path: {"channel": [...], "spatial": [...]}}` with one tensor per call of the gate: (N, C, 1, 1) and
@@ -67,7 +78,7 @@ def record(model):
     """
     gates = attention_modules(model)
     before = {path: gate.maps for path, gate in gates.items()}
-    maps = {path: {} for path in gates}
+    maps: dict[str, Maps] = {path: {} for path in gates}
     try:
         for path, gate in gates.items():
             gate.maps = maps[path]

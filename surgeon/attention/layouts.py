@@ -4,11 +4,16 @@ Attention is written once, for maps of (N, C, *spatial). Networks also hold chan
 ConvNeXt's inside) and tokens (ViT); a Layout turns these into such a map, as a view, and the result back.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import torch
+from torch import Tensor
 
+from surgeon.attention.capture import is_captured
 from surgeon.errors import SurgeonError, UnknownName, suggest
 
 NAMES = ("NCL", "NCHW", "NCDHW", "NHWC", "NDHWC", "NLC", "NGLC", "NCGL")
@@ -30,21 +35,21 @@ class Layout:
     size: tuple[int, ...]
     prefix: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.name not in NAMES:
             raise UnknownName(f"unknown layout {self.name!r}. {suggest(self.name, NAMES)}")
 
     @property
-    def dims(self):
+    def dims(self) -> int:
         """Number of spatial axes: 1 (sequences), 2 (images) or 3 (video)."""
         return len(self.size) if "L" in self.name else len(self.name) - 2
 
-    def view(self, x):
+    def view(self, x: Tensor) -> Tensor:
         """`x` as a map of (N, C, *spatial) that shares its memory."""
         if self.name == "NGLC":
             return x.flatten(0, 1).transpose(1, 2).unflatten(2, self._grid(x.shape[2]))
         if self.name == "NCGL":
-            return _kept(x).transpose(1, 2).flatten(0, 1).unflatten(2, self._grid(x.shape[3]))
+            return _with_contiguous_gradient(x).transpose(1, 2).flatten(0, 1).unflatten(2, self._grid(x.shape[3]))
         if self.name == "NLC":
             tokens = x[:, self.prefix :]
             return tokens.transpose(1, 2).unflatten(2, self._grid(tokens.shape[1]))
@@ -52,7 +57,7 @@ class Layout:
             return x.unflatten(2, self._grid(x.shape[2])) if self.dims > 1 else x
         return x.movedim(-1, 1) if self.name.endswith("C") else x
 
-    def restore(self, y, x):
+    def restore(self, y: Tensor, x: Tensor) -> Tensor:
         """The map `y` laid out as `x` is, behind the prefix tokens of `x`, if there are any."""
         if self.name == "NGLC":
             y = y.flatten(2).transpose(1, 2).unflatten(0, x.shape[:2])
@@ -69,7 +74,7 @@ class Layout:
         # A module that returned its map channels first would break a later `.view` of the network's.
         return y.contiguous() if x.is_contiguous() else y
 
-    def _grid(self, length):
+    def _grid(self, length: int) -> tuple[int, ...]:
         """The spatial size of `length` tokens: as planned, or the same shape at another scale."""
         if length == prod(self.size):
             return self.size
@@ -83,11 +88,10 @@ class Layout:
         return grid
 
 
-def _kept(x):
-    """`x`, which is copied next; its gradient comes back in its own order of memory, in which the layers before it sum."""
+def _with_contiguous_gradient(x: Tensor) -> Tensor:
+    """`x`, which is copied next; its gradient comes back in its own memory order, in which the layers before it sum."""
     learns = x.requires_grad and torch.is_grad_enabled() and x.is_contiguous()
-    is_captured = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    return _Contiguous.apply(x) if learns and not is_captured else x
+    return _Contiguous.apply(x) if learns and not is_captured() else x
 
 
 class _Contiguous(torch.autograd.Function):
@@ -96,13 +100,13 @@ class _Contiguous(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x):
+    def forward(x: Tensor) -> Tensor:
         return x.view_as(x)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
         pass
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         return grad.contiguous()

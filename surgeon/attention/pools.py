@@ -8,52 +8,60 @@ over the map; here it asks for the place of the maximum instead, and the gradien
 in the official code.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import torch
+from torch import Tensor
 
-from surgeon.attention.precision import mean, wide
+from surgeon.attention.capture import is_captured
+from surgeon.attention.precision import mean, score_dtype
 
 
-def average(x):
+def average(x: Tensor) -> Tensor:
     """The mean over all positions."""
     return mean(x, _spatial(x))
 
 
-def maximum(x):
+def maximum(x: Tensor) -> Tensor:
     """The largest value."""
-    return x.amax(_spatial(x)).to(wide(x.dtype))
+    return x.amax(_spatial(x)).to(score_dtype(x.dtype))
 
 
-def power(x):
+def power(x: Tensor) -> Tensor:
     """The root of the sum of squares (`LPPool2d(2, (H, W))`); its gradient at a map of zeros is 0."""
-    return torch.linalg.vector_norm(x.to(wide(x.dtype)), dim=_spatial(x))
+    return torch.linalg.vector_norm(x.to(score_dtype(x.dtype)), dim=_spatial(x))
 
 
-def log_sum_exp(x):
+def log_sum_exp(x: Tensor) -> Tensor:
     """The logarithm of the sum of exponentials, a soft maximum."""
-    return torch.logsumexp(x.to(wide(x.dtype)), dim=_spatial(x))
+    return torch.logsumexp(x.to(score_dtype(x.dtype)), dim=_spatial(x))
 
 
-POOLS = {"avg": average, "max": maximum, "lp": power, "lse": log_sum_exp}
+POOLS: dict[str, Callable[[Tensor], Tensor]] = {"avg": average, "max": maximum, "lp": power, "lse": log_sum_exp}
 
 
-def pooled(x, names):
+def pooled(x: Tensor, names: Iterable[str]) -> list[Tensor]:
     """One (N, C) for each of the pools `names`, in their order."""
-    found = {}
+    both = {}
     if {"avg", "max"} <= set(names):
-        found = {name: pool.flatten(1) for name, pool in zip(("avg", "max"), mean_and_max(x, _spatial(x)))}
-    return [found[name] if name in found else POOLS[name](x) for name in names]
+        means, maxima = mean_and_max(x, _spatial(x))
+        both = {"avg": means.flatten(1), "max": maxima.flatten(1)}
+    return [both[name] if name in both else POOLS[name](x) for name in names]
 
 
-def _spatial(x):
+def _spatial(x: Tensor) -> tuple[int, ...]:
     return tuple(range(2, x.dim()))
 
 
-def as_map(scores, x):
+def as_map(scores: Tensor, x: Tensor) -> Tensor:
     """Scores of (N, C) with as many axes as the map `x` has: (N, C, 1, ..., 1)."""
     return scores[(..., *[None] * (x.dim() - 2))]
 
 
-def mean_and_max(x, dims):
+def mean_and_max(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Both of `x` over the axes `dims`, in float32 or float64.
 
     Args:
@@ -61,30 +69,31 @@ def mean_and_max(x, dims):
     """
     learns = x.requires_grad and torch.is_grad_enabled()
     # A compiler does better with the plain operators, whose backward passes it fuses; a trace needs one form.
-    is_captured = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    return _MeanAndMax.apply(x, dims) if learns and not is_captured else _both(x, dims)
+    return _MeanAndMax.apply(x, dims) if learns and not is_captured() else _both(x, dims)
 
 
-def _both(x, dims):
-    return mean(x, dims, keepdim=True), x.amax(dims, keepdim=True).to(wide(x.dtype))
+def _both(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    return mean(x, dims, keepdim=True), x.amax(dims, keepdim=True).to(score_dtype(x.dtype))
 
 
 class _MeanAndMax(torch.autograd.Function):
+    """`_both`, whose gradient of the maximum goes to one place."""
+
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x, dims):
+    def forward(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         return _both(x, dims)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
+    def setup_context(ctx: Any, inputs: tuple[Tensor, tuple[int, ...]], output: tuple[Tensor, Tensor]) -> None:
         x, ctx.dims = inputs
         ctx.save_for_backward(x)
 
     @staticmethod
-    def backward(ctx, of_mean, of_max):
+    def backward(ctx: Any, of_mean: Tensor, of_max: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
-        first, *_, last = (*ctx.dims, ctx.dims[-1])
+        first, last = ctx.dims[0], ctx.dims[-1]
         flat = x.flatten(first, last)
         places = flat.max(first, keepdim=True).indices
         grad = torch.empty_like(flat).copy_((of_mean / flat.shape[first]).flatten(first, last))

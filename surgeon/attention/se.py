@@ -1,12 +1,14 @@
 """SE: squeeze and excitation, a score for each channel (Hu et al., CVPR 2018)."""
 
-import torch.nn.functional as F
-from torch import nn
+from __future__ import annotations
 
-from surgeon.attention.gate import Gate, gain, gamma, silence
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from surgeon.attention.gate import Gate, Init, gain, gamma, silence
 from surgeon.attention.options import flag, whole
 from surgeon.attention.pools import as_map, average
-from surgeon.attention.precision import called, eased, scaled
+from surgeon.attention.precision import called, gated, scaled
 
 
 class SE(Gate):
@@ -24,22 +26,33 @@ class SE(Gate):
         are named as timm names them.
     """
 
-    def __init__(self, channels, *, init="identity", dims=2, reduction=16, bias=True, divisor=1):
+    def __init__(
+        self,
+        channels: int,
+        *,
+        init: Init = "identity",
+        dims: int = 2,
+        reduction: int = 16,
+        bias: bool = True,
+        divisor: int = 1,
+    ) -> None:
         super().__init__(channels, init=init, dims=dims)
         hidden = rounded(channels // whole("reduction", reduction), whole("divisor", divisor))
         self.fc1 = nn.Linear(channels, hidden, bias=flag("bias", bias))
         self.fc2 = nn.Linear(hidden, channels, bias=bias)
         self.gamma = gamma(init)
+        self.gain: Tensor | None
         self.register_buffer("gain", gain(init))
         if init == "neutral":
             silence(self.fc2)
 
-    def attend(self, x):
+    def attend(self, x: Tensor) -> Tensor:
         scores = called(self.fc2, F.relu(called(self.fc1, average(x))))
-        return scaled(x, self.note("channel", as_map(eased(scores, self.gamma, self.gain), x)))
+        scale = as_map(gated(scores, self.gamma, self.gain), x)
+        return scaled(x, self.note("channel", scale))
 
 
-def rounded(width, divisor):
+def rounded(width: int, divisor: int) -> int:
     """The multiple of `divisor` nearest to `width`, at least one of it.
 
     >>> rounded(4, 8), rounded(20, 8), rounded(0, 1)

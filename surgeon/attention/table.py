@@ -3,11 +3,7 @@
 from surgeon.attention.bam import BAM
 from surgeon.attention.cbam import CBAM
 from surgeon.attention.eca import ECA
+from surgeon.attention.gate import Gate
 from surgeon.attention.se import SE
 
-TABLE = {
-    "bam": BAM,
-    "cbam": CBAM,
-    "eca": ECA,
-    "se": SE,
-}
+TABLE: dict[str, type[Gate]] = {"bam": BAM, "cbam": CBAM, "eca": ECA, "se": SE}

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from surgeon.attention import attention_modules
-from surgeon.attention.published_names import gammas, published_names
+from surgeon.attention.published_names import Place, gammas, published_names
 from surgeon.errors import BadFile, BadModel
 
 # What data parallel and compiled training leave in front of every key.
 WRAPPERS = ("module.", "_orig_mod.")
 # What training scripts call the weights inside a checkpoint.
 NESTS = ("state_dict", "model_state_dict", "model", "net")
-
-
-class Place(NamedTuple):
-    """Where a published tensor goes: a key of the model, and its input channels' order there (None: as is)."""
-
-    key: str
-    order: list[int] | None = None
 
 
 def load_published(model: nn.Module, state_dict: Mapping[str, Any]) -> dict[str, str]:
@@ -62,16 +55,14 @@ def load_published(model: nn.Module, state_dict: Mapping[str, Any]) -> dict[str,
     return {key: place.key for key, place in places.items()}
 
 
-def _places(
-    published: Mapping[str, Tensor], own: Mapping[str, Tensor], names: Mapping[str, tuple[str, list[int] | None]]
-) -> dict[str, Place]:
+def _places(published: Mapping[str, Tensor], own: Mapping[str, Tensor], names: Mapping[str, Place]) -> dict[str, Place]:
     """The place of each published tensor that has one: under its own key, or under the one that `names` gives."""
     places = {}
     for key in published:
         if key in own:
             places[key] = Place(key)
         elif key in names:
-            places[key] = Place(*names[key])
+            places[key] = names[key]
     return places
 
 

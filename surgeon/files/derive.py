@@ -52,7 +52,7 @@ def _settings_of(model):
         made = dict(gate.made)
         with torch.random.fork_rng(devices=[]):
             fresh = build(made["attention"], made["channels"], init=made["init"], dims=made["dims"], **made["options"])
-        fresh.turn = gate.turn
+        fresh.operation = gate.operation
         found |= {f"{path}.{inner}".removesuffix("."): values for inner, values in changed(gate, fresh).items()}
     return found
 
@@ -68,7 +68,7 @@ def versions():
 
 
 def operations_of(model):
-    """The plans that put the attention of `model` in, in that order: of one turn, gates made alike are one operation.
+    """The plans that put the attention of `model` in, in that order: gates of one operation, made alike, are one plan.
 
     Raises:
         BadModel: an attention without a name that another process could import.
@@ -77,7 +77,7 @@ def operations_of(model):
     for path, gate in attention_modules(model).items():
         _refuse_nameless(path, gate)
         _refuse_objects(path, gate.made["options"])
-        key = gate.turn, json.dumps([gate.made["attention"], gate.made["init"], gate.made["options"]])
+        key = gate.operation, json.dumps([gate.made["attention"], gate.made["init"], gate.made["options"]])
         # Of the whole network, also where only a part of it was operated on, such as a detector's backbone.
         groups.setdefault(key, []).append(replace(sites[path], module=path.rpartition(".")[0]))
     told = [(json.loads(text), sites) for (_, text), sites in sorted(groups.items(), key=lambda group: group[0][0])]

@@ -16,6 +16,7 @@ from surgeon import attention as modules
 from surgeon import rulebook
 from surgeon.anatomy.liveness import is_unused
 from surgeon.anatomy.scene import class_names
+from surgeon.attention.building import check_names
 from surgeon.attention.gate import INITS
 from surgeon.errors import BadOption, BadPlan, NoSite, SurgeonError, UnusedSite, suggest
 from surgeon.rulebook import match, missing, owner
@@ -49,10 +50,7 @@ def check_options(attention: Attention, init: str, options: Iterable[str]) -> No
     """Refuse, before any work, an attention that nobody knows and options that it does not take."""
     if init not in INITS:
         raise BadOption(f"init can't be {init!r}. {suggest(init, INITS)}")
-    known = modules.options_of(attention)
-    for name in options if known is not None else ():
-        if name not in known:
-            raise BadOption(f"{modules.name_of(attention)} has no option {name!r}. {suggest(name, known)}")
+    check_names(attention, options)
 
 
 def plan(

@@ -66,8 +66,8 @@ def prepare(model: nn.Module, plan: Plan, observation: Observation) -> Prepared:
 def perform(model: Model, plan: Plan, prepared: Prepared, wanted: Check) -> Model:
     """Apply the prepared stitches to `model` and check what must not have changed; returns the model."""
     graph, example = prepared.graph, prepared.example
-    turn = 1 + max((gate.turn for gate in modules.attention_modules(model).values()), default=0)
-    gates = {site: _gate(model, site, plan, turn) for site in plan.sites}
+    operation = 1 + max((gate.operation for gate in modules.attention_modules(model).values()), default=0)
+    gates = {site: _gate(model, site, plan, operation) for site in plan.sites}
     before = check.snapshot(model)
     trunk = model.get_submodule(graph.path)
     old = outputs(trunk, *_real(model, graph, example)) if wanted == "output" else None
@@ -89,7 +89,7 @@ def _same_output(old: Sequence[Tensor], new: Sequence[Tensor]) -> None:
         raise CheckFailed(f"{difference}; the model is as it was.")
 
 
-def _gate(model: nn.Module, site: Site, plan: Plan, turn: int) -> modules.Gate:
+def _gate(model: nn.Module, site: Site, plan: Plan, operation: int) -> modules.Gate:
     """The gate for one site, made to match the weights around it."""
     owner = model.get_submodule(site.module)
     weight = next(_floats(owner), None)
@@ -102,7 +102,7 @@ def _gate(model: nn.Module, site: Site, plan: Plan, turn: int) -> modules.Gate:
     if _is_channels_last(owner, model):
         gate.to(memory_format=torch.channels_last)
     gate.layout = None if site.layout == "NCHW" else Layout(site.layout, site.size, site.prefix)
-    gate.site, gate.turn = site, turn
+    gate.site, gate.operation = site, operation
     return gate.train(owner.training)
 
 
