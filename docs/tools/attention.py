@@ -18,9 +18,11 @@ Made from the code by `python -m docs.tools.attention`; edit the docstrings in `
 
 Every module takes a feature map `x` of any size and returns one of the same shape. With `init="identity"`, the
 default, each published factor `s` acts as `1 + gamma * (s - 1)` with a learned `gamma` that starts at 0: the network
-gives the same bits as before until it is trained, and at gamma 1 it is the published module. With `init="paper"` it is
-the published module and its initialisation, without gamma. Weights are counted without gammas, for 256 channels;
-multiply-adds are for one map of 256 x 56 x 56.
+gives the same bits as before until it is trained, and at gamma 1 it is the published module. With `init="neutral"` the
+network gives the same bits too: the last layers start at zero, and a constant `gain` of 2 makes 1 of the sigmoid's one
+half. They learn from the first step on, with no gamma in front; at gain 1 it is the published module. With
+`init="paper"` it is the published module and its initialisation, without gamma or gain. Weights are counted without
+gammas, for 256 channels; multiply-adds are for one map of 256 x 56 x 56.
 """
 
 # Forms that papers and libraries are known by, and how to ask for them.
@@ -47,8 +49,8 @@ TAIL = """\
 ## timm's
 
 `timm:NAME` takes any layer of timm's `create_attn` that keeps the shape, with timm's own options. At the start it acts
-as `x + gamma * (layer(x) - x)`; one that the installed timm can't build, or that does not fit the maps of a site, is
-refused when the operation is planned, with timm's own words. Names: {names}.
+as `x + gamma * (layer(x) - x)`, with `init="neutral"` too. One that the installed timm can't build, or that does not
+fit the maps of a site, is refused when the operation is planned, with timm's own words. Names: {names}.
 
 ## Your own
 
@@ -88,10 +90,10 @@ def sections(text):
 
 def _section(name):
     text = sections(getdoc(TABLE[name]))
-    weights, macs = cost(build(name, 256, init="paper"), (256, 56, 56))
+    price = cost(build(name, 256, init="paper"), (256, 56, 56))
     rows = [f"| `{key}` | `{value}` | {text['Args'][key]} |" for key, value in options_of(name).items()]
     return "\n".join(
-        [f"## {name}", "", text[""], "", f"- **Weights**: {weights:,}; multiply-adds: {macs:,}."]
+        [f"## {name}", "", text[""], "", f"- **Weights**: {price.parameters:,}; multiply-adds: {price.macs:,}."]
         + [f"- **{part}**: {text[part]}" for part in ("Start", "Cost", "Source")]
         + ["", "| option | default | meaning |", "|---|---|---|", *rows, ""]
     )
