@@ -89,7 +89,7 @@ def export(file: o.FILE, output: o.OUTPUT, format: o.FORMAT = None, force: o.FOR
     loaded = files.intake.open_source(file, allow_pickle=allow_pickle, allow_imports=allow_imports)
     if loaded.recipe is None:
         raise BadOption(f"{file} has no attention in it: surgeon inject puts some in, and writes every format as well.")
-    told = files.formats.write(loaded.model, files.recipe.to_text(loaded.recipe), output, given=loaded, format=format, force=force)
+    told = files.formats.write(loaded.model, files.recipe.to_text(loaded.recipe), output, loaded=loaded, format=format, force=force)
     _done({"base": str(loaded.base), "output": output} | ({"takes": told} if told else {}), as_json, quiet)
 
 
