@@ -182,7 +182,7 @@ class Closes:
         self.held.append("closed")
 
 
-@pytest.mark.parametrize("value", [Closes(), nn.functional.max_pool2d, torch.nn.functional.relu, open, {}.get, toy.Residual, torch.Generator()], ids=repr)
+@pytest.mark.parametrize("value", [Closes(), nn.functional.max_pool2d, torch.nn.functional.relu, open, {}.get, toy.Residual, torch.Generator()], ids=lambda value: getattr(value, "__name__", type(value).__name__))
 def test_what_is_nobodys_own_or_acts_when_it_goes_away_is_shared(value):
     model = nn.Linear(1, 1)
     model.value = value
