@@ -4,7 +4,10 @@
 """
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from inspect import getdoc
+from typing import Any
 
 from surgeon.attention.building import build
 from surgeon.attention.naming import TIMM, options_of
@@ -25,8 +28,8 @@ half. They learn from the first step on, with no gamma in front; at gain 1 it is
 gammas, for 256 channels; multiply-adds are for one map of 256 x 56 x 56.
 """
 
-# Forms that papers and libraries are known by, and how to ask for them.
-FORMS = [
+# Forms that papers and libraries are known for: what it is, the name to ask for, its options.
+FORMS: list[tuple[str, str, dict[str, Any]]] = [
     ("CBAM, the official code and its weights", "cbam", {}),
     ("CBAM as in timm", "cbam", {"bias": False, "maps": ("mean", "max")}),
     ("channel attention alone, without reduction", "cbam", {"branches": "channel", "reduction": 1}),
@@ -67,39 +70,66 @@ Windows of tokens are images of one batch as well, to every module. Class and re
 """
 
 
-def page():
+@dataclass(frozen=True)
+class Docstring:
+    """A module's docstring, taken apart.
+
+    opening: what stands before the first section.
+    arguments: name -> meaning, from the section `Args`.
+    sections: name -> text of the others, such as `Source`.
+    """
+
+    opening: str
+    arguments: dict[str, str]
+    sections: dict[str, str]
+
+
+def page() -> str:
     """The whole page, as Markdown."""
     names = ", ".join(f"`{name}`" for name in TIMM)
     forms = "\n".join(f"| {form} | `{name}` | {_text(options)} |" for form, name, options in FORMS)
     return "\n".join([HEAD, *(_section(name) for name in TABLE), TAIL.format(names=names, forms=forms)])
 
 
-def sections(text):
-    """A docstring as `{"": opening, "Args": ..., "Source": ...}`, each on one line but Args.
+def parsed(text: str) -> Docstring:
+    """The Docstring that `text` is, each part of it on one line.
 
-    >>> sections("Adds.\\n\\nArgs:\\n    n: how many\\n        of them.\\n\\nSource: a book.")
-    {'': 'Adds.', 'Args': {'n': 'how many of them.'}, 'Source': 'a book.'}
+    >>> parsed("Adds.\\n\\nArgs:\\n    n: how many\\n        of them.\\n\\nSource: a book.")
+    Docstring(opening='Adds.', arguments={'n': 'how many of them.'}, sections={'Source': 'a book.'})
     """
-    parts = re.split(r"^([A-Z]\w+): *", text, flags=re.MULTILINE)
-    found = {name: " ".join(body.split()) for name, body in zip(["", *parts[1::2]], parts[::2])}
-    if "Args" in found:
-        entries = re.split(r"^    (\w+): ", parts[parts.index("Args") + 1], flags=re.MULTILINE)
-        found["Args"] = {name: " ".join(body.split()) for name, body in zip(entries[1::2], entries[2::2])}
-    return found
-
-
-def _section(name):
-    text = sections(getdoc(TABLE[name]))
-    price = cost(build(name, 256, init="paper"), (256, 56, 56))
-    rows = [f"| `{key}` | `{value}` | {text['Args'][key]} |" for key, value in options_of(name).items()]
-    return "\n".join(
-        [f"## {name}", "", text[""], "", f"- **Weights**: {price.parameters:,}; multiply-adds: {price.macs:,}."]
-        + [f"- **{part}**: {text[part]}" for part in ("Start", "Cost", "Source")]
-        + ["", "| option | default | meaning |", "|---|---|---|", *rows, ""]
+    opening, sections = _split(r"^([A-Z]\w+): *", text)
+    _, arguments = _split(r"^    (\w+): ", sections.pop("Args", ""))
+    return Docstring(
+        _one_line(opening),
+        {name: _one_line(meaning) for name, meaning in arguments.items()},
+        {name: _one_line(body) for name, body in sections.items()},
     )
 
 
-def _text(options):
+def _split(heading: str, text: str) -> tuple[str, dict[str, str]]:
+    """(what stands before the first heading, name of each heading -> what follows it)."""
+    opening, *rest = re.split(heading, text, flags=re.MULTILINE)
+    return opening, dict(zip(rest[::2], rest[1::2]))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _section(name: str) -> str:
+    """What the page says of one module."""
+    docstring = parsed(getdoc(TABLE[name]) or "")
+    price = cost(build(name, 256, init="paper"), (256, 56, 56))
+    lines = [f"## {name}", "", docstring.opening, ""]
+    lines += [f"- **Weights**: {price.parameters:,}; multiply-adds: {price.macs:,}."]
+    lines += [f"- **{part}**: {docstring.sections[part]}" for part in ("Start", "Cost", "Source")]
+    lines += ["", "| option | default | meaning |", "|---|---|---|"]
+    for option, default in (options_of(name) or {}).items():
+        lines.append(f"| `{option}` | `{default}` | {docstring.arguments[option]} |")
+    return "\n".join([*lines, ""])
+
+
+def _text(options: Mapping[str, Any]) -> str:
     return ", ".join(f"`{name}={value!r}`" for name, value in options.items()) or "the defaults"
 
 

@@ -3,6 +3,8 @@
 import sys
 import traceback
 import warnings
+from collections.abc import Callable, Sequence
+from typing import NoReturn, cast
 
 import typer
 
@@ -10,41 +12,56 @@ from surgeon.cli import files, operate, rules
 from surgeon.errors import SurgeonError, UnusedSite
 from surgeon.version import VERSION
 
-app = typer.Typer(name="surgeon", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
-                  help="Puts attention into torchvision and timm networks, and keeps their weights to the bit.")
-for command in (operate.places, operate.plan, operate.inject, files.show, files.strip, files.delta, files.merge, files.export, files.verify):
-    app.command(rich_help_panel="Files" if command.__module__.endswith("files") else "Operations")(command)
+app = typer.Typer(
+    name="surgeon",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Puts attention into torchvision and timm networks, and keeps their weights to the bit.",
+)
+
+# The help shows them in this order, each panel under its name.
+PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Operations": (operate.places, operate.plan, operate.inject),
+    "Files": (files.show, files.strip, files.delta, files.merge, files.export, files.verify),
+}
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
 
 app.add_typer(rules.app, name="rules", rich_help_panel="Rules")
 
-# typer brings its own copy of click in some releases and imports it in others.
-REFUSED = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+# The class of all refusals of click's: typer brings its own copy of click in some releases and imports it in others.
+REFUSED = cast(
+    type[typer.BadParameter],  # a subclass, but the only one whose type typer exports in both
+    next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"),
+)
 
 
 @app.callback(invoke_without_command=True)
 def options(
     version: bool = typer.Option(False, "--version", help="Print the version and end."),
     debug: bool = typer.Option(False, "--debug", help="Show tracebacks; may stand anywhere."),
-):
+) -> None:
     if version:
         typer.echo(f"surgeon {VERSION}")
         raise typer.Exit
 
 
-def main(arguments=None):
-    """Run the command and end the process: 0 done, 1 no site, 2 wrong use, 3 a failed check, 70 a fault of surgeon's own, 130 interrupted."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and end the process.
+
+    It ends with 0: done, 1: no site, 2: wrong use, 3: a failed check, 70: a fault of surgeon's own, 130: interrupted.
+    """
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
-def run(arguments):
-    """Run the command with `arguments` (a list of texts) and return its exit code; errors are printed in one line."""
+def run(arguments: Sequence[str]) -> int:
+    """Run the command with `arguments` and return its exit code; errors are printed in one line."""
     debug = "--debug" in arguments
     try:
-        with warnings.catch_warnings():
-            # Printed as a note of the plan.
-            warnings.simplefilter("ignore", UnusedSite)
-            done = app(args=[argument for argument in arguments if argument != "--debug"], prog_name="surgeon", standalone_mode=False)
-        return done if isinstance(done, int) else 0
+        return _call([argument for argument in arguments if argument != "--debug"])
     except REFUSED as error:
         return _report(error.format_message(), 2, debug)
     except SurgeonError as error:
@@ -55,10 +72,19 @@ def run(arguments):
         return _report("there is not enough memory.", 2, debug)
     # What no part of surgeon foresaw: still one line, and how to see more.
     except Exception as error:
-        return _report(f"unexpected {type(error).__name__}: {error} Please report it with what --debug shows.", 70, debug)
+        text = f"unexpected {type(error).__name__}: {error} Please report it with what --debug shows."
+        return _report(text, 70, debug)
 
 
-def _report(text, code, debug):
+def _call(arguments: list[str]) -> int:
+    with warnings.catch_warnings():
+        # Printed as a note of the plan.
+        warnings.simplefilter("ignore", UnusedSite)
+        code = app(args=arguments, prog_name="surgeon", standalone_mode=False)
+    return code if isinstance(code, int) else 0
+
+
+def _report(text: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
     # Without a command there is nothing to complain of: the help was printed.

@@ -1,8 +1,9 @@
 """`surgeon show`, `strip`, `delta`, `merge`, `export` and `verify`: what to do with files of surgeon's."""
 
-from typing import Annotated, Optional
+from __future__ import annotations
 
-import typer
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 from surgeon import files
 from surgeon.cli import options as o
@@ -10,57 +11,111 @@ from surgeon.cli import screen
 from surgeon.errors import BadOption
 from surgeon.files.label import read_label
 
-BASE = Annotated[str, typer.Argument(help="A checkpoint of the base, or timm:NAME or torchvision:NAME for the library's own weights.", show_default=False)]
+if TYPE_CHECKING:
+    from surgeon.checkpoints.header import Entry
+    from surgeon.files.label import Label
+    from surgeon.networks.blueprint import Base
+    from surgeon.sites import Plan
+
+BASE = Annotated[
+    str, o.argument("A checkpoint of the base, or timm:NAME or torchvision:NAME for the library's own weights.")
+]
+DELTA = Annotated[str, o.argument("What `surgeon delta` wrote.", metavar="DELTA")]
+BASE_CHECKPOINT = Annotated[str | None, o.argument("A checkpoint of the base.")]
+# More settings than this are only counted.
+MOST_SETTINGS = 3
 
 
-def show(file: o.FILE, allow_pickle: o.PICKLE = False, as_json: o.JSON = False, quiet: o.QUIET = False):
+def show(file: o.FILE, allow_pickle: o.PICKLE = False, as_json: o.JSON = False, quiet: o.QUIET = False) -> None:
     """What a file is: its network, its attention, and what it was made from. Builds nothing, runs nothing.
 
     Example: `surgeon show resnet50_cbam.safetensors`
     """
     label = read_label(file, allow_pickle=allow_pickle)
-    told = _told(label)
+    facts, plans = _facts(label), label.recipe.operations
     if as_json:
-        return screen.dump(told | {"plans": [plan.to_dict() for plan in label.recipe.operations]})
+        return screen.dump(facts | {"plans": [plan.to_dict() for plan in plans]})
     if not quiet:
-        screen.facts(told, title=str(file))
-        for plan in label.recipe.operations:
-            screen.sites(plan, told["parameters"] - told["parameters of the attention"])
+        screen.facts(facts, title=str(file))
+        for plan in plans:
+            screen.sites(plan, _parameters(label.tensors) - _parameters(label.attention))
 
 
-def _told(label):
-    made, attention = label.recipe, label.attention
-    arguments = ", ".join(f"{key}={value}" for key, value in made.base.arguments.items())
+def _facts(label: Label) -> dict[str, Any]:
+    recipe, attention = label.recipe, label.attention
+    is_delta = len(attention) == len(label.tensors)
     return {
-        "base": f"{made.base}({arguments})" if arguments else str(made.base),
-        **_settings(made.base.settings),
-        "attention": "; ".join(f"{plan.attention} at {len(plan)} sites, init {plan.init}" for plan in made.operations),
-        "holds": "attention alone (a delta)" if len(attention) == len(label.tensors) else "the whole network",
-        "parameters": sum(entry.numel for entry in label.tensors.values()),
-        "parameters of the attention": sum(entry.numel for entry in attention.values()),
+        "base": _base(recipe.base),
+        **_settings(recipe.base.settings),
+        "attention": "; ".join(map(_operation, recipe.operations)),
+        "holds": "attention alone (a delta)" if is_delta else "the whole network",
+        "parameters": _parameters(label.tensors),
+        "parameters of the attention": _parameters(attention),
         "bytes": sum(entry.nbytes for entry in label.tensors.values()),
-        "made with": ", ".join(f"{name} {version}" for name, version in made.versions.items()),
-        "SHA-256 of the base": made.sha256,
+        "made with": ", ".join(f"{name} {version}" for name, version in recipe.versions.items()),
+        "SHA-256 of the base": recipe.sha256,
     }
 
 
-def _settings(found):
+def _parameters(tensors: Mapping[str, Entry]) -> int:
+    return sum(entry.numel for entry in tensors.values())
+
+
+def _base(base: Base) -> str:
+    arguments = ", ".join(f"{key}={value}" for key, value in base.arguments.items())
+    return f"{base}({arguments})" if arguments else str(base)
+
+
+def _operation(plan: Plan) -> str:
+    return f"{plan.attention} at {len(plan)} sites, init {plan.init}"
+
+
+def _settings(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """What was set otherwise than the library does; nothing to say of most networks."""
-    told = [f"{path}.{name}".lstrip(".") + f"={value}" for path, values in found.items() for name, value in values.items()]
-    return {"set otherwise": ", ".join(told[:3]) + (f" and {len(told) - 3} more" if len(told) > 3 else "")} if told else {}
+    listed = []
+    for path, values in settings.items():
+        listed += [f"{path}.{name}".lstrip(".") + f"={value}" for name, value in values.items()]
+    if not listed:
+        return {}
+    more = f" and {len(listed) - MOST_SETTINGS} more" if len(listed) > MOST_SETTINGS else ""
+    return {"set otherwise": ", ".join(listed[:MOST_SETTINGS]) + more}
 
 
-def strip(file: o.FILE, output: o.OUTPUT, format: o.FORMAT = None, force: o.FORCE = False, drop_optimizer: o.DROP = False, allow_pickle: o.PICKLE = False,
-          allow_imports: o.IMPORTS = False, quiet: o.QUIET = False, as_json: o.JSON = False):
+def strip(
+    file: o.FILE,
+    output: o.OUTPUT,
+    format: o.FORMAT = None,
+    force: o.FORCE = False,
+    drop_optimizer: o.DROP = False,
+    allow_pickle: o.PICKLE = False,
+    allow_imports: o.IMPORTS = False,
+    quiet: o.QUIET = False,
+    as_json: o.JSON = False,
+) -> None:
     """Give the stock checkpoint back: its keys, their order, the bytes of its tensors.
 
     Example: `surgeon strip resnet50_cbam.safetensors --output resnet50.pth`
     """
-    made = files.parts.strip(file, output, format=format, force=force, drop_optimizer=drop_optimizer, allow_pickle=allow_pickle, allow_imports=allow_imports)
-    _done({"base": str(made.base), "tensors": len(made.stock), "output": output}, as_json, quiet)
+    recipe = files.parts.strip(
+        file,
+        output,
+        format=format,
+        force=force,
+        drop_optimizer=drop_optimizer,
+        allow_pickle=allow_pickle,
+        allow_imports=allow_imports,
+    )
+    _done({"base": str(recipe.base), "tensors": len(recipe.stock), "output": output}, as_json, quiet)
 
 
-def delta(file: o.FILE, output: o.OUTPUT, force: o.FORCE = False, allow_pickle: o.PICKLE = False, quiet: o.QUIET = False, as_json: o.JSON = False):
+def delta(
+    file: o.FILE,
+    output: o.OUTPUT,
+    force: o.FORCE = False,
+    allow_pickle: o.PICKLE = False,
+    quiet: o.QUIET = False,
+    as_json: o.JSON = False,
+) -> None:
     """Write the attention alone, to be put back on the same base.
 
     Example: `surgeon delta resnet50_cbam.safetensors --output cbam.safetensors`
@@ -69,19 +124,38 @@ def delta(file: o.FILE, output: o.OUTPUT, force: o.FORCE = False, allow_pickle: 
     _done({"bytes of attention": size, "output": output}, as_json, quiet)
 
 
-def merge(base: BASE, part: Annotated[str, typer.Argument(metavar="DELTA", help="What `surgeon delta` wrote.", show_default=False)], output: o.OUTPUT,
-          format: o.FORMAT = None, force: o.FORCE = False, ema: o.EMA = False, allow_pickle: o.PICKLE = False, allow_imports: o.IMPORTS = False,
-          quiet: o.QUIET = False, as_json: o.JSON = False):
+def merge(
+    base: BASE,
+    part: DELTA,
+    output: o.OUTPUT,
+    format: o.FORMAT = None,
+    force: o.FORCE = False,
+    ema: o.EMA = False,
+    allow_pickle: o.PICKLE = False,
+    allow_imports: o.IMPORTS = False,
+    quiet: o.QUIET = False,
+    as_json: o.JSON = False,
+) -> None:
     """Put a delta back on its base; a base with other weights is refused.
 
     Example: `surgeon merge resnet50.pth cbam.safetensors --output resnet50_cbam.safetensors`
     """
-    files.parts.merge(base, part, output, format=format, force=force, ema=ema, allow_pickle=allow_pickle, allow_imports=allow_imports)
+    files.parts.merge(
+        base, part, output, format=format, force=force, ema=ema, allow_pickle=allow_pickle, allow_imports=allow_imports
+    )
     _done({"output": output}, as_json, quiet)
 
 
-def export(file: o.FILE, output: o.OUTPUT, format: o.FORMAT = None, force: o.FORCE = False, allow_pickle: o.PICKLE = False,
-           allow_imports: o.IMPORTS = False, quiet: o.QUIET = False, as_json: o.JSON = False):
+def export(
+    file: o.FILE,
+    output: o.OUTPUT,
+    format: o.FORMAT = None,
+    force: o.FORCE = False,
+    allow_pickle: o.PICKLE = False,
+    allow_imports: o.IMPORTS = False,
+    quiet: o.QUIET = False,
+    as_json: o.JSON = False,
+) -> None:
     """Write a file of surgeon's in another format.
 
     Example: `surgeon export resnet50_cbam.safetensors --output resnet50_cbam.onnx`
@@ -89,29 +163,44 @@ def export(file: o.FILE, output: o.OUTPUT, format: o.FORMAT = None, force: o.FOR
     loaded = files.intake.open_source(file, allow_pickle=allow_pickle, allow_imports=allow_imports)
     if loaded.recipe is None:
         raise BadOption(f"{file} has no attention in it: surgeon inject puts some in, and writes every format as well.")
-    told = files.formats.write(loaded.model, files.recipe.to_text(loaded.recipe), output, given=loaded, format=format, force=force)
-    _done({"base": str(loaded.base), "output": output} | ({"takes": told} if told else {}), as_json, quiet)
+    text = files.recipe.to_text(loaded.recipe)
+    note = files.formats.write(loaded.model, text, output, loaded=loaded, format=format, force=force)
+    _done({"base": str(loaded.base), "output": output} | ({"takes": note} if note else {}), as_json, quiet)
 
 
-def verify(file: o.FILE, base: Annotated[Optional[str], typer.Argument(help="A checkpoint of the base.", show_default=False)] = None,
-           allow_pickle: o.PICKLE = False, allow_imports: o.IMPORTS = False, quiet: o.QUIET = False, as_json: o.JSON = False):
+def verify(
+    file: o.FILE,
+    base: BASE_CHECKPOINT = None,
+    allow_pickle: o.PICKLE = False,
+    allow_imports: o.IMPORTS = False,
+    quiet: o.QUIET = False,
+    as_json: o.JSON = False,
+) -> None:
     """Rebuild a file's network, compute every hash again, and compare its outputs with the base's.
 
     Example: `surgeon verify resnet50_cbam.safetensors resnet50.pth`
     """
     with screen.bar("hashing", quiet=quiet or as_json) as progress:
-        found = files.proof.verify(file, base, allow_pickle=allow_pickle, allow_imports=allow_imports, progress=progress)
-    told = {"tensors that agree with their SHA-256": found.tensors, "without attention": _words(found.same_base, "the base, bit for bit", ""),
-            "with attention": _words(found.is_identity, "the same output, bit for bit", f"the output moves by up to {found.distance or 0:.3g}")}
-    _done(told, as_json, quiet)
+        proof = files.proof.verify(
+            file, base, allow_pickle=allow_pickle, allow_imports=allow_imports, progress=progress
+        )
+    moves = f"the output moves by up to {proof.distance or 0:.3g}"
+    facts = {
+        "tensors that agree with their SHA-256": proof.tensors,
+        "without attention": _claim(proof.same_base, "the base, bit for bit", ""),
+        "with attention": _claim(proof.is_identity, "the same output, bit for bit", moves),
+    }
+    _done(facts, as_json, quiet)
 
 
-def _words(claim, yes, no):
-    return "not compared: surgeon knows no image that it takes" if claim is None else yes if claim else no
+def _claim(holds: bool | None, yes: str, no: str) -> str:
+    if holds is None:
+        return "not compared: surgeon knows no image that it takes"
+    return yes if holds else no
 
 
-def _done(told, as_json, quiet):
+def _done(facts: Mapping[str, object], as_json: bool, quiet: bool) -> None:
     if as_json:
-        screen.dump(told)
+        screen.dump(facts)
     elif not quiet:
-        screen.facts(told)
+        screen.facts(facts)

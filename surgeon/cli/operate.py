@@ -1,8 +1,8 @@
 """`surgeon places`, `plan` and `inject`: what is there, what would be done, do it."""
 
-from typing import Annotated, Optional
+from __future__ import annotations
 
-import typer
+from typing import TYPE_CHECKING, Annotated, Any
 
 import surgeon
 from surgeon import files, networks
@@ -10,113 +10,240 @@ from surgeon.cli import options as o
 from surgeon.cli import screen
 from surgeon.errors import BadOption, suggest
 
+if TYPE_CHECKING:
+    from surgeon.files.convert import Conversion, Progress
+    from surgeon.files.intake import LoadedModel
+
+LIST = o.option("--list", metavar="LIBRARY", help="List what a library builds: torchvision or timm.")
+
 
 def places(
-    source: Annotated[Optional[str], typer.Argument(help="A network or a file.", show_default=False)] = None,
-    arch: o.ARCH = None, weights: o.WEIGHTS = None, num_classes: o.CLASSES = None, arg: o.ARGUMENTS = None,
-    rules: o.RULES = None, allow_pickle: o.PICKLE = False, allow_imports: o.IMPORTS = False,
-    names: Annotated[Optional[str], typer.Option("--list", metavar="LIBRARY", help="List what a library builds: torchvision or timm.", show_default=False)] = None,
-    as_json: o.JSON = False, quiet: o.QUIET = False,
-):
+    source: Annotated[str | None, o.argument("A network or a file.")] = None,
+    arch: o.ARCH = None,
+    weights: o.WEIGHTS = None,
+    num_classes: o.CLASSES = None,
+    arg: o.ARGUMENTS = None,
+    rules: o.RULES = None,
+    allow_pickle: o.PICKLE = False,
+    allow_imports: o.IMPORTS = False,
+    names: Annotated[str | None, LIST] = None,
+    as_json: o.JSON = False,
+    quiet: o.QUIET = False,
+) -> None:
     """How many sites of each place a network has.
 
     Example: `surgeon places torchvision:mobilenet_v2`
     """
     if names is not None:
         return _list(names, as_json)
-    loaded = _take(source, arch, weights, False, num_classes, arg, allow_pickle, allow_imports, quiet=True)
-    found = surgeon.places(loaded.model, rules=rules, example_inputs=_example(loaded))
+    if source is None:
+        raise BadOption("which network? surgeon places torchvision:resnet50")
+    loaded = _open(
+        source,
+        arch=arch,
+        weights=weights,
+        num_classes=num_classes,
+        arg=arg,
+        allow_pickle=allow_pickle,
+        allow_imports=allow_imports,
+    )
+    counts = surgeon.places(loaded.model, rules=rules, example_inputs=_example(loaded))
     if as_json:
-        return screen.dump({"source": loaded.description, "places": found})
+        return screen.dump({"source": loaded.description, "places": counts})
     if not quiet:
-        screen.facts(found, title=loaded.description)
+        screen.facts(counts, title=loaded.description)
 
 
-def _list(library, as_json):
+def _list(library: str, as_json: bool) -> None:
     if library not in networks.LIBRARIES:
         raise BadOption(f"--list {library}: {suggest(library, networks.LIBRARIES)}")
-    found = networks.names(library)
-    screen.dump(found) if as_json else print("\n".join(f"{library}:{name}" for name in found))
+    names = networks.names(library)
+    if as_json:
+        return screen.dump(names)
+    print("\n".join(f"{library}:{name}" for name in names))
 
 
 def plan(
-    source: o.SOURCE, attention: o.ATTENTION, where: o.WHERE = None, setting: o.SET = None, init: o.INIT = "identity", rules: o.RULES = None,
-    arch: o.ARCH = None, weights: o.WEIGHTS = None, num_classes: o.CLASSES = None, arg: o.ARGUMENTS = None,
-    allow_pickle: o.PICKLE = False, allow_imports: o.IMPORTS = False, as_json: o.JSON = False, quiet: o.QUIET = False,
-):
+    source: o.SOURCE,
+    attention: o.ATTENTION,
+    where: o.WHERE = None,
+    setting: o.SET = None,
+    init: o.INIT = "identity",
+    rules: o.RULES = None,
+    arch: o.ARCH = None,
+    weights: o.WEIGHTS = None,
+    num_classes: o.CLASSES = None,
+    arg: o.ARGUMENTS = None,
+    allow_pickle: o.PICKLE = False,
+    allow_imports: o.IMPORTS = False,
+    as_json: o.JSON = False,
+    quiet: o.QUIET = False,
+) -> None:
     """Every site that attention would go to, and what it costs there. Changes nothing.
 
     Example: `surgeon plan timm:convnext_tiny --attention cbam --where residual --set reduction=8`
     """
-    loaded = _take(source, arch, weights, False, num_classes, arg, allow_pickle, allow_imports, quiet=True)
-    decided = surgeon.plan(loaded.model, attention, where=_where(where), init=init, rules=rules, example_inputs=_example(loaded), **o.pairs(setting, "--set"))
+    loaded = _open(
+        source,
+        arch=arch,
+        weights=weights,
+        num_classes=num_classes,
+        arg=arg,
+        allow_pickle=allow_pickle,
+        allow_imports=allow_imports,
+    )
+    plan = surgeon.plan(
+        loaded.model,
+        attention,
+        where=_where(where),
+        init=init,
+        rules=rules,
+        example_inputs=_example(loaded),
+        **o.pairs(setting, "--set"),
+    )
     if as_json:
-        return screen.dump({"source": loaded.description} | decided.to_dict())
+        return screen.dump({"source": loaded.description} | plan.to_dict())
     if not quiet:
-        screen.sites(decided, sum(weight.numel() for weight in loaded.model.parameters()))
+        screen.sites(plan, sum(weight.numel() for weight in loaded.model.parameters()))
 
 
 def inject(
-    source: o.SOURCE, attention: o.ATTENTION, output: o.OUTPUT, where: o.WHERE = None, setting: o.SET = None, init: o.INIT = "identity",
-    rules: o.RULES = None, arch: o.ARCH = None, weights: o.WEIGHTS = None, pretrained: o.PRETRAINED = False, published: o.PUBLISHED = None,
-    num_classes: o.CLASSES = None, arg: o.ARGUMENTS = None, format: o.FORMAT = None, force: o.FORCE = False, ema: o.EMA = False, drop_optimizer: o.DROP = False,
-    allow_pickle: o.PICKLE = False, allow_imports: o.IMPORTS = False, as_json: o.JSON = False, quiet: o.QUIET = False,
-):
+    source: o.SOURCE,
+    attention: o.ATTENTION,
+    output: o.OUTPUT,
+    where: o.WHERE = None,
+    setting: o.SET = None,
+    init: o.INIT = "identity",
+    rules: o.RULES = None,
+    arch: o.ARCH = None,
+    weights: o.WEIGHTS = None,
+    pretrained: o.PRETRAINED = False,
+    published: o.PUBLISHED = None,
+    num_classes: o.CLASSES = None,
+    arg: o.ARGUMENTS = None,
+    format: o.FORMAT = None,
+    force: o.FORCE = False,
+    ema: o.EMA = False,
+    drop_optimizer: o.DROP = False,
+    allow_pickle: o.PICKLE = False,
+    allow_imports: o.IMPORTS = False,
+    as_json: o.JSON = False,
+    quiet: o.QUIET = False,
+) -> None:
     """Put attention into a network and write it, with a recipe that builds it again.
 
-    Example: `surgeon inject torchvision:resnet50 --weights resnet50.pth --attention cbam --where bottleneck --output resnet50_cbam.safetensors`
+    Example: `surgeon inject torchvision:resnet50 --weights resnet50.pth --attention cbam --where bottleneck
+    --output resnet50_cbam.safetensors`
 
-    With weights in which the attention is trained already: `surgeon inject torchvision:resnet50 --attention cbam --published cbam_resnet50.pth --output resnet50_cbam.safetensors`
+    With weights in which the attention is trained already: `surgeon inject torchvision:resnet50 --attention cbam
+    --published cbam_resnet50.pth --output resnet50_cbam.safetensors`
     """
     if published is not None:
         _only_published(source, weights, pretrained)
     with screen.bar("reading", quiet=quiet or as_json) as progress:
-        loaded = _take(source, arch, weights, pretrained, num_classes, arg, allow_pickle, allow_imports, ema=ema, progress=progress)
+        loaded = _open(
+            source,
+            arch=arch,
+            weights=weights,
+            pretrained=pretrained,
+            num_classes=num_classes,
+            arg=arg,
+            allow_pickle=allow_pickle,
+            allow_imports=allow_imports,
+            ema=ema,
+            progress=progress,
+        )
         progress.step("planning")
-        decided = surgeon.plan(loaded.model, attention, where=_where(where), init=init, rules=rules, example_inputs=_example(loaded), **o.pairs(setting, "--set"))
+        plan = surgeon.plan(
+            loaded.model,
+            attention,
+            where=_where(where),
+            init=init,
+            rules=rules,
+            example_inputs=_example(loaded),
+            **o.pairs(setting, "--set"),
+        )
         if published is not None:
             progress.step("placing the published weights")
-            done = files.convert.adopt(loaded, decided, published, output, format=format, force=force, ema=ema, allow_pickle=allow_pickle)
+            done = files.convert.adopt(
+                loaded, plan, published, output, format=format, force=force, ema=ema, allow_pickle=allow_pickle
+            )
         else:
-            done = files.convert.convert(loaded, decided, output, format=format, force=force, drop_optimizer=drop_optimizer, progress=progress)
+            done = files.convert.convert(
+                loaded, plan, output, format=format, force=force, drop_optimizer=drop_optimizer, progress=progress
+            )
     if as_json:
         return screen.dump(_as_json(done, output))
     if not quiet:
         _print(done, output)
 
 
-def _only_published(source, weights, pretrained):
+def _only_published(source: str, weights: str | None, pretrained: bool) -> None:
+    """Refuse weights from two places."""
     if not files.intake.is_name(source):
-        raise BadOption(f"--published brings every weight, and {source} has its own: give torchvision:NAME or timm:NAME as the source.")
+        raise BadOption(
+            f"--published brings every weight, and {source} has its own: "
+            "give torchvision:NAME or timm:NAME as the source."
+        )
     if weights is not None or pretrained:
-        raise BadOption(f"--published and {'--pretrained' if pretrained else '--weights'} are two answers to one question. Give one.")
+        other = "--pretrained" if pretrained else "--weights"
+        raise BadOption(f"--published and {other} are two answers to one question. Give one.")
 
 
-def _take(source, arch, weights, pretrained, num_classes, arg, allow_pickle, allow_imports, *, quiet=False, ema=False, progress=None):
-    if source is None:
-        raise BadOption("which network? surgeon places torchvision:resnet50")
-    return files.intake.open_source(source, arch=arch, weights=weights, pretrained=pretrained, num_classes=num_classes, arguments=o.pairs(arg, "--arg"),
-                       allow_pickle=allow_pickle, allow_imports=allow_imports, ema=ema, copy=False, progress=progress)
+def _open(
+    source: str,
+    *,
+    arch: str | None,
+    weights: str | None,
+    num_classes: int | None,
+    arg: list[str] | None,
+    allow_pickle: bool,
+    allow_imports: bool,
+    pretrained: bool = False,
+    ema: bool = False,
+    progress: Progress | None = None,
+) -> LoadedModel:
+    """The network that a source stands for, from the options as they were typed."""
+    return files.intake.open_source(
+        source,
+        arch=arch,
+        weights=weights,
+        pretrained=pretrained,
+        num_classes=num_classes,
+        arguments=o.pairs(arg, "--arg"),
+        allow_pickle=allow_pickle,
+        allow_imports=allow_imports,
+        ema=ema,
+        copy=False,
+        progress=progress,
+    )
 
 
-def _example(loaded):
+def _example(loaded: LoadedModel) -> tuple[Any, ...] | None:
     """The input that a program was exported with; None where surgeon has to guess."""
     return loaded.example[0] if loaded.example else None
 
 
-def _where(places):
+def _where(places: list[str] | None) -> str | list[str]:
     places = places or ["residual"]
     return places[0] if len(places) == 1 else places
 
 
-def _as_json(done, output):
-    added = sum(site.parameters for site in done.plan)
-    moved, relative = done.moved or (None, None)
-    return {"source": done.loaded.description, "notes": done.loaded.notes, "plan": done.plan.to_dict(), "parameters": done.parameters,
-            "added": added, "moved": moved, "moved_relative": relative, "output": str(output), "takes": done.note}
+def _as_json(done: Conversion, output: str) -> dict[str, Any]:
+    return {
+        "source": done.loaded.description,
+        "notes": done.loaded.notes,
+        "plan": done.plan.to_dict(),
+        "parameters": done.parameters,
+        "added": sum(site.parameters or 0 for site in done.plan),
+        "moved": done.moved and done.moved.absolute,
+        "moved_relative": done.moved and done.moved.relative,
+        "output": output,
+        "takes": done.note,
+    }
 
 
-def _print(done, output):
+def _print(done: Conversion, output: str) -> None:
     screen.say(done.loaded.description)
     for note in done.loaded.notes:
         screen.say(f"note: {note}")
@@ -125,10 +252,13 @@ def _print(done, output):
     screen.say(f"written: {output}" + (f" ({done.note})" if done.note else ""))
 
 
-def _moved(done):
+def _moved(done: Conversion) -> str:
     if done.moved is None:
         return "every published tensor has its place, and the attention acts in full, as it was trained"
     if done.plan.init == "identity":
         return "output on a small image: the same as before, bit for bit"
-    return (f"output on a small image moved by up to {done.moved[0]:.3g} ({done.moved[1]:.1%} of the largest output): "
-            "with init=paper the network has to be trained before it is used")
+    return (
+        f"output on a small image moved by up to {done.moved.absolute:.3g} "
+        f"({done.moved.relative:.1%} of the largest output): "
+        "with init=paper the network has to be trained before it is used"
+    )

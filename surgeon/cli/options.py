@@ -1,52 +1,134 @@
 """Options that several commands share, and the values that users type for them."""
 
 import json
-from typing import Annotated, Optional
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 import typer
 
 from surgeon.errors import BadOption
 
-SOURCE = Annotated[str, typer.Argument(help="torchvision:NAME, timm:NAME, package.module:Class, a checkpoint, a timm folder, a .pt2, or a file of surgeon's.", show_default=False)]
-FILE = Annotated[str, typer.Argument(help="A file or folder that surgeon wrote.", show_default=False)]
-ARCH = Annotated[Optional[str], typer.Option(help="The network of a checkpoint that does not name it: torchvision:NAME, timm:NAME or package.module:Class.", show_default=False)]
-WEIGHTS = Annotated[Optional[str], typer.Option(help="A checkpoint with the weights of a named network.", show_default=False)]
-PRETRAINED = Annotated[bool, typer.Option("--pretrained", help="The library's own weights, downloaded if need be.")]
-PUBLISHED = Annotated[Optional[str], typer.Option(metavar="FILE", help="Weights of the whole network, trained attention among them: the authors' CBAM and BAM, timm's.", show_default=False)]
-CLASSES = Annotated[Optional[int], typer.Option("--num-classes", min=1, help="Size of the head; read from the weights where there are any.", show_default=False)]
-ARGUMENTS = Annotated[Optional[list[str]], typer.Option("--arg", metavar="KEY=VALUE", help="For the network's constructor; may be repeated.", show_default=False)]
-ATTENTION = Annotated[str, typer.Option(help="cbam, bam, se, eca, timm:NAME or package.module:Class.", show_default=False)]
-WHERE = Annotated[Optional[list[str]], typer.Option(help="A place (residual, bottleneck, final, input), a glob over module paths, or a rule file; may be repeated. [default: residual]", show_default=False)]
-SET = Annotated[Optional[list[str]], typer.Option("--set", metavar="KEY=VALUE", help="For the attention, such as reduction=8; may be repeated.", show_default=False)]
-INIT = Annotated[str, typer.Option(help="identity: the outputs stay the same, bit for bit. paper: as published.")]
-RULES = Annotated[Optional[list[str]], typer.Option(help="One more folder of rules; may be repeated.", show_default=False)]
-OUTPUT = Annotated[str, typer.Option("--output", "-o", help="Its ending chooses the format: .safetensors, .pth, .pt2, .onnx, none for a timm folder.", show_default=False)]
-FORMAT = Annotated[Optional[str], typer.Option(help="The format, whatever the ending: safetensors, pth, folder, pt2, onnx.", show_default=False)]
-FORCE = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
-PICKLE = Annotated[bool, typer.Option("--allow-pickle", help="Read pickled objects, and .pt2 files that are more than plain programs. This may run code from the file.")]
-IMPORTS = Annotated[bool, typer.Option("--allow-imports", help="Import the network or the attention of somebody's own that the file names. This runs its code.")]
-EMA = Annotated[bool, typer.Option("--ema", help="Take the averaged weights of a file that has both.")]
-DROP = Annotated[bool, typer.Option("--drop-optimizer", help="Leave the optimizer's state out of the new checkpoint.")]
-JSON = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+
+def argument(help: str, **settings: Any) -> Any:
+    """A positional argument; there is no default that the help could show."""
+    return typer.Argument(help=help, show_default=False, **settings)
 
 
-def pairs(texts, option):
-    """`["reduction=8", "branches=channel"]` as `{"reduction": 8, "branches": "channel"}`: values are JSON where they can be.
+def option(*names: str, help: str, **settings: Any) -> Any:
+    """An option with a value; left out, it has none, so that there is no default that the help could show."""
+    return typer.Option(*names, help=help, show_default=False, **settings)
+
+
+def switch(name: str, *short: str, help: str) -> Any:
+    """An option without a value."""
+    return typer.Option(name, *short, help=help)
+
+
+# What a command works on.
+SOURCE = Annotated[
+    str,
+    argument(
+        "torchvision:NAME, timm:NAME, package.module:Class, a checkpoint, a timm folder, a .pt2, "
+        "or a file of surgeon's."
+    ),
+]
+FILE = Annotated[str, argument("A file or folder that surgeon wrote.")]
+ARCH = Annotated[
+    str | None,
+    option(
+        help="The network of a checkpoint that does not name it: torchvision:NAME, timm:NAME or package.module:Class."
+    ),
+]
+WEIGHTS = Annotated[str | None, option(help="A checkpoint with the weights of a named network.")]
+PRETRAINED = Annotated[bool, switch("--pretrained", help="The library's own weights, downloaded if need be.")]
+PUBLISHED = Annotated[
+    str | None,
+    option(
+        metavar="FILE",
+        help="Weights of the whole network, trained attention among them: the authors' CBAM and BAM, timm's.",
+    ),
+]
+CLASSES = Annotated[
+    int | None, option("--num-classes", min=1, help="Size of the head; read from the weights where there are any.")
+]
+ARGUMENTS = Annotated[
+    list[str] | None, option("--arg", metavar="KEY=VALUE", help="For the network's constructor; may be repeated.")
+]
+EMA = Annotated[bool, switch("--ema", help="Take the averaged weights of a file that has both.")]
+PICKLE = Annotated[
+    bool,
+    switch(
+        "--allow-pickle",
+        help="Read pickled objects, and .pt2 files that are more than plain programs. This may run code from the file.",
+    ),
+]
+IMPORTS = Annotated[
+    bool,
+    switch(
+        "--allow-imports",
+        help="Import the network or the attention of somebody's own that the file names. This runs its code.",
+    ),
+]
+
+# What is put where.
+ATTENTION = Annotated[str, option(help="cbam, bam, se, eca, timm:NAME or package.module:Class.")]
+WHERE = Annotated[
+    list[str] | None,
+    option(
+        help="A place (residual, bottleneck, final, input), a glob over module paths, or a rule file; "
+        "may be repeated. [default: residual]"
+    ),
+]
+SET = Annotated[
+    list[str] | None,
+    option("--set", metavar="KEY=VALUE", help="For the attention, such as reduction=8; may be repeated."),
+]
+INIT = Annotated[
+    str,
+    typer.Option(
+        help="identity, neutral: the outputs stay the same, bit for bit, until it is trained. paper: as published."
+    ),
+]
+RULES = Annotated[list[str] | None, option(help="One more folder of rules; may be repeated.")]
+
+# What is written, and what is printed.
+OUTPUT = Annotated[
+    str,
+    option(
+        "--output", "-o", help="Its ending chooses the format: .safetensors, .pth, .pt2, .onnx, none for a timm folder."
+    ),
+]
+FORMAT = Annotated[str | None, option(help="The format, whatever the ending: safetensors, pth, folder, pt2, onnx.")]
+FORCE = Annotated[bool, switch("--force", help="Replace an output that exists.")]
+DROP = Annotated[bool, switch("--drop-optimizer", help="Leave the optimizer's state out of the new checkpoint.")]
+JSON = Annotated[bool, switch("--json", help="Print JSON instead of text.")]
+QUIET = Annotated[bool, switch("--quiet", "-q", help="Print nothing but errors.")]
+
+# What an option with KEY=VALUE may look like, for its error.
+EXAMPLES = {"--set": "reduction=8", "--arg": "in_chans=1"}
+
+
+def pairs(texts: Iterable[str] | None, name: str) -> dict[str, Any]:
+    """`["reduction=8", "branches=channel"]` as `{"reduction": 8, "branches": "channel"}`.
+
+    A value that is valid JSON is read as JSON, any other as text.
+
+    Args:
+        name: the option that they were given to, `--set` or `--arg`.
 
     Raises:
         BadOption: one without `=`.
     """
-    found = {}
+    values = {}
     for text in texts or ():
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise BadOption(f"{option} {text}: write key=value, such as {'reduction=8' if option == '--set' else 'in_chans=1'}.")
-        found[key.strip()] = _value(value.strip())
-    return found
+            raise BadOption(f"{name} {text}: write key=value, such as {EXAMPLES[name]}.")
+        values[key.strip()] = _value(value.strip())
+    return values
 
 
-def _value(text):
+def _value(text: str) -> Any:
     # Python's spelling of these three is what people type.
     spelled = {"True": "true", "False": "false", "None": "null"}.get(text, text)
     try:

@@ -1,42 +1,75 @@
 """`surgeon rules ...`: list, show, explain, check, draft and describe rules."""
 
+from __future__ import annotations
+
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from surgeon import files, networks, rulebook
+from surgeon import files as surgeon_files
+from surgeon import networks, rulebook
 from surgeon.cli import options as o
 from surgeon.cli import screen
 from surgeon.errors import BadOption, CheckFailed, UnknownName, suggest
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Rules that say where the places of a network are: list, explain, check, draft.")
+if TYPE_CHECKING:
+    from torch import nn
 
-SOURCE = Annotated[str, typer.Argument(help="torchvision:NAME, timm:NAME, package.module:Class, or a file as for inject.", show_default=False)]
+    from surgeon.rulebook.grammar import Rule
+    from surgeon.rulebook.verdict import Verdict
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Rules that say where the places of a network are: list, explain, check, draft.",
+)
+
+SOURCE = Annotated[str, o.argument("torchvision:NAME, timm:NAME, package.module:Class, or a file as for inject.")]
 PLACE = Annotated[str, typer.Option(help="A place, or a rule file.")]
+ID = Annotated[str, o.argument("The rule's name.")]
+FILES = Annotated[list[str] | None, o.argument("Rule files or folders; all known rules if none is given.")]
+ALL = Annotated[
+    bool,
+    o.switch("--all", help="Count the sites in every network of both libraries instead (structure only; takes long)."),
+]
+ONLY = Annotated[str, typer.Option(metavar="GLOB", help="With --all: the networks whose name matches.")]
+IMPORTS = Annotated[
+    bool,
+    o.switch(
+        "--allow-imports", help="Build networks that are somebody's own code (package.module:Class). This runs it."
+    ),
+]
+OUTPUT = Annotated[str | None, o.option("--output", "-o", help="The file to write; printed if not given.")]
 
 
 @app.command("list")
-def list_rules(rules: o.RULES = None, as_json: o.JSON = False):
+def list_rules(rules: o.RULES = None, as_json: o.JSON = False) -> None:
     """All rules: their place, what they are for, what they say.
 
     Example: `surgeon rules list`
     """
     book = sorted(rulebook.load(rules), key=lambda rule: (rule.place, bool(rule.classes), rule.id))
     if as_json:
-        return screen.dump([{"id": rule.id, "place": rule.place, "for": rule.classes, "about": rule.about, "file": rule.file} for rule in book])
-    screen.table(("rule", "place", "for", "about"), [(rule.id, rule.place, _classes(rule), rule.about) for rule in book])
+        return screen.dump([_described(rule) for rule in book])
+    rows = [(rule.id, rule.place, _classes(rule), rule.about) for rule in book]
+    screen.table(("rule", "place", "for", "about"), rows)
 
 
-def _classes(rule):
+def _described(rule: Rule) -> dict[str, object]:
+    return {"id": rule.id, "place": rule.place, "for": rule.classes, "about": rule.about, "file": rule.file}
+
+
+def _classes(rule: Rule) -> str:
     return ", ".join(name.rpartition(".")[2] for name in rule.classes) or "any network"
 
 
 @app.command()
-def show(id: Annotated[str, typer.Argument(help="The rule's name.", show_default=False)], rules: o.RULES = None, as_json: o.JSON = False):
+def show(id: ID, rules: o.RULES = None, as_json: o.JSON = False) -> None:
     """One rule, as its file has it.
 
     Example: `surgeon rules show residual`
@@ -44,29 +77,36 @@ def show(id: Annotated[str, typer.Argument(help="The rule's name.", show_default
     book = {rule.id: rule for rule in rulebook.load(rules)}
     if id not in book:
         raise UnknownName(f"unknown rule {id!r}. {suggest(id, book)}")
+    rule = book[id]
     if as_json:
-        return screen.dump(book[id].model_dump(by_alias=True, exclude_none=True))
-    screen.say(f"# {book[id].file}\n{Path(book[id].file).read_text(encoding='utf-8').rstrip()}")
+        return screen.dump(rule.model_dump(by_alias=True, exclude_none=True))
+    screen.say(f"# {rule.file}\n{Path(rule.file).read_text(encoding='utf-8').rstrip()}")
 
 
 @app.command()
-def explain(source: SOURCE, where: PLACE = "residual", rules: o.RULES = None, arch: o.ARCH = None, as_json: o.JSON = False):
+def explain(
+    source: SOURCE, where: PLACE = "residual", rules: o.RULES = None, arch: o.ARCH = None, as_json: o.JSON = False
+) -> None:
     """Site by site why a rule found it; for the others which word failed, at which line of the model's code.
 
     Example: `surgeon rules explain timm:res2net50_26w_4s --where residual`
     """
-    told = rulebook.explain.explain(_network(source, arch), where, rules=rules)
-    screen.dump(asdict(told)) if as_json else screen.say(str(told))
+    explanation = rulebook.explain.explain(_network(source, arch), where, rules=rules)
+    if as_json:
+        return screen.dump(asdict(explanation))
+    screen.say(str(explanation))
 
 
 @app.command()
 def check(
-    files: Annotated[Optional[list[str]], typer.Argument(help="Rule files or folders; all known rules if none is given.", show_default=False)] = None,
-    every: Annotated[bool, typer.Option("--all", help="Count the sites in every network of both libraries instead (structure only; takes long).")] = False,
-    only: Annotated[str, typer.Option(metavar="GLOB", help="With --all: the networks whose name matches.")] = "*",
-    allow_imports: Annotated[bool, typer.Option("--allow-imports", help="Build networks that are somebody's own code (package.module:Class). This runs it.")] = False,
-    rules: o.RULES = None, as_json: o.JSON = False, quiet: o.QUIET = False,
-):
+    files: FILES = None,
+    every: ALL = False,
+    only: ONLY = "*",
+    allow_imports: IMPORTS = False,
+    rules: o.RULES = None,
+    as_json: o.JSON = False,
+    quiet: o.QUIET = False,
+) -> None:
     """Hold what rules expect against the networks that they name: found, missing, noisy or wrong, a line each.
 
     Example: `surgeon rules check my_rules/yolo_residual.yaml --allow-imports`
@@ -74,39 +114,63 @@ def check(
     if only != "*" and not every:
         raise BadOption("--only narrows --all: give both.")
     book = rulebook.load(rules)
-    chosen = [rulebook.read(file) for name in files or () for file in rulebook.files(Path(name))] or book
-    cases = rulebook.verdict.survey(chosen, book, only) if every else rulebook.verdict.check(chosen, book, allow_imports=allow_imports)
-    told = []
-    for case in cases:
-        told.append(case)
-        if not as_json and not (quiet and case.kind not in rulebook.verdict.FAILED):
-            screen.say(str(case))
+    chosen = _read(files or ()) or book
+    if every:
+        verdicts = rulebook.verdict.survey(chosen, book, only)
+    else:
+        verdicts = rulebook.verdict.check(chosen, book, allow_imports=allow_imports)
+    reached = []
+    for verdict in verdicts:
+        reached.append(verdict)
+        # Printed as soon as it is there: a survey takes long.
+        if not as_json and not (quiet and verdict.kind not in rulebook.verdict.FAILED):
+            screen.say(str(verdict))
     if as_json:
-        screen.dump([asdict(case) for case in told])
-    _conclude(told, quiet or as_json)
+        screen.dump([asdict(verdict) for verdict in reached])
+    _conclude(reached, quiet or as_json)
 
 
-def _conclude(told, quiet):
-    kinds = Counter(case.kind for case in told)
-    screen.say(", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing to check: no rule expects anything", quiet=quiet)
-    failed = sum(kinds[kind] for kind in rulebook.verdict.FAILED)
+def _read(paths: Sequence[str]) -> list[Rule]:
+    """The rules in some files and folders."""
+    return [rulebook.read(file) for path in paths for file in rulebook.files(Path(path))]
+
+
+def _conclude(verdicts: Sequence[Verdict], quiet: bool) -> None:
+    """Say how many verdicts there are of each kind.
+
+    Raises:
+        CheckFailed: one is not as expected.
+    """
+    kinds = Counter(verdict.kind for verdict in verdicts)
+    summary = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    screen.say(summary or "nothing to check: no rule expects anything", quiet=quiet)
+    failed = [verdict for verdict in verdicts if verdict.kind in rulebook.verdict.FAILED]
     if failed:
-        raise CheckFailed(f"{failed} of {len(told)} cases are not as expected.")
+        raise CheckFailed(f"{len(failed)} of {len(verdicts)} cases are not as expected.")
 
 
 @app.command()
 def new(
-    source: SOURCE, where: PLACE = "residual", rules: o.RULES = None, arch: o.ARCH = None,
-    output: Annotated[Optional[str], typer.Option("--output", "-o", help="The file to write; printed if not given.", show_default=False)] = None,
+    source: SOURCE,
+    where: PLACE = "residual",
+    rules: o.RULES = None,
+    arch: o.ARCH = None,
+    output: OUTPUT = None,
     force: o.FORCE = False,
-):
-    """Draft a rule from what is seen of a network: its stages, blocks, additions and last map, with `expect:` filled in.
+) -> None:
+    """Draft a rule from what is seen of a network: its stages, blocks, additions and last map,
+    with `expect:` filled in.
 
     Example: `surgeon rules new my_project.networks:Detector --where residual --output my_rules/detector.yaml`
     """
     text = rulebook.draft.draft(_network(source, arch), where, source=source, rules=rules)
     if output is None:
         return screen.say(text.rstrip())
+    _write(text, output, force)
+    screen.say(f"written: {output}")
+
+
+def _write(text: str, output: str, force: bool) -> None:
     try:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
         with open(output, "w" if force else "x", encoding="utf-8") as file:
@@ -115,11 +179,10 @@ def new(
         raise BadOption(f"{output} is there already. Give --force to replace it.") from None
     except OSError as error:
         raise BadOption(f"{output} can't be written: {error.strerror}.") from None
-    screen.say(f"written: {output}")
 
 
 @app.command()
-def schema():
+def schema() -> None:
     """The grammar of rule files as JSON Schema, for editors.
 
     Example: `surgeon rules schema > rule.schema.json`
@@ -127,8 +190,8 @@ def schema():
     print(json.dumps(rulebook.grammar.schema(), indent=2))
 
 
-def _network(source, arch=None):
+def _network(source: str, arch: str | None) -> nn.Module:
     """The network that a source means; a library's own without weights, since only its structure is looked at."""
-    if files.intake.is_name(source):
+    if surgeon_files.intake.is_name(source):
         return networks.build(source, empty=True)
-    return files.intake.open_source(source, arch=arch).model
+    return surgeon_files.intake.open_source(source, arch=arch).model

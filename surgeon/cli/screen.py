@@ -2,59 +2,66 @@
 
 import json
 import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from surgeon.sites import Plan
 
-def console():
+
+def console() -> Console:
     """Standard output, made anew at each use so that tests and pipes see it."""
     return Console(file=sys.stdout, highlight=False, soft_wrap=True)
 
 
-def say(text, *, quiet=False):
+def say(text: str, *, quiet: bool = False) -> None:
     """One line of text, brackets and all as they are."""
     if not quiet:
         console().print(text, markup=False)
 
 
-def dump(data):
+def dump(data: object) -> None:
     """JSON on standard output."""
     print(json.dumps(data, indent=2, default=str))
 
 
-def sites(plan, parameters):
-    """The table of a plan: every site, and what attention costs there."""
-    table = Table(title=f"{plan.attention} at {len(plan)} site{'s' * (len(plan) != 1)}", title_justify="left", title_style="bold")
+def sites(plan: Plan, parameters: int) -> None:
+    """The table of a plan: every site, and what attention costs there.
+
+    Args:
+        parameters: of the network without the attention.
+    """
+    title = f"{plan.attention} at {len(plan)} site{'s' * (len(plan) != 1)}"
+    rows = Table(title=title, title_justify="left", title_style="bold")
     for name in ("module", "after", "place", "shape", "layout"):
-        table.add_column(name, overflow="fold")
+        rows.add_column(name, overflow="fold")
     for name in ("+params", "+MACs"):
-        table.add_column(name, justify="right", no_wrap=True)
+        rows.add_column(name, justify="right", no_wrap=True)
     for site in plan:
-        table.add_row(site.module or "(the model)", site.after, site.place, site.shape, site.layout, *site.cost)
-    table.add_section()
+        rows.add_row(site.module or "(the model)", site.after, site.place, site.shape, site.layout, *site.cost)
+    rows.add_section()
     added, macs = sum(site.parameters or 0 for site in plan), sum(site.macs or 0 for site in plan)
     share = f" (+{added / parameters:.2%})" if parameters else ""
-    table.add_row("together", "", "", "", "", f"{added:,}{share}", f"{macs:,}")
-    # A pipe has no width; a table cut at 80 columns is of no use there.
-    Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 140).print(table)
+    rows.add_row("together", "", "", "", "", f"{added:,}{share}", f"{macs:,}")
+    _print(rows, piped_width=140)
     for note in plan.notes:
         say(f"note: {note}")
 
 
-def table(names, rows):
+def table(names: Iterable[str], rows: Iterable[Sequence[str]]) -> None:
     """Rows of text under their names."""
-    made = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
     for name in names:
-        made.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold")
     for row in rows:
-        made.add_row(*row)
-    Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 160, markup=False).print(made)
+        table.add_row(*row)
+    _print(table, piped_width=160, markup=False)
 
 
-def facts(rows, *, title=None):
+def facts(rows: Mapping[str, object], *, title: str | None = None) -> None:
     """Two columns: name and value."""
     if title:
         say(title)
@@ -63,26 +70,33 @@ def facts(rows, *, title=None):
     table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(name, str(value))
-    Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else 140, markup=False).print(table)
+    _print(table, piped_width=140, markup=False)
+
+
+def _print(table: Table, *, piped_width: int, markup: bool = True) -> None:
+    # A pipe has no width; a table cut at 80 columns is of no use there.
+    width = None if sys.stdout.isatty() else piped_width
+    Console(file=sys.stdout, highlight=False, width=width, markup=markup).print(table)
+
+
+class Bar:
+    """A bar on the screen: called with bytes that are done; `step` names what is done next."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress, self._task = progress, task
+
+    def __call__(self, count: int) -> None:
+        self._progress.advance(self._task, count)
+
+    def step(self, text: str, total: int | None = None) -> None:
+        """Begin what `text` names: `total` bytes of work, None where nobody knows."""
+        self._progress.reset(self._task, description=text, total=total)
 
 
 @contextmanager
-def bar(text, *, quiet=False):
-    """A bar on standard error for work on many bytes. Gives `progress(bytes)`; the first `progress.of(total)` says how many."""
+def bar(text: str, *, quiet: bool = False) -> Iterator[Bar]:
+    """A Bar on standard error for work on many bytes, which begins with what `text` names; gone in the end."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet or not sys.stderr.isatty()) as progress:
-        task = progress.add_task(text, total=None)
-        yield _Advance(progress, task)
-
-
-class _Advance:
-    """Called with bytes that are done; `step` names what is done next."""
-
-    def __init__(self, progress, task):
-        self._progress, self._task = progress, task
-
-    def __call__(self, count):
-        self._progress.advance(self._task, count)
-
-    def step(self, text, total=None):
-        self._progress.reset(self._task, description=text, total=total)
+    is_hidden = quiet or not sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=is_hidden) as progress:
+        yield Bar(progress, progress.add_task(text, total=None))

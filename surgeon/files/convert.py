@@ -1,9 +1,13 @@
 """From what people have to a file with attention in it: take, plan, apply, compare or fill, write."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
-import torch
+from torch import Tensor, nn
 
 from surgeon import operation
 from surgeon.checkpoints import checkpoint, digest, nested
@@ -13,10 +17,17 @@ from surgeon.errors import BadFile, BadInput, CheckFailed
 from surgeon.files import formats, recipe, store
 from surgeon.files.atomic import refuse_target
 from surgeon.files.derive import recipe_of
-from surgeon.files.intake import LoadedModel
+from surgeon.files.intake import Example, LoadedModel
 from surgeon.networks import samples
 from surgeon.sites import Plan
 from surgeon.trace.outputs import max_abs_diff, outputs, same_bits
+
+
+class Distance(NamedTuple):
+    """How far outputs lie apart: the largest absolute difference, and the same relative to the largest output."""
+
+    absolute: float
+    relative: float
 
 
 @dataclass(frozen=True)
@@ -26,109 +37,162 @@ class Conversion:
     loaded: the network and where it came from, the attention now in it.
     plan: what was put where.
     parameters: number of weights before.
-    note: what there is to say about the file, such as the sizes that an exported program takes.
-    moved: how far the output on a small image moved: (largest absolute difference, the same relative to the largest output);
-        None where all weights are others than before.
+    moved: how far the output on a small image moved; None where the weights are not those from before.
+    note: what there is to say of the file, such as the sizes that an exported program takes.
     """
 
     loaded: LoadedModel
     plan: Plan
     parameters: int
-    moved: tuple[float, float] | None
+    moved: Distance | None
     note: str | None = None
 
 
-def convert(loaded, decided, output, *, format=None, force=False, drop_optimizer=False, progress=None):
-    """Apply the plan `decided` to the network that was taken in, compare its outputs before and after, and write it.
+class Progress(Protocol):
+    """What shows somebody how far the work is: called with bytes that are done; `step` names what is done next."""
+
+    def __call__(self, count: int) -> object: ...
+
+    def step(self, text: str, total: int | None = None) -> object: ...
+
+
+class _Run(NamedTuple):
+    """A network's arguments, and its outputs for them."""
+
+    example: Example
+    outputs: list[Tensor]
+
+
+def convert(
+    loaded: LoadedModel,
+    plan: Plan,
+    output: str | PathLike[str],
+    *,
+    format: str | None = None,
+    force: bool = False,
+    drop_optimizer: bool = False,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Apply `plan` to the network that was taken in, compare its outputs before and after, and write it.
 
     Args:
         loaded: from `intake.open_source`; its model is changed.
         output: path; its ending, or `format`, chooses the format.
-        progress: with a method `step(text, bytes)`, and called with bytes that are done.
 
     Raises:
         CheckFailed: with `init="identity"` the output is not the same, bit for bit. Nothing is written then.
     """
-    chosen = formats.format_of(output, format)
+    model, chosen = loaded.model, formats.format_of(output, format)
     refuse_target(output, force)
-    parameters = sum(weight.numel() for weight in loaded.model.parameters())
-    stock = loaded.model.state_dict()
+    parameters = _parameters(model)
+    stock = model.state_dict()
     _step(progress, "hashing and comparing", store.size(stock))
     # One thread for both runs: each thread keeps memory of its own for what a layer needs besides its weights.
     with ThreadPoolExecutor(1) as beside:
         # The base's weights do not change any more: they are hashed while the network runs.
-        before = beside.submit(_answered, loaded.model, loaded.example)
-        hashed = digest.of_tensors(stock, progress=progress)
-        answer = _operate(loaded.model, decided, loaded.example, before)
-        made = recipe_of(loaded.model, base=loaded.base, order=loaded.order, prefix=loaded.prefix, known=hashed)
+        first_run = beside.submit(_first_run, model, loaded.example)
+        hashes = digest.of_tensors(stock, progress=progress)
+        before = _operate(model, plan, loaded.example, first_run)
+        derived = recipe_of(model, base=loaded.base, order=loaded.order, prefix=loaded.prefix, known=hashes)
         # Writing waits for the disk: meanwhile the network runs once more. An exporter wants it for itself.
-        moved = beside.submit(_moved, loaded.model, decided, answer)
+        moved = beside.submit(_moved, model, plan, before)
         if chosen in formats.EXPORTS:
             moved.result()
         _step(progress, "writing", None)
-        if drop_optimizer and loaded.checkpoint is not None:
-            loaded = replace(loaded, checkpoint=nested.without_optimizers(loaded.checkpoint))
-        told = formats.write(loaded.model, recipe.to_text(made), output, given=loaded, format=format, force=force, unless=moved.result)
-    return Conversion(loaded, decided, parameters, moved.result(), told)
+        loaded = _without_optimizers(loaded) if drop_optimizer else loaded
+        text = recipe.to_text(derived)
+        note = formats.write(model, text, output, loaded=loaded, format=format, force=force, unless=moved.result)
+    return Conversion(loaded, plan, parameters, moved.result(), note)
 
 
-def _step(progress, text, total):
+def _parameters(model: nn.Module) -> int:
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def _step(progress: Progress | None, text: str, total: int | None) -> None:
     if progress is not None:
         progress.step(text, total)
 
 
-def _operate(model, decided, example, before):
-    """Apply the plan once the run `before` is over; what it gave, or None where surgeon knows no input."""
+def _first_run(model: nn.Module, example: Example | None) -> _Run:
+    """The outputs for `example`, or for a small image of noise.
+
+    Raises:
+        BadInput: surgeon knows no input that the model runs on.
+    """
+    if example:
+        return _Run(example, outputs(model, *example))
+    image, answer = samples.answered(model)
+    return _Run(((image,), {}), answer)
+
+
+def _operate(model: nn.Module, plan: Plan, example: Example | None, first_run: Future[_Run]) -> _Run | None:
+    """Apply the plan once `first_run` is over; what that gave, or None where surgeon knows no input."""
     try:
-        answer = before.result()
+        before = first_run.result()
     except BadInput:
         # Detectors take lists of images; there the backbone is compared, which is where the attention is.
-        operation.apply(model, decided, check="output")
+        operation.apply(model, plan, check="output")
         return None
-    operation.apply(model, decided, example_inputs=example and example[0])
-    return answer
+    operation.apply(model, plan, example_inputs=example and example[0])
+    return before
 
 
-def _moved(model, decided, answer):
-    """How far the output moved.
+def _moved(model: nn.Module, plan: Plan, before: _Run | None) -> Distance:
+    """How far the output moved; not a number where that is not known.
 
     Raises:
         CheckFailed: with `init="identity"`, at all.
     """
-    if answer is None:
-        return (0.0, 0.0) if decided.init == "identity" else (float("nan"), float("nan"))
-    inputs, before = answer
-    after = _after(model, inputs)
-    if decided.init == "identity" and not same_bits(before, after):
-        raise CheckFailed(f"the output differs from the original's by up to {max_abs_diff(before, after):.3g}; nothing was written.")
-    farthest = max_abs_diff(before, after)
-    largest = max((float(part.abs().max()) for part in before if part.numel()), default=0.0)
-    return farthest, farthest / largest if largest else 0.0
+    is_identity = plan.init == "identity"
+    if before is None:
+        return Distance(0.0, 0.0) if is_identity else Distance(float("nan"), float("nan"))
+    after = _after(model, before.example)
+    absolute = max_abs_diff(before.outputs, after)
+    if is_identity and not same_bits(before.outputs, after):
+        raise CheckFailed(f"the output differs from the original's by up to {absolute:.3g}; nothing was written.")
+    largest = _largest(before.outputs)
+    return Distance(absolute, absolute / largest if largest else 0.0)
 
 
-def _answered(model, example):
-    """((args, kwargs), the model's outputs for them)."""
-    if example:
-        return example, outputs(model, *example)
-    image, answer = samples.answered(model)
-    return ((image,), {}), answer
-
-
-def _after(model, inputs):
-    """The outputs after the operation; a network that ran before and now raises is a failed check, whatever it raises."""
+def _after(model: nn.Module, example: Example) -> list[Tensor]:
+    """The outputs after the operation; a network that ran before and raises anything now has failed the check."""
     try:
-        return outputs(model, *inputs)
+        return outputs(model, *example)
     except Exception as error:
-        raise CheckFailed(f"the network ran before and does not run any more: {first_line(error)}. Nothing was written.") from error
+        raise CheckFailed(
+            f"the network ran before and does not run any more: {first_line(error)}. Nothing was written."
+        ) from error
 
 
-def adopt(loaded, decided, path, output, *, format=None, force=False, ema=False, allow_pickle=False):
-    """Apply the plan `decided` to a library's network, fill all of it from the published file at `path`, and write it.
+def _largest(tensors: Sequence[Tensor]) -> float:
+    return max((float(tensor.abs().max()) for tensor in tensors if tensor.numel()), default=0.0)
+
+
+def _without_optimizers(loaded: LoadedModel) -> LoadedModel:
+    if loaded.checkpoint is None:
+        return loaded
+    return replace(loaded, checkpoint=nested.without_optimizers(loaded.checkpoint))
+
+
+def adopt(
+    loaded: LoadedModel,
+    plan: Plan,
+    path: str | PathLike[str],
+    output: str | PathLike[str],
+    *,
+    format: str | None = None,
+    force: bool = False,
+    ema: bool = False,
+    allow_pickle: bool = False,
+) -> Conversion:
+    """Apply `plan` to a library's network, fill all of it from the published file at `path`, and write it.
 
     Args:
         loaded: from `intake.open_source`, whose weights do not matter; its model is changed.
         output: path; its ending, or `format`, chooses the format.
-        ema: of a file with averaged weights as well, take these. allow_pickle: read pickled objects, running their code.
+        ema: of a file with averaged weights as well, take these.
+        allow_pickle: read pickled objects, running their code.
 
     Raises:
         BadFile: a tensor of the file has no place, or a place no tensor; all are named, and nothing is written.
@@ -136,16 +200,18 @@ def adopt(loaded, decided, path, output, *, format=None, force=False, ema=False,
     formats.format_of(output, format)
     refuse_target(output, force)
     weights = _weights(path, ema, allow_pickle)
-    parameters = sum(weight.numel() for weight in loaded.model.parameters())
-    operation.apply(loaded.model, decided)
+    parameters = _parameters(loaded.model)
+    operation.apply(loaded.model, plan)
     try:
         load_published(loaded.model, weights)
     except BadFile as error:
         raise BadFile(f"{path}: {error}") from None
-    told = formats.write(loaded.model, recipe.to_text(recipe_of(loaded.model, base=loaded.base)), output, given=loaded, format=format, force=force)
-    return Conversion(replace(loaded, description=f"{loaded.base}, published weights from {path}"), decided, parameters, None, told)
+    text = recipe.to_text(recipe_of(loaded.model, base=loaded.base))
+    note = formats.write(loaded.model, text, output, loaded=loaded, format=format, force=force)
+    filled = replace(loaded, description=f"{loaded.base}, published weights from {path}")
+    return Conversion(filled, plan, parameters, None, note)
 
 
-def _weights(path, ema, allow_pickle):
-    found = checkpoint.read(path, allow_pickle=allow_pickle, ema=ema)
-    return found.state_dict() if isinstance(found, torch.nn.Module) else found.tensors
+def _weights(path: str | PathLike[str], ema: bool, allow_pickle: bool) -> dict[str, Tensor]:
+    found = checkpoint.read(Path(path), allow_pickle=allow_pickle, ema=ema)
+    return found.state_dict() if isinstance(found, nn.Module) else found.tensors

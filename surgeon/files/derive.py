@@ -1,12 +1,15 @@
 """The recipe of a network that is at hand, read off the network itself."""
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from surgeon import networks
-from surgeon.attention import attention_modules, build
+from surgeon.attention import Gate, attention_modules, build
 from surgeon.attention.costs import costed_sites
 from surgeon.checkpoints import digest
 from surgeon.errors import BadModel
@@ -14,92 +17,134 @@ from surgeon.files.recipe import Recipe
 from surgeon.networks import identify
 from surgeon.networks.blueprint import Base
 from surgeon.networks.settings import changed
-from surgeon.sites import Plan
+from surgeon.sites import Plan, Site
 from surgeon.version import VERSION
 
 
-def recipe_of(model, *, base=None, order=(), prefix="", known=None):
+def recipe_of(
+    model: nn.Module,
+    *,
+    base: Base | str | None = None,
+    order: Iterable[str] = (),
+    prefix: str = "",
+    known: Mapping[str, str] | None = None,
+) -> Recipe:
     """The recipe of a network with attention, read off the network itself.
 
     Args:
-        base: `torchvision:NAME`, `timm:NAME` or `package.module:function`; None where the network can be recognised.
+        base: `torchvision:NAME`, `timm:NAME` or `package.module:function`; None where the network can be recognised;
+            a Base where it is known since the network was taken in.
         order, prefix: as in Recipe, where it came from a checkpoint.
         known: SHA-256 of tensors that have been hashed already.
 
     Raises:
         BadModel: it is no library's network, or its attention has no name that another process could import.
     """
-    named = _named(model, base)
-    known, weights = known or {}, _tensors(model)
-    fresh = digest.of_tensors({key: weights[key] for key in weights if key not in known})
-    tensors = {key: known[key] if key in known else fresh[key] for key in weights}
-    return Recipe(named, operations_of(model), tensors, tuple(attention_modules(model)), tuple(order), prefix, versions(), _settings_of(model))
+    return Recipe(
+        base=base if isinstance(base, Base) else identify.infer(model, base),
+        tensors=_hashes(_tensors(model), known or {}),
+        operations=operations_of(model),
+        attention=tuple(attention_modules(model)),
+        order=tuple(order),
+        prefix=prefix,
+        versions=versions(),
+        settings=_settings_of(model),
+    )
 
 
-def _tensors(model):
-    """The state dict, which may hold what a module's `get_extra_state` says."""
-    found = model.state_dict()
-    strange = next((key for key, value in found.items() if not isinstance(value, torch.Tensor)), None)
-    if strange is not None:
-        raise BadModel(f"{strange!r} in the state dict is a {type(found[strange]).__name__}, and a file holds tensors only.")
-    return found
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The state dict; one with what a module's `get_extra_state` returns, which need be no tensor, is refused."""
+    state = model.state_dict()
+    for key, value in state.items():
+        if not isinstance(value, Tensor):
+            raise BadModel(f"{key!r} in the state dict is a {type(value).__name__}, and a file holds tensors only.")
+    return state
 
 
-def _settings_of(model):
+def _hashes(tensors: Mapping[str, Tensor], known: Mapping[str, str]) -> dict[str, str]:
+    """Key -> SHA-256, in the order of `tensors`; only what is not known is computed."""
+    computed = digest.of_tensors({key: tensor for key, tensor in tensors.items() if key not in known})
+    return {key: known[key] if key in known else computed[key] for key in tensors}
+
+
+def _settings_of(model: nn.Module) -> dict[str, dict[str, Any]]:
     """What was set inside the attention since it was made; a file's words for it are those for the base."""
-    found = {}
+    settings = {}
     for path, gate in attention_modules(model).items():
-        made = dict(gate.made)
-        with torch.random.fork_rng(devices=[]):
-            fresh = build(made["attention"], made["channels"], init=made["init"], dims=made["dims"], **made["options"])
+        fresh = _built_again(_origin(path, gate))
         fresh.operation = gate.operation
-        found |= {f"{path}.{inner}".removesuffix("."): values for inner, values in changed(gate, fresh).items()}
-    return found
+        for inner, values in changed(gate, fresh).items():
+            settings[f"{path}.{inner}".removesuffix(".")] = values
+    return settings
 
 
-def _named(model, base):
-    # Known since the network was taken in: built by this name, or a program without any.
-    return base if isinstance(base, Base) else identify.infer(model, base)
+def _built_again(origin: Mapping[str, Any]) -> Gate:
+    with torch.random.fork_rng(devices=[]):
+        return build(
+            origin["attention"], origin["channels"], init=origin["init"], dims=origin["dims"], **origin["options"]
+        )
 
 
-def versions():
+def versions() -> dict[str, str]:
     """What this process runs with."""
     return {"surgeon": VERSION, "torch": torch.__version__, **networks.versions()}
 
 
-def operations_of(model):
+def operations_of(model: nn.Module) -> tuple[Plan, ...]:
     """The plans that put the attention of `model` in, in that order: gates of one operation, made alike, are one plan.
 
     Raises:
         BadModel: an attention without a name that another process could import.
     """
-    groups, sites = {}, costed_sites(model)
+    groups: dict[tuple[int, str], list[Site]] = {}
+    sites = costed_sites(model)
     for path, gate in attention_modules(model).items():
-        _refuse_nameless(path, gate)
-        _refuse_objects(path, gate.made["options"])
-        key = gate.operation, json.dumps([gate.made["attention"], gate.made["init"], gate.made["options"]])
-        # Of the whole network, also where only a part of it was operated on, such as a detector's backbone.
-        groups.setdefault(key, []).append(replace(sites[path], module=path.rpartition(".")[0]))
-    told = [(json.loads(text), sites) for (_, text), sites in sorted(groups.items(), key=lambda group: group[0][0])]
-    return tuple(Plan(name, tuple(sites), options, init) for (name, init, options), sites in told)
+        origin = _origin(path, gate)
+        _refuse_objects(path, origin["options"])
+        alike = gate.operation, json.dumps([origin["attention"], origin["init"], origin["options"]])
+        # Paths count from the whole network, also where only a part of it was operated on: a detector's backbone.
+        groups.setdefault(alike, []).append(replace(sites[path], module=path.rpartition(".")[0]))
+    return tuple(_plan(text, groups[number, text]) for number, text in sorted(groups, key=_operation))
 
 
-def _refuse_nameless(path, gate):
-    made_from = type(getattr(gate, "inner", gate)).__name__
+def _operation(group: tuple[int, str]) -> int:
+    return group[0]
+
+
+def _plan(text: str, sites: Iterable[Site]) -> Plan:
+    attention, init, options = json.loads(text)
+    return Plan(attention, tuple(sites), options, init)
+
+
+def _origin(path: str, gate: Gate) -> Mapping[str, Any]:
+    """What surgeon made a gate from: attention, channels, dims, init, options.
+
+    Raises:
+        BadModel: surgeon did not make it, or what made it has no name.
+    """
+    kind = type(getattr(gate, "inner", gate)).__name__
     if gate.site is None or not gate.made:
-        raise BadModel(f"{path} can't be named in a file: this {made_from} was not put there by surgeon. Leave it out, and surgeon.inject it.")
+        raise BadModel(
+            f"{path} can't be named in a file: this {kind} was not put there by surgeon. "
+            "Leave it out, and surgeon.inject it."
+        )
     if gate.made["attention"] is None:
-        raise BadModel(f"{path} can't be named in a file: what made this {made_from} has no import path (a lambda, a local class, or one of the script that "
-                       'runs). Inject it under a name: surgeon.register("mine", factory) and then "mine", or a class at the top level of a module, '
-                       '"package.module:Class".')
+        raise BadModel(
+            f"{path} can't be named in a file: what made this {kind} has no import path (a lambda, a local class, "
+            'or one of the script that runs). Inject it under a name: surgeon.register("mine", factory) and then '
+            '"mine", or a class at the top level of a module, "package.module:Class".'
+        )
+    return gate.made
 
 
-def _refuse_objects(path, options):
-    """Options that a file can't hold: classes, tensors, whatever JSON has no words for."""
+def _refuse_objects(path: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that a file can't hold: classes, tensors, whatever JSON has no words for."""
     for name, value in options.items():
         try:
             json.dumps(value)
         except (TypeError, ValueError):
             kind = f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
-            raise BadModel(f"{path} can't be saved: its option {name!r} is {kind}, and a file holds numbers and texts only. Inject it under a name that "
-                           'makes it so: surgeon.register("mine", factory) and then "mine".') from None
+            raise BadModel(
+                f"{path} can't be saved: its option {name!r} is {kind}, and a file holds numbers and texts only. "
+                'Inject it under a name that makes it so: surgeon.register("mine", factory) and then "mine".'
+            ) from None

@@ -1,7 +1,10 @@
 """timm's model folders (`config.json` and weights), as they come and as surgeon writes them."""
 
 import json
+from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import timm
 from timm.models import load_pretrained
@@ -9,7 +12,7 @@ from timm.models._hub import load_model_config_from_path, save_config_for_hf
 from torch import nn
 
 from surgeon import networks
-from surgeon.checkpoints.checkpoint import first_line, read
+from surgeon.checkpoints.checkpoint import Checkpoint, first_line, read
 from surgeon.errors import BadFile, BadOption
 from surgeon.files import rebuild
 from surgeon.files import recipe as recipes
@@ -17,21 +20,23 @@ from surgeon.networks.blueprint import Base
 
 # The function in entry.py that timm calls for such a folder.
 NAME = "surgeon_network"
+WEIGHTS = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
+# What timm notes about where its own weights came from, and the name of the network, which are others now.
+ORIGIN = ("url", "file", "hf_hub_id", "source", "state_dict", "architecture", "tag")
+# Arguments of timm's `create_model` that are about files, not about the network.
+ABOUT_FILES = ("pretrained_cfg_overlay", "cache_dir", "pretrained_model_args")
 
 
-def read_folder(path, *, ema=False):
+def read_folder(path: str | PathLike[str], *, ema: bool = False) -> tuple[Checkpoint, Base | None]:
     """(Checkpoint, base): the weights of a model folder, and the network that its config.json names.
+
+    The base is None where surgeon wrote the folder: the recipe says more.
 
     Raises:
         BadFile: no config.json, one that means nothing, or no weights.
     """
     path = Path(path)
-    try:
-        settings, name, arguments = load_model_config_from_path(path)
-    except FileNotFoundError:
-        raise BadFile(f"{path} is a folder without a config.json.") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
-        raise BadFile(f"{path / 'config.json'} is no model's: {type(error).__name__}: {first_line(error)}.") from error
+    settings, name, arguments = _read_config(path)
     found = _weights(path, ema)
     if found.recipe is not None or name == NAME:
         return found, None
@@ -41,22 +46,41 @@ def read_folder(path, *, ema=False):
     return found, Base("timm", name, ({"num_classes": classes} if classes else {}) | dict(arguments or {}))
 
 
-def _weights(path, ema):
-    for file in ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth"):
+def _read_config(path: Path) -> tuple[Any, Any, Any]:
+    """timm's (settings of the weights, name of the network, arguments of its constructor): whatever the JSON holds."""
+    try:
+        settings, name, arguments = load_model_config_from_path(path)
+    except FileNotFoundError:
+        raise BadFile(f"{path} is a folder without a config.json.") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
+        text = f"{type(error).__name__}: {first_line(error)}"
+        raise BadFile(f"{path / 'config.json'} is no model's: {text}.") from error
+    return settings, name, arguments
+
+
+def _weights(path: Path, ema: bool) -> Checkpoint:
+    for file in WEIGHTS:
         if (path / file).is_file():
-            return read(path / file, ema=ema)
+            found = read(path / file, ema=ema)
+            # Only a file that is read with allow_pickle gives a module.
+            assert isinstance(found, Checkpoint)
+            return found
     raise BadFile(f"{path} holds no weights: neither model.safetensors nor pytorch_model.bin.")
 
 
-def write_config(model, text, path):
+def write_config(model: nn.Module, text: str, path: Path) -> None:
     """The config.json that lets timm open the folder, the recipe in it as the arguments of the network."""
     settings = {key: value for key, value in _settings(model).items() if value is not None}
-    data = {"architecture": NAME, "num_classes": settings.get("num_classes", 1000), "pretrained_cfg": settings,
-            "model_args": {"recipe": json.loads(text)}}
+    data = {
+        "architecture": NAME,
+        "num_classes": settings.get("num_classes", 1000),
+        "pretrained_cfg": settings,
+        "model_args": {"recipe": json.loads(text)},
+    }
     path.write_text(json.dumps(data, indent=1, default=str))
 
 
-def write_stock_config(base, path):
+def write_stock_config(base: Base, path: Path) -> None:
     """timm's own config.json for a base of timm's.
 
     Raises:
@@ -68,29 +92,30 @@ def write_stock_config(base, path):
     save_config_for_hf(networks.build(base, empty=True), str(path))
 
 
-def _settings(model):
+def _settings(model: nn.Module) -> dict[str, Any]:
     """What timm wants to know of a network: image size, mean, name of the head."""
-    own = dict(getattr(model, "pretrained_cfg", None) or {})
-    for key in ("url", "file", "hf_hub_id", "source", "state_dict", "architecture", "tag"):
-        own.pop(key, None)
-    heads = [path for path, module in model.named_modules() if isinstance(module, nn.Linear)]
-    classes = getattr(model, "num_classes", None) or (model.get_submodule(heads[-1]).out_features if heads else 1000)
-    return {"input_size": [3, 224, 224], "classifier": heads[-1] if heads else None} | own | {"num_classes": classes}
+    known = dict(getattr(model, "pretrained_cfg", None) or {})
+    own = {key: value for key, value in known.items() if key not in ORIGIN}
+    heads = {path: module for path, module in model.named_modules() if isinstance(module, nn.Linear)}
+    classifier = next(reversed(heads), None)
+    size = heads[classifier].out_features if classifier is not None else 1000
+    classes = getattr(model, "num_classes", None) or size
+    return {"input_size": [3, 224, 224], "classifier": classifier} | own | {"num_classes": classes}
 
 
-def open_network(recipe, pretrained, settings, arguments):
+def open_network(recipe: Mapping[str, Any], pretrained: bool, settings: Any, arguments: Mapping[str, Any]) -> nn.Module:
     """The network of a folder that surgeon wrote, as timm asks for it.
 
     Args:
         recipe: JSON values, as they lie in config.json. settings: timm's `pretrained_cfg`.
         arguments: what else timm's `create_model` hands on.
     """
-    made = recipes.from_text(json.dumps(recipe), "config.json")
-    ignored = ("pretrained_cfg_overlay", "cache_dir", "pretrained_model_args")
-    options = {key: value for key, value in arguments.items() if key not in ignored}
-    model = rebuild.rebuild(made, arguments=options, empty=pretrained)
+    parsed = recipes.from_text(json.dumps(recipe), "config.json")
+    options = {key: value for key, value in arguments.items() if key not in ABOUT_FILES}
+    model = rebuild.rebuild(parsed, arguments=options, empty=pretrained)
     settings = settings if isinstance(settings, dict) else {}
     model.pretrained_cfg = model.default_cfg = settings
     if pretrained:
-        load_pretrained(model, settings, num_classes=options.get("num_classes", settings.get("num_classes")), in_chans=options.get("in_chans", 3))
+        classes = options.get("num_classes", settings.get("num_classes"))
+        load_pretrained(model, settings, num_classes=classes, in_chans=options.get("in_chans", 3))
     return model

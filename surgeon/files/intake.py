@@ -1,9 +1,16 @@
-"""A SOURCE as people have it, turned into a network: a library's name, a checkpoint, a folder, a program, a file of surgeon's."""
+"""A SOURCE as people have it, turned into a network.
 
+A source is a library's name, a checkpoint, a folder, a program, or a file of surgeon's.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
-import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from surgeon import networks
 from surgeon.checkpoints import digest
@@ -11,9 +18,10 @@ from surgeon.checkpoints.checkpoint import Checkpoint, first_line, read
 from surgeon.checkpoints.prefix import find_prefix, strip_prefix
 from surgeon.errors import BadFile, BadOption
 from surgeon.files import rebuild, store
-from surgeon.files import recipe as recipes
 from surgeon.files.derive import recipe_of
 from surgeon.files.folder import read_folder
+from surgeon.files.recipe import Recipe
+from surgeon.files.store import SurgeonFile
 from surgeon.networks import identify
 from surgeon.networks.blueprint import PROGRAM, Base
 from surgeon.networks.code import names_code
@@ -23,8 +31,11 @@ from surgeon.programs import unfold
 from surgeon.programs.export import read_program
 from surgeon.trace.outputs import max_abs_diff, outputs
 
-# Of the largest output: as far as a program's may lie from those of the network that it was made of.
+# Of the largest output: how far a program's may lie from those of the network that it was made of.
 MOST_ROUNDING = 1e-4
+
+# The positional and the keyword arguments of one call of a network.
+Example = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 @dataclass
@@ -37,31 +48,45 @@ class LoadedModel:
     order: its keys, where they are in another order than the network's.
     recipe: that of a file which surgeon wrote.
     notes: what a reader should know.
-    example: (args, kwargs) that it runs on, where the file says so.
+    example: arguments that it runs on, where the file has some.
     """
 
-    model: torch.nn.Module
+    model: nn.Module
     base: Base
     description: str
     checkpoint: Checkpoint | None = None
     prefix: str = ""
-    order: tuple = ()
-    recipe: recipes.Recipe | None = None
-    notes: list = field(default_factory=list)
-    example: tuple | None = None
+    order: tuple[str, ...] = ()
+    recipe: Recipe | None = None
+    notes: list[str] = field(default_factory=list)
+    example: Example | None = None
 
 
-def open_source(source, *, arch=None, weights=None, pretrained=False, num_classes=None, arguments=None, allow_pickle=False,
-         allow_imports=False, ema=False, copy=True, progress=None):
+def open_source(
+    source: str | PathLike[str],
+    *,
+    arch: str | None = None,
+    weights: str | PathLike[str] | None = None,
+    pretrained: bool = False,
+    num_classes: int | None = None,
+    arguments: dict[str, Any] | None = None,
+    allow_pickle: bool = False,
+    allow_imports: bool = False,
+    ema: bool = False,
+    copy: bool = True,
+    progress: Callable[[int], object] | None = None,
+) -> LoadedModel:
     """The network that `source` stands for, with its weights, in evaluation mode.
 
     Args:
-        source: `torchvision:NAME`, `timm:NAME`, `package.module:Class` (imported, and called), or a path: a checkpoint, a timm folder, a .pt2 program, a file of surgeon's.
+        source: `torchvision:NAME`, `timm:NAME`, `package.module:Class` (imported, and called), or a path: a checkpoint,
+            a timm folder, a .pt2 program, a file of surgeon's.
         arch: the library's name for a checkpoint that does not say what it is.
         weights: a checkpoint for a library's network.
         pretrained: the library's own weights instead.
         num_classes, arguments: for the constructor; both are read from the weights where there are any.
-        allow_pickle: read pickled objects, running their code. allow_imports: import a user's own network or attention that a file names.
+        allow_pickle: read pickled objects, running their code.
+        allow_imports: import a user's own network or attention that a file names.
         ema: the averaged weights of a file that has both.
         copy: False leaves the weights in the file, mapped into memory, for a network that is only written elsewhere.
         progress: called with numbers of bytes.
@@ -70,92 +95,55 @@ def open_source(source, *, arch=None, weights=None, pretrained=False, num_classe
         if weights is not None and pretrained:
             raise BadOption("--weights and --pretrained are two answers to one question. Give one.")
         if weights is None:
-            model = networks.build(source, pretrained=pretrained, num_classes=num_classes, arguments=arguments)
-            told = "pretrained weights" if pretrained else "weights as it makes them" if names_code(source) else "random weights"
-            return LoadedModel(model, networks.remembered(model), f"{source}, {told}")
-        arch, source = source, weights
+            return _named(str(source), pretrained, num_classes, arguments)
+        arch, source = str(source), weights
     elif weights is not None or pretrained:
-        raise BadOption(f"{source} brings its own weights: leave --weights and --pretrained out, or give torchvision:NAME as the source.")
-    given = _given(num_classes, arguments)
-    named = read_folder(source, ema=ema)[1] if Path(source).is_dir() else None
+        raise BadOption(
+            f"{source} brings its own weights: leave --weights and --pretrained out, "
+            "or give torchvision:NAME as the source."
+        )
+    options = dict(arguments or {}) | ({"num_classes": num_classes} if num_classes is not None else {})
+    in_config = read_folder(source, ema=ema)[1] if Path(source).is_dir() else None
     found = open_file(source, allow_pickle=allow_pickle, ema=ema)
-    if isinstance(found, torch.nn.Module):
-        return _whole(found, source, arch)
+    if isinstance(found, nn.Module):
+        return _unpickled(found, source, arch)
     if found.recipe is not None:
-        return _own(found, arch, allow_imports, copy, progress)
-    if found.program is not None and arch is None:
-        return _program(found)
-    return _stock(found, arch, given, copy, named)
+        return _surgeons(found, arch, allow_imports=allow_imports, copy=copy, progress=progress)
+    if isinstance(found.program, ExportedProgram) and arch is None:
+        return _program(found.program, found.path)
+    return _recognised(found, candidates(found, arch, options, in_config), copy)
 
 
-def _program(found):
-    """A program that nobody names: operated on as it is."""
-    base = Base(PROGRAM, Path(found.path).name)
-    note = "a program without a library's name: it can be written as .pt2 or .onnx (--arch NAME opens all formats)"
-    return LoadedModel(_network(found), base, f"the program in {found.path}", notes=[note], example=found.program.example_inputs)
-
-
-def _same_function(found, model, base):
-    """A program may have the keys of a network and compute something else: another epsilon, another activation.
-
-    Raises:
-        BadOption: what it says to its own example is not what the network says.
-    """
-    example = found.program.example_inputs
-    if example is None:
-        return
-    told = _difference(outputs(_network(found), *example), outputs(model, *example))
-    if told:
-        raise BadOption(f"{found.path} has the weights of {base}, and computes something else: {told}. Leave --arch out to put attention into the program itself.")
-
-
-def _difference(said, expected):
-    """In what two lists of outputs differ, in words; "" where they are the same but for rounding."""
-    one, other = (", ".join(" x ".join(map(str, part.shape)) for part in outputs) for outputs in (said, expected))
-    if one != other:
-        return f"{one or 'nothing'} and not {other or 'nothing'}"
-    far, size = max_abs_diff(expected, said), max((float(part.abs().max()) for part in expected), default=0.0)
-    return "" if far <= MOST_ROUNDING * size else f"outputs of up to {size:.3g} differ by {far:.3g}"
-
-
-def _network(found):
-    try:
-        return unfold.network(found.program)
-    # Whole, and yet no graph that Python can run: unfolding can fail in any part of torch.
-    except Exception as error:
-        raise BadFile(f"{found.path} can't be unfolded into modules: {first_line(error)}.") from error
-
-
-def open_file(path, *, allow_pickle=False, ema=False):
+def open_file(path: str | PathLike[str], *, allow_pickle: bool = False, ema: bool = False) -> Checkpoint | nn.Module:
     """What lies at `path`: a Checkpoint of whatever kind, or an nn.Module that was pickled."""
     path = Path(path)
     if path.is_dir():
         return read_folder(path, ema=ema)[0]
     if path.suffix == ".pt2" and path.is_file():
-        made, text, sha256 = read_program(path, allow_pickle=allow_pickle)
-        return Checkpoint(path, dict(made.state_dict), None, (), text, sha256, program=made)
+        program, recipe, sha256 = read_program(path, allow_pickle=allow_pickle)
+        return Checkpoint(path, dict(program.state_dict), recipe=recipe, recipe_sha256=sha256, program=program)
     return read(path, allow_pickle=allow_pickle, ema=ema)
 
 
-def open_surgeon_file(path, *, allow_pickle=False):
-    """The store.SurgeonFile file at `path`.
+def open_surgeon_file(path: str | PathLike[str], *, allow_pickle: bool = False) -> SurgeonFile:
+    """The SurgeonFile at `path`.
 
     Raises:
         BadFile: damaged, or not written by surgeon.
     """
     found = open_file(path, allow_pickle=allow_pickle)
-    if isinstance(found, torch.nn.Module):
+    if isinstance(found, nn.Module):
         raise BadFile(f"{path} is a pickled module, not a file of surgeon's.")
     return store.opened(found)
 
 
-def unwrapped(found, expected):
+def unwrapped(found: Checkpoint, expected: Iterable[str]) -> tuple[dict[str, Tensor], str]:
     """(a checkpoint's tensors under the network's own keys, what stood in front of them)."""
     prefix = find_prefix(found.tensors, expected)
     return strip_prefix(found.tensors, prefix)[0], prefix
 
 
-def load(path, *, allow_imports=False, allow_pickle=False):
+def load(path: str | PathLike[str], *, allow_imports: bool = False, allow_pickle: bool = False) -> nn.Module:
     """The network in a file that surgeon wrote, in evaluation mode, every weight compared with its SHA-256.
 
     Args:
@@ -169,55 +157,150 @@ def load(path, *, allow_imports=False, allow_pickle=False):
     >>> model = surgeon.load("resnet50_cbam.safetensors")
     """
     if is_name(path):
-        raise BadFile(f"there is no file {str(path)!r}. surgeon.load reads files; timm.create_model and torchvision.models.get_model build by name.")
+        raise BadFile(
+            f"there is no file {str(path)!r}. surgeon.load reads files; "
+            "timm.create_model and torchvision.models.get_model build by name."
+        )
     return open_source(path, allow_imports=allow_imports, allow_pickle=allow_pickle).model
 
 
-def is_name(source):
-    """Whether `source` is a library's name, or that of somebody's code; one that is meant to be, but wrong, is reported as such."""
-    if str(source).partition(":")[0] in networks.LIBRARIES:
+def is_name(source: str | PathLike[str]) -> bool:
+    """Whether `source` is meant as the name of a library's network or of somebody's code, and not as a path.
+
+    A misspelled name is still one, so that whoever builds it can suggest the right one.
+    """
+    text = str(source)
+    if text.partition(":")[0] in networks.LIBRARIES:
         return True
-    return not Path(source).exists() and (names_code(source) or not Path(source).suffix and "/" not in str(source))
+    if Path(source).exists():
+        return False
+    looks_like_path = "/" in text or Path(source).suffix != ""
+    return names_code(text) or not looks_like_path
 
 
-def _given(num_classes, arguments):
-    return dict(arguments or {}) | ({"num_classes": num_classes} if num_classes is not None else {})
+def _named(source: str, pretrained: bool, num_classes: int | None, arguments: dict[str, Any] | None) -> LoadedModel:
+    """A network by its name alone."""
+    model = networks.build(source, pretrained=pretrained, num_classes=num_classes, arguments=arguments)
+    if pretrained:
+        weights = "pretrained weights"
+    elif names_code(source):
+        weights = "weights as it makes them"
+    else:
+        weights = "random weights"
+    base = networks.remembered(model)
+    assert base is not None  # `build` has just noted it
+    return LoadedModel(model, base, f"{source}, {weights}")
 
 
-def _whole(model, path, arch):
+def _unpickled(model: nn.Module, path: str | PathLike[str], arch: str | None) -> LoadedModel:
+    """A module that was pickled whole."""
     base = identify.infer(model, arch)
-    # Of the object, not of its file, is what the recipe says: built by it again, the network must be this one.
+    # The recipe speaks of the object, not of its file: built by the recipe again, the network must be this one.
     rebuild.compare(model, recipe_of(model, base=base, known=dict.fromkeys(model.state_dict(), "")))
     return LoadedModel(networks.remember(model, base), base, f"{base}, unpickled from {path}")
 
 
-def _own(found, arch, allow_imports, copy, progress):
+def _surgeons(
+    found: Checkpoint, arch: str | None, *, allow_imports: bool, copy: bool, progress: Callable[[int], object] | None
+) -> LoadedModel:
+    """A file that surgeon wrote."""
     opened = store.opened(found)
-    if opened.recipe.base.library == PROGRAM:
-        return _own_program(opened)
-    if arch and str(opened.recipe.base) != arch:
-        raise BadOption(f"{found.path} is {opened.recipe.base}, not {arch}: its recipe says so. Leave --arch out.")
-    model = store.restore(opened.recipe, opened.tensors, found.path, allow_imports=allow_imports, copy=copy, progress=progress)
-    return LoadedModel(model, opened.recipe.base, f"{opened.recipe.base} with attention, from {found.path}", found, opened.prefix, opened.recipe.order, opened.recipe)
+    recipe = opened.recipe
+    if recipe.base.library == PROGRAM:
+        return _surgeons_program(opened)
+    if arch and str(recipe.base) != arch:
+        raise BadOption(f"{found.path} is {recipe.base}, not {arch}: its recipe says so. Leave --arch out.")
+    model = store.restore(
+        recipe, opened.tensors, str(found.path), allow_imports=allow_imports, copy=copy, progress=progress
+    )
+    return LoadedModel(
+        model,
+        recipe.base,
+        f"{recipe.base} with attention, from {found.path}",
+        checkpoint=found,
+        prefix=opened.prefix,
+        order=recipe.order,
+        recipe=recipe,
+    )
 
 
-def _own_program(opened):
+def _surgeons_program(opened: SurgeonFile) -> LoadedModel:
     """A program without a library's name that has attention in it already: it is its own builder."""
-    if opened.checkpoint.program is None:
-        raise BadFile(f"{opened.checkpoint.path}: its network, {opened.recipe.base.name}, is a program; only a .pt2 holds it.")
-    digest.compare(opened.tensors, opened.recipe.tensors, opened.checkpoint.path)
-    loaded = _program(opened.checkpoint)
-    return replace(loaded, recipe=opened.recipe)
+    path, program = opened.checkpoint.path, opened.checkpoint.program
+    if not isinstance(program, ExportedProgram):
+        raise BadFile(f"{path}: its network, {opened.recipe.base.name}, is a program; only a .pt2 holds it.")
+    digest.compare(opened.tensors, opened.recipe.tensors, str(path))
+    return replace(_program(program, path), recipe=opened.recipe)
 
 
-def _stock(found, arch, given, copy, named):
-    """A checkpoint that knows nothing of surgeon."""
-    base, prefix, tensors, notes = recognise(found, candidates(found, arch, given, named))
+def _program(program: ExportedProgram, path: Path) -> LoadedModel:
+    """A program that nobody names: operated on as it is."""
+    note = "a program without a library's name: it can be written as .pt2 or .onnx (--arch NAME opens all formats)"
+    return LoadedModel(
+        _unfolded(program, path),
+        Base(PROGRAM, path.name),
+        f"the program in {path}",
+        notes=[note],
+        example=program.example_inputs,
+    )
+
+
+def _unfolded(program: ExportedProgram, path: Path) -> nn.Module:
+    try:
+        return unfold.network(program)
+    # Whole, and yet no graph that Python can run: unfolding can fail in any part of torch.
+    except Exception as error:
+        raise BadFile(f"{path} can't be unfolded into modules: {first_line(error)}.") from error
+
+
+def _recognised(found: Checkpoint, guesses: Iterable[Base], copy: bool) -> LoadedModel:
+    """A checkpoint that knows nothing of surgeon: the network of the first guess that its keys fit."""
+    base, prefix, tensors, notes = recognise(found, guesses)
     model = networks.build(base, empty=True)
     order = tuple(tensors) if list(tensors) != list(shapes_of(model)) else ()
     load_weights(model, completed(model, tensors), copy=copy)
-    if found.program is not None:
-        _same_function(found, model, base)
+    if isinstance(found.program, ExportedProgram):
+        _refuse_another_function(found.program, found.path, model, base)
     # Under translated keys the file's own shape has no place for the attention.
-    shape = found if all(prefix + key in found.tensors for key in tensors) else None
-    return LoadedModel(model, base, f"{base}, weights from {found.path}", shape, prefix, order, None, notes)
+    is_untranslated = all(prefix + key in found.tensors for key in tensors)
+    return LoadedModel(
+        model,
+        base,
+        f"{base}, weights from {found.path}",
+        checkpoint=found if is_untranslated else None,
+        prefix=prefix,
+        order=order,
+        notes=notes,
+    )
+
+
+def _refuse_another_function(program: ExportedProgram, path: Path, model: nn.Module, base: Base) -> None:
+    """A program may have the keys of a network and compute something else: another epsilon, another activation.
+
+    Raises:
+        BadOption: on the program's own example the two give different outputs.
+    """
+    example = program.example_inputs
+    if example is None:
+        return
+    difference = _difference(outputs(_unfolded(program, path), *example), outputs(model, *example))
+    if difference:
+        raise BadOption(
+            f"{path} has the weights of {base}, and computes something else: {difference}. "
+            "Leave --arch out to put attention into the program itself."
+        )
+
+
+def _difference(answer: Sequence[Tensor], expected: Sequence[Tensor]) -> str:
+    """In what two lists of outputs differ, in words; "" where they are the same but for rounding."""
+    found_shapes, expected_shapes = _shapes(answer), _shapes(expected)
+    if found_shapes != expected_shapes:
+        return f"{found_shapes or 'nothing'} and not {expected_shapes or 'nothing'}"
+    distance = max_abs_diff(expected, answer)
+    largest = max((float(part.abs().max()) for part in expected), default=0.0)
+    return "" if distance <= MOST_ROUNDING * largest else f"outputs of up to {largest:.3g} differ by {distance:.3g}"
+
+
+def _shapes(tensors: Iterable[Tensor]) -> str:
+    """`1 x 1000, 1 x 64`."""
+    return ", ".join(" x ".join(map(str, tensor.shape)) for tensor in tensors)

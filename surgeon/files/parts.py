@@ -1,19 +1,37 @@
 """Files taken apart and put together again: the base alone, the attention alone, both."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor, nn
 
 from surgeon import networks
 from surgeon.checkpoints import digest, nested, optimizer
+from surgeon.checkpoints.checkpoint import Checkpoint
 from surgeon.errors import BadFile, BadOption
-from surgeon.files import folder, formats, intake, rebuild, recipe, store
+from surgeon.files import folder, formats, intake, rebuild, store
 from surgeon.files.atomic import replacing
-from surgeon.networks.identify import first_difference
+from surgeon.files.recipe import Recipe, to_text
+from surgeon.files.store import SurgeonFile
 
 
-def strip(file, output, *, format=None, force=False, drop_optimizer=False, allow_pickle=False, allow_imports=False):
+def strip(
+    file: str | PathLike[str],
+    output: str | PathLike[str],
+    *,
+    format: str | None = None,
+    force: bool = False,
+    drop_optimizer: bool = False,
+    allow_pickle: bool = False,
+    allow_imports: bool = False,
+) -> Recipe:
     """Write the base of a file of surgeon's without the attention: keys, order and bytes as they came.
+
+    Returns the file's recipe.
 
     Raises:
         BadFile: not a file of surgeon's, or a damaged one.
@@ -29,38 +47,45 @@ def strip(file, output, *, format=None, force=False, drop_optimizer=False, allow
         elif chosen == "pth":
             torch.save(_stock_checkpoint(opened, drop_optimizer, allow_imports), fresh)
         else:
-            _stock_folder(opened, fresh)
+            _write_stock_folder(opened, fresh)
     return opened.recipe
 
 
-def _stock(opened):
+def _stock(opened: SurgeonFile) -> OrderedDict[str, Tensor]:
     """The base's tensors under the keys that they had in the file which came in."""
     return OrderedDict((opened.recipe.prefix + key, opened.tensors[key]) for key in opened.recipe.stock)
 
 
-def _stock_checkpoint(opened, drop_optimizer, allow_imports):
+def _stock_checkpoint(opened: SurgeonFile, drop_optimizer: bool, allow_imports: bool) -> Any:
     """The checkpoint as it came in, where the file still has its shape; else a state dict."""
-    attention = {opened.prefix + key for key in opened.tensors if opened.recipe.is_attention(key)}
+    checkpoint, recipe = opened.checkpoint, opened.recipe
+    if checkpoint.whole is None or checkpoint.nest == ((),):
+        return _stock(opened)
+    attention = {opened.prefix + key for key in opened.tensors if recipe.is_attention(key)}
 
-    def without(tensors):
+    def without_attention(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return OrderedDict((key, value) for key, value in tensors.items() if key not in attention)
 
-    if opened.checkpoint.whole is None or opened.checkpoint.nest == ((),):
-        return _stock(opened)
-    if not nested.has_optimizer(opened.checkpoint) or drop_optimizer:
-        return nested.changed(opened.checkpoint, weights=without, state=None)
-    model = rebuild.rebuild(opened.recipe, allow_imports=allow_imports)
-    new = {name for name, _ in model.named_parameters() if opened.recipe.is_attention(name)}
-    return nested.changed(opened.checkpoint, weights=without, state=lambda state: optimizer.shrink(state, model, new))
+    if not nested.has_optimizer(checkpoint) or drop_optimizer:
+        return nested.changed(checkpoint, weights=without_attention, state=None)
+    model = rebuild.rebuild(recipe, allow_imports=allow_imports)
+    new = {name for name, _ in model.named_parameters() if recipe.is_attention(name)}
+
+    def without_new_parameters(state: dict[str, Any]) -> dict[str, Any]:
+        return optimizer.shrink(state, model, new)
+
+    return nested.changed(checkpoint, weights=without_attention, state=without_new_parameters)
 
 
-def _stock_folder(opened, path):
+def _write_stock_folder(opened: SurgeonFile, path: Path) -> None:
     path.mkdir()
     folder.write_stock_config(opened.recipe.base, path / "config.json")
     store.write_safetensors(store.stock(opened.recipe, opened.tensors), None, path / "model.safetensors")
 
 
-def delta(file, output, *, force=False, allow_pickle=False):
+def delta(
+    file: str | PathLike[str], output: str | PathLike[str], *, force: bool = False, allow_pickle: bool = False
+) -> int:
     """Write the attention alone, with the recipe: a few MB that `merge` puts back on the base.
 
     Returns the bytes of its tensors.
@@ -68,43 +93,57 @@ def delta(file, output, *, force=False, allow_pickle=False):
     opened = intake.open_surgeon_file(file, allow_pickle=allow_pickle)
     tensors = store.attention(opened.recipe, opened.tensors)
     digest.compare(tensors, {key: opened.recipe.tensors[key] for key in tensors}, str(file))
-    _only_safetensors(output, "a delta")
+    if formats.format_of(output) != "safetensors":
+        raise BadOption(f"a delta is a .safetensors file; {output} ends otherwise.")
     with replacing(output, force=force) as fresh:
-        store.write_safetensors(tensors, recipe.to_text(opened.recipe), fresh)
+        store.write_safetensors(tensors, to_text(opened.recipe), fresh)
     return store.size(tensors)
 
 
-def _only_safetensors(output, what):
-    if formats.format_of(output) != "safetensors":
-        raise BadOption(f"{what} is a .safetensors file; {output} ends otherwise.")
-
-
-def merge(base, part, output, *, format=None, force=False, allow_pickle=False, allow_imports=False, ema=False):
+def merge(
+    base: str | PathLike[str],
+    part: str | PathLike[str],
+    output: str | PathLike[str],
+    *,
+    format: str | None = None,
+    force: bool = False,
+    allow_pickle: bool = False,
+    allow_imports: bool = False,
+    ema: bool = False,
+) -> None:
     """Put the attention in the file `part`, a delta, onto the weights in the file `base`, and write the whole.
 
     Raises:
         BadFile: the base is not the one that the attention was trained on; names the first tensor that differs.
     """
     opened = intake.open_surgeon_file(part, allow_pickle=allow_pickle)
-    if any(key in opened.tensors for key in opened.recipe.stock):
+    recipe = opened.recipe
+    if any(key in opened.tensors for key in recipe.stock):
         raise BadOption(f"{part} is no delta: it has the base's weights as well. surgeon delta FILE makes one.")
-    tensors, found, prefix = _base_tensors(base, opened.recipe, allow_pickle, ema)
-    digest.compare(tensors, opened.recipe.stock, f"{base} is not the base of {part}")
-    model = store.restore(opened.recipe, tensors | opened.tensors, str(part), allow_imports=allow_imports, copy=False)
-    given = intake.LoadedModel(model, opened.recipe.base, str(base), found, prefix)
-    formats.write(model, recipe.to_text(opened.recipe), output, given=given, format=format, force=force)
+    weights = _base_weights(base, recipe, allow_pickle, ema)
+    digest.compare(weights.tensors, recipe.stock, f"{base} is not the base of {part}")
+    tensors = weights.tensors | opened.tensors
+    model = store.restore(recipe, tensors, str(part), allow_imports=allow_imports, copy=False)
+    loaded = intake.LoadedModel(model, recipe.base, str(base), weights.checkpoint, weights.prefix)
+    formats.write(model, to_text(recipe), output, loaded=loaded, format=format, force=force)
 
 
-def _base_tensors(base, made, allow_pickle, ema):
-    """(the base's tensors under the network's keys, the checkpoint they are from, what stood in front of the keys)."""
+class _BaseWeights(NamedTuple):
+    """The base's tensors under the network's keys, the checkpoint they are from, what stood in front of the keys."""
+
+    tensors: dict[str, Tensor]
+    checkpoint: Checkpoint | None = None
+    prefix: str = ""
+
+
+def _base_weights(base: str | PathLike[str], recipe: Recipe, allow_pickle: bool, ema: bool) -> _BaseWeights:
     if intake.is_name(base):
-        model = networks.build(base, pretrained=True)
-        return dict(model.state_dict()), None, ""
+        return _BaseWeights(dict(networks.build(str(base), pretrained=True).state_dict()))
     found = intake.open_file(base, allow_pickle=allow_pickle, ema=ema)
-    if isinstance(found, torch.nn.Module):
-        return dict(found.state_dict()), None, ""
-    tensors, prefix = intake.unwrapped(found, made.stock)
-    difference = first_difference(dict.fromkeys(made.stock, ()), {key: () for key in tensors if not made.is_attention(key)})
+    if isinstance(found, nn.Module):
+        return _BaseWeights(dict(found.state_dict()))
+    tensors, prefix = intake.unwrapped(found, recipe.stock)
+    difference = rebuild.first_key_difference(recipe.stock, (key for key in tensors if not recipe.is_attention(key)))
     if difference:
-        raise BadFile(f"{base} is not the base {made.base}: {difference}.")
-    return {key: tensors[key] for key in made.stock}, found, prefix
+        raise BadFile(f"{base} is not the base {recipe.base}: {difference}.")
+    return _BaseWeights({key: tensors[key] for key in recipe.stock}, found, prefix)

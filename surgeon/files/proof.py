@@ -1,12 +1,18 @@
 """Proof that a file is what it says: rebuilt, every hash computed again, outputs compared with the base's."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from os import PathLike
+
+from torch import nn
 
 from surgeon import networks
 from surgeon.attention import attention_modules, disabled
 from surgeon.checkpoints import digest
 from surgeon.errors import BadFile, BadInput, CheckFailed
 from surgeon.files import intake, store
+from surgeon.files.recipe import Recipe
+from surgeon.files.store import SurgeonFile
 from surgeon.networks.blueprint import PROGRAM
 from surgeon.networks.recognise import completed
 from surgeon.networks.samples import small
@@ -17,21 +23,28 @@ from surgeon.trace.outputs import max_abs_diff, outputs, same_bits
 
 @dataclass(frozen=True)
 class Proof:
-    """What was found out about a file.
+    """What was found out about a file; None where the network runs on no image that surgeon knows.
 
     tensors: how many agree with their SHA-256.
-    same_base: whether the network without its attention gives the base's output, bit for bit; None if it runs on no image that surgeon knows.
+    same_base: whether the network without its attention gives the base's output, bit for bit.
     is_identity: whether the attention still lets everything pass bit for bit.
     distance: how far the attention moves the output, at most.
     """
 
     tensors: int
-    same_base: bool | None
-    is_identity: bool | None
-    distance: float | None
+    same_base: bool | None = None
+    is_identity: bool | None = None
+    distance: float | None = None
 
 
-def verify(file, base=None, *, allow_pickle=False, allow_imports=False, progress=None):
+def verify(
+    file: str | PathLike[str],
+    base: str | PathLike[str] | None = None,
+    *,
+    allow_pickle: bool = False,
+    allow_imports: bool = False,
+    progress: Callable[[int], object] | None = None,
+) -> Proof:
     """Rebuild a file of surgeon's and compare it with its own hashes, and with its base.
 
     Args:
@@ -41,34 +54,51 @@ def verify(file, base=None, *, allow_pickle=False, allow_imports=False, progress
         BadFile: a hash that does not agree. CheckFailed: without attention it is not the base.
     """
     opened = intake.open_surgeon_file(file, allow_pickle=allow_pickle)
-    if opened.recipe.base.library == PROGRAM:
-        digest.compare(opened.tensors, opened.recipe.tensors, str(file), progress=progress)
-        return Proof(len(opened.recipe.tensors), None, None, None)
-    model = store.restore(opened.recipe, opened.tensors, str(file), allow_imports=allow_imports, progress=progress)
-    stock = _base(opened.recipe, base, allow_pickle) if base else _stock(opened)
+    recipe = opened.recipe
+    if recipe.base.library == PROGRAM:
+        digest.compare(opened.tensors, recipe.tensors, str(file), progress=progress)
+        return Proof(len(recipe.tensors))
+    model = store.restore(recipe, opened.tensors, str(file), allow_imports=allow_imports, progress=progress)
+    stock = _base_model(base, recipe, allow_pickle) if base else _own_stock(opened)
     if base:
-        digest.compare(dict(stock.state_dict()), opened.recipe.stock, f"{base} is not the base of {file}")
+        digest.compare(dict(stock.state_dict()), recipe.stock, f"{base} is not the base of {file}")
+    return _compared(model, stock, recipe, str(file))
+
+
+def _compared(model: nn.Module, stock: nn.Module, recipe: Recipe, file: str) -> Proof:
+    """What the outputs on one small image prove."""
     try:
         image = small(stock)
     except BadInput:
-        return Proof(len(opened.recipe.tensors), None, None, None)
+        return Proof(len(recipe.tensors))
     with disabled(model):
         without = outputs(model, (image,))
     expected, with_attention = outputs(stock, (image,)), outputs(model, (image,))
     if not same_bits(expected, without):
-        raise CheckFailed(f"{file}: without its attention the network is not {opened.recipe.base}: outputs differ by up to "
-                          f"{max_abs_diff(expected, without):.3g}.")
-    return Proof(len(opened.recipe.tensors), True, same_bits(expected, with_attention), max_abs_diff(expected, with_attention))
+        raise CheckFailed(
+            f"{file}: without its attention the network is not {recipe.base}: "
+            f"outputs differ by up to {max_abs_diff(expected, without):.3g}."
+        )
+    is_identity, distance = same_bits(expected, with_attention), max_abs_diff(expected, with_attention)
+    return Proof(len(recipe.tensors), True, is_identity, distance)
 
 
-def _stock(opened):
+def _own_stock(opened: SurgeonFile) -> nn.Module:
+    """The base with its weights from the file itself."""
     model = networks.build(opened.recipe.base, empty=True)
     return load_weights(model, completed(model, store.stock(opened.recipe, opened.tensors)))
 
 
-def _base(made, base, allow_pickle):
-    loaded = intake.open_source(base, arch=None if intake.is_name(base) else str(made.base), pretrained=intake.is_name(base),
-                        arguments=made.base.arguments, allow_pickle=allow_pickle)
+def _base_model(base: str | PathLike[str], recipe: Recipe, allow_pickle: bool) -> nn.Module:
+    """The base as somebody else has it: a checkpoint, or a library's name for its own weights."""
+    is_name = intake.is_name(base)
+    loaded = intake.open_source(
+        base,
+        arch=None if is_name else str(recipe.base),
+        pretrained=is_name,
+        arguments=recipe.base.arguments,
+        allow_pickle=allow_pickle,
+    )
     if attention_modules(loaded.model):
         raise BadFile(f"{base} has attention itself: give the plain checkpoint.")
-    return settle(loaded.model, made.base.settings)
+    return settle(loaded.model, recipe.base.settings)

@@ -1,10 +1,18 @@
-"""The network of a recipe, built again; and whether what a file will say gives this very network: both, with the same weights, run."""
+"""The network of a recipe, built again.
+
+Also whether a recipe gives back the very network that it was made from: both are run with the same weights.
+"""
+
+from collections.abc import Iterable
+from typing import Any
 
 import torch
+from torch import nn
 
 from surgeon import networks
 from surgeon.errors import BadFile, BadInput, BadModel, SurgeonError
 from surgeon.files.derive import operations_of
+from surgeon.files.recipe import Recipe
 from surgeon.networks.blueprint import CODE, PROGRAM
 from surgeon.networks.identify import first_difference
 from surgeon.networks.samples import answered
@@ -14,8 +22,10 @@ from surgeon.operation import apply
 from surgeon.trace.outputs import max_abs_diff, outputs, same_bits
 
 
-def rebuild(made, *, allow_imports=False, arguments=None, empty=True):
-    """The network of the recipe `made`, its weights not yet filled in.
+def rebuild(
+    recipe: Recipe, *, allow_imports: bool = False, arguments: dict[str, Any] | None = None, empty: bool = True
+) -> nn.Module:
+    """The network of `recipe`, its weights not yet filled in.
 
     Args:
         arguments: for the base's constructor, beside those of the recipe: another number of classes.
@@ -25,59 +35,75 @@ def rebuild(made, *, allow_imports=False, arguments=None, empty=True):
         BadFile: the recipe names a user's own network or attention and `allow_imports` was not given, or what it
             describes can't be built with these versions of the libraries.
     """
-    if made.base.library == PROGRAM:
-        raise BadFile(f"its network, {made.base.name}, is a program without a library's name; only the .pt2 holds it.")
-    _permit("network", made.base.name, made.base.library != CODE or allow_imports)
-    for plan in made.operations:
-        _permit("attention", plan.attention, ":" not in plan.attention or plan.attention.startswith("timm:") or allow_imports)
+    if recipe.base.library == PROGRAM:
+        raise BadFile(
+            f"its network, {recipe.base.name}, is a program without a library's name; only the .pt2 holds it."
+        )
+    if not allow_imports:
+        _refuse_imports(recipe)
     try:
-        model = networks.build(made.base, arguments=arguments, empty=empty)
-        for plan in made.operations:
+        model = networks.build(recipe.base, arguments=arguments, empty=empty)
+        for plan in recipe.operations:
             apply(model, plan)
-        settle(model, made.settings)
+        settle(model, recipe.settings)
     except SurgeonError as error:
-        versions = ", ".join(f"{name} {version}" for name, version in made.versions.items())
-        raise BadFile(f"{made.base} can't be built again here: {error} The file was made with {versions}.") from error
-    _same_keys(made, model)
+        versions = ", ".join(f"{name} {version}" for name, version in recipe.versions.items())
+        raise BadFile(f"{recipe.base} can't be built again here: {error} The file was made with {versions}.") from error
+    _refuse_differences(recipe, model)
     return model
 
 
-def _permit(what, name, allowed):
-    if not allowed:
-        raise BadFile(f"the {what} {name!r} is somebody's own code, and loading would import it. "
-                      "If you trust the file: surgeon.load(path, allow_imports=True), or --allow-imports.")
+def first_key_difference(expected: Iterable[str], found: Iterable[str]) -> str | None:
+    """The first key that one of the two has and the other has not, in words; None where they have the same."""
+    return first_difference(dict.fromkeys(expected, ()), dict.fromkeys(found, ()))
 
 
-def _same_keys(made, model):
-    """Every tensor that the recipe lists has its place in the model, and the other way round."""
-    difference = first_difference(dict.fromkeys(made.tensors, ()), dict.fromkeys(shapes_of(model), ()))
+def _refuse_imports(recipe: Recipe) -> None:
+    """Refuse a recipe that names code of neither surgeon nor the libraries: building it would import the code."""
+    if recipe.base.library == CODE:
+        raise _own_code("network", recipe.base.name)
+    for plan in recipe.operations:
+        if ":" in plan.attention and not plan.attention.startswith("timm:"):
+            raise _own_code("attention", plan.attention)
+
+
+def _own_code(what: str, name: str) -> BadFile:
+    return BadFile(
+        f"the {what} {name!r} is somebody's own code, and loading would import it. "
+        "If you trust the file: surgeon.load(path, allow_imports=True), or --allow-imports."
+    )
+
+
+def _refuse_differences(recipe: Recipe, model: nn.Module) -> None:
+    """Refuse a network that has other tensors than the recipe lists, or attention in other places."""
+    difference = first_key_difference(recipe.tensors, shapes_of(model))
     if difference:
-        raise BadFile(f"{made.base}, built again, is not the network of the recipe: {difference}.")
-    if operations_of(model) != made.operations:
-        raise BadFile(f"{made.base}, built again, has its attention elsewhere than the recipe says.")
+        raise BadFile(f"{recipe.base}, built again, is not the network of the recipe: {difference}.")
+    if operations_of(model) != recipe.operations:
+        raise BadFile(f"{recipe.base}, built again, has its attention elsewhere than the recipe says.")
 
 
-def compare(model, made):
-    """Build the network of the recipe `made`, give it the weights of `model`, and compare what both answer, bit for bit.
+def compare(model: nn.Module, recipe: Recipe) -> None:
+    """Build the network of `recipe`, give it the weights of `model`, and compare the outputs of both, bit for bit.
 
-    Weights are not copied. A network that runs on no image that surgeon can think of is compared by its settings alone,
-    as is one on meta.
+    Weights are not copied. A network on meta, or one that runs on no image that surgeon can think of, is compared
+    by its settings alone.
 
     Raises:
         BadModel: it can't be built, or computes something else.
     """
     try:
-        twin = rebuild(made, allow_imports=True)
+        rebuilt = rebuild(recipe, allow_imports=True)
     except BadFile as error:
         raise BadModel(f"a file of this network could not be opened: {error}") from error
     if any(tensor.is_meta for tensor in model.state_dict().values()):
         return
-    load_weights(twin, {key: value.detach() for key, value in model.state_dict().items()}, copy=False)
+    load_weights(rebuilt, {key: value.detach() for key, value in model.state_dict().items()}, copy=False)
     device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
-    _same_answers(model, twin.to(device))
+    _compare_outputs(model, rebuilt.to(device))
 
 
-def _same_answers(model, twin):
+def _compare_outputs(model: nn.Module, rebuilt: nn.Module) -> None:
     try:
         with torch.random.fork_rng():
             torch.manual_seed(0)
@@ -87,11 +113,15 @@ def _same_answers(model, twin):
     try:
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            said = outputs(twin, (image,))
-    # What a file would give back fails in its own way.
+            found = outputs(rebuilt, (image,))
+    # Whatever the network that a file would give back raises.
     except Exception as error:
         raise BadModel(f"a file of this network would give back one that does not run: {error}") from error
-    if not same_bits(expected, said):
-        told = f"by up to {max_abs_diff(expected, said):.3g}" if len(expected) == len(said) else "in their number"
-        raise BadModel(f"a file of this network would give back one that computes something else: outputs differ {told}. Hooks, and whatever else is "
-                       "set on it beside numbers and texts, are in no file: take them off, or name what makes it, base='package.module:function'.")
+    if not same_bits(expected, found):
+        same_number = len(expected) == len(found)
+        difference = f"by up to {max_abs_diff(expected, found):.3g}" if same_number else "in their number"
+        raise BadModel(
+            f"a file of this network would give back one that computes something else: outputs differ {difference}. "
+            "Hooks, and whatever else is set on it beside numbers and texts, are in no file: take them off, "
+            "or name what makes it, base='package.module:function'."
+        )

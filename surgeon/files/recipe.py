@@ -5,7 +5,9 @@ tensor. The rules that found the places are not needed to rebuild: sites are pat
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from surgeon.checkpoints import digest
 from surgeon.errors import BadFile
@@ -13,7 +15,7 @@ from surgeon.networks.blueprint import Base
 from surgeon.sites import Plan
 from surgeon.version import VERSION
 
-# Raised when an old surgeon would misread the file, never for an addition that it can pass over.
+# Raised when an old surgeon would misread the file, never for an addition that it can ignore.
 FORMAT = 2
 
 
@@ -38,24 +40,24 @@ class Recipe:
     order: tuple[str, ...] = ()
     prefix: str = ""
     versions: dict[str, str] = field(default_factory=dict)
-    settings: dict = field(default_factory=dict)
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def is_attention(self, key):
+    def is_attention(self, key: str) -> bool:
         """Whether the tensor `key` belongs to the attention and not to the base."""
         return key.startswith(tuple(f"{path}." for path in self.attention))
 
     @property
-    def stock(self):
+    def stock(self) -> dict[str, str]:
         """Key -> SHA-256 of the base's tensors, in the order in which they came."""
         return {key: self.tensors[key] for key in self.order or self.tensors if not self.is_attention(key)}
 
     @property
-    def sha256(self):
+    def sha256(self) -> str:
         """One SHA-256 for all of the base's tensors, whatever their order."""
         return digest.of_all(dict(sorted(self.stock.items())))
 
 
-def verified(text, sha256, what):
+def verified(text: object, sha256: object, what: str) -> Recipe:
     """The recipe that a file carries, unharmed.
 
     Args:
@@ -65,17 +67,27 @@ def verified(text, sha256, what):
         BadFile: it carries none, or one that was altered.
     """
     if text is None:
-        raise BadFile(f"{what} carries no recipe: it was not written by surgeon. surgeon inject reads it, with --arch torchvision:NAME or timm:NAME.")
+        raise BadFile(
+            f"{what} carries no recipe: it was not written by surgeon. surgeon inject reads it, "
+            "with --arch torchvision:NAME or timm:NAME."
+        )
     if not isinstance(text, str) or digest.of_text(text) != sha256:
         raise BadFile(f"{what}: its recipe is not the one that was saved. The file is damaged: get it again.")
     return from_text(text, what)
 
 
-def to_text(recipe):
+def to_text(recipe: Recipe) -> str:
     """The recipe as JSON text of one line; `from_text` reads it back."""
-    return json.dumps({
+    base = {
+        "library": recipe.base.library,
+        "name": recipe.base.name,
+        "arguments": recipe.base.arguments,
+        "settings": recipe.base.settings,
+        "sha256": recipe.sha256,
+    }
+    data = {
         "format": FORMAT,
-        "base": {"library": recipe.base.library, "name": recipe.base.name, "arguments": recipe.base.arguments, "settings": recipe.base.settings, "sha256": recipe.sha256},
+        "base": base,
         "operations": [plan.to_dict() for plan in recipe.operations],
         "attention": list(recipe.attention),
         "settings": recipe.settings,
@@ -83,10 +95,11 @@ def to_text(recipe):
         "order": list(recipe.order),
         "prefix": recipe.prefix,
         "tensors": recipe.tensors,
-    })
+    }
+    return json.dumps(data)
 
 
-def from_text(text, what):
+def from_text(text: str, what: str) -> Recipe:
     """The recipe that `to_text` wrote.
 
     Args:
@@ -97,24 +110,42 @@ def from_text(text, what):
     """
     try:
         data = json.loads(text)
-        number = data["format"]
-        if isinstance(number, int) and number > FORMAT:
-            raise BadFile(f"{what} has recipe format {number}; this surgeon ({VERSION}) reads up to {FORMAT}. Upgrade: pip install -U attention-surgeon")
-        base = Base(data["base"]["library"], data["base"]["name"], dict(data["base"]["arguments"]), _settings(data["base"], number))
-        tensors = _texts(data["tensors"])
-        return Recipe(base, tuple(map(Plan.from_dict, data["operations"])), tensors, tuple(data["attention"]),
-                      tuple(key for key in data["order"] if tensors[key]), str(data["prefix"]), _texts(data["versions"]), _settings(data, number))
+        _refuse_newer(data["format"], what)
+        return _from_data(data)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadFile(f"{what} holds no recipe that can be read: {type(error).__name__}: {error}.") from None
 
 
-def _settings(data, number):
+def _refuse_newer(number: object, what: str) -> None:
+    if isinstance(number, int) and number > FORMAT:
+        raise BadFile(
+            f"{what} has recipe format {number}; this surgeon ({VERSION}) reads up to {FORMAT}. "
+            "Upgrade: pip install -U attention-surgeon"
+        )
+
+
+def _from_data(data: Any) -> Recipe:
+    base, number, tensors = data["base"], data["format"], _texts(data["tensors"])
+    return Recipe(
+        base=Base(base["library"], base["name"], dict(base["arguments"]), _settings(base, number)),
+        operations=tuple(map(Plan.from_dict, data["operations"])),
+        tensors=tensors,
+        attention=tuple(data["attention"]),
+        # Looked up so that a key without a tensor is refused here and not later.
+        order=tuple(key for key in data["order"] if tensors[key]),
+        prefix=str(data["prefix"]),
+        versions=_texts(data["versions"]),
+        settings=_settings(data, number),
+    )
+
+
+def _settings(data: Mapping[str, Any], number: Any) -> dict[str, dict[str, Any]]:
     """Path -> settings; format 1 had none."""
-    found = data["settings"] if number > 1 else {}
-    return {str(path): dict(values) for path, values in found.items()}
+    settings = data["settings"] if number > 1 else {}
+    return {str(path): dict(values) for path, values in settings.items()}
 
 
-def _texts(table):
+def _texts(table: Any) -> dict[str, str]:
     if not all(isinstance(key, str) and isinstance(value, str) for key, value in table.items()):
         raise TypeError("a table of texts is expected")
     return dict(table)

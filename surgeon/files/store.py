@@ -1,27 +1,31 @@
 """surgeon's own files: weights with the recipe beside them, and the way back to a network."""
 
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from os import PathLike
 
 import safetensors.torch
 import torch
+from torch import Tensor, nn
 
 from surgeon import networks
 from surgeon.checkpoints import digest
 from surgeon.checkpoints.checkpoint import KEY, Checkpoint
 from surgeon.checkpoints.prefix import find_prefix, strip_prefix
 from surgeon.errors import BadFile
-from surgeon.files import rebuild, recipe
+from surgeon.files import rebuild
+from surgeon.files.recipe import Recipe, verified
 from surgeon.networks.identify import first_difference
 from surgeon.networks.weights import load_weights, shapes_of
 
 
-def metadata(text):
+def metadata(text: str) -> dict[str, str]:
     """What a file carries besides its weights: the recipe, and the recipe's own SHA-256."""
     return {"format": "pt", "surgeon": text, "surgeon_sha256": digest.of_text(text)}
 
 
-def write_safetensors(tensors, text, path):
+def write_safetensors(tensors: Mapping[str, Tensor], text: str | None, path: str | PathLike[str]) -> None:
     """Weights to one safetensors file, with the recipe `text` (None for none) in its metadata.
 
     Tensors that share memory are written each on its own: the format knows no ties, the network does.
@@ -29,17 +33,19 @@ def write_safetensors(tensors, text, path):
     safetensors.torch.save_file(_apart(tensors), path, metadata=metadata(text) if text else {"format": "pt"})
 
 
-def _apart(tensors):
-    seen, apart = set(), {}
-    for key, value in tensors.items():
-        value = value.detach().contiguous()
-        place = value.untyped_storage().data_ptr()
-        apart[key] = value.clone() if place in seen and value.numel() else value
-        seen.add(place)
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, each in memory of its own."""
+    taken: set[int] = set()
+    apart = {}
+    for key, tensor in tensors.items():
+        tensor = tensor.detach().contiguous()
+        address = tensor.untyped_storage().data_ptr()
+        apart[key] = tensor.clone() if address in taken and tensor.numel() else tensor
+        taken.add(address)
     return apart
 
 
-def labelled(tensors, text):
+def labelled(tensors: Mapping[str, Tensor], text: str) -> OrderedDict[str, Tensor]:
     """The state dict with the recipe on it, as an attribute that pickle keeps: its keys stay weights only."""
     labelled = OrderedDict(tensors)
     setattr(labelled, KEY, (text, digest.of_text(text)))
@@ -48,55 +54,75 @@ def labelled(tensors, text):
 
 @dataclass(frozen=True)
 class SurgeonFile:
-    """A file that surgeon wrote: what it is made from, its tensors under the network's keys, what stands in front of these in the file."""
+    """A file that surgeon wrote.
+
+    checkpoint: what was read.
+    recipe: what its network is made from.
+    tensors: its tensors under the network's own keys.
+    prefix: what stands in front of these keys in the file.
+    """
 
     checkpoint: Checkpoint
-    recipe: recipe.Recipe
-    tensors: dict
+    recipe: Recipe
+    tensors: dict[str, Tensor]
     prefix: str
 
 
-def opened(checkpoint):
+def opened(checkpoint: Checkpoint) -> SurgeonFile:
     """The SurgeonFile that a Checkpoint is; its recipe is unharmed, its tensors are not yet compared.
 
     Raises:
         BadFile: it carries no recipe, or one that was altered.
     """
-    made = recipe.verified(checkpoint.recipe, checkpoint.recipe_sha256, str(checkpoint.path))
-    prefix = find_prefix(checkpoint.tensors, made.tensors)
-    return SurgeonFile(checkpoint, made, strip_prefix(checkpoint.tensors, prefix)[0], prefix)
+    recipe = verified(checkpoint.recipe, checkpoint.recipe_sha256, str(checkpoint.path))
+    prefix = find_prefix(checkpoint.tensors, recipe.tensors)
+    tensors, _ = strip_prefix(checkpoint.tensors, prefix)
+    return SurgeonFile(checkpoint, recipe, tensors, prefix)
 
 
-def restore(made, tensors, what, *, allow_imports=False, copy=True, progress=None):
-    """The network of the recipe `made` with `tensors` in it, every one of them compared with its SHA-256.
+def restore(
+    recipe: Recipe,
+    tensors: Mapping[str, Tensor],
+    what: str,
+    *,
+    allow_imports: bool = False,
+    copy: bool = True,
+    progress: Callable[[int], object] | None = None,
+) -> nn.Module:
+    """The network of `recipe` with `tensors` in it, every one of them compared with its SHA-256.
+
+    Args:
+        what: the file that they are from, for errors.
 
     Raises:
         BadFile: a tensor is missing, superfluous, of another shape or of other bits; names the first.
     """
-    if set(tensors) and not any(key in tensors for key in made.stock):
-        raise BadFile(f"{what} is a delta, attention alone: surgeon merge BASE {what} --output FILE puts it on its base.")
-    difference = first_difference(dict.fromkeys(made.tensors, ()), dict.fromkeys(tensors, ()))
+    if tensors and not any(key in tensors for key in recipe.stock):
+        raise BadFile(
+            f"{what} is a delta, attention alone: surgeon merge BASE {what} --output FILE puts it on its base."
+        )
+    difference = rebuild.first_key_difference(recipe.tensors, tensors)
     if difference:
         raise BadFile(f"{what} is not whole: {difference}.")
-    digest.compare(tensors, made.tensors, what, progress=progress)
-    model = rebuild.rebuild(made, allow_imports=allow_imports)
+    digest.compare(tensors, recipe.tensors, what, progress=progress)
+    model = rebuild.rebuild(recipe, allow_imports=allow_imports)
     difference = first_difference(shapes_of(model), {key: tuple(value.shape) for key, value in tensors.items()})
     if difference:
-        raise BadFile(f"{what} does not fit {made.base}: {difference}.")
-    load_weights(model, {key: tensors[key] for key in made.tensors}, copy=copy)
-    return networks.remember(model, made.base)
+        raise BadFile(f"{what} does not fit {recipe.base}: {difference}.")
+    load_weights(model, {key: tensors[key] for key in recipe.tensors}, copy=copy)
+    return networks.remember(model, recipe.base)
 
 
-def stock(made, tensors):
+def stock(recipe: Recipe, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The base's tensors alone, in the order in which they came."""
-    return {key: tensors[key] for key in made.stock}
+    return {key: tensors[key] for key in recipe.stock}
 
 
-def attention(made, tensors):
+def attention(recipe: Recipe, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The attention's tensors alone."""
-    return {key: value for key, value in tensors.items() if made.is_attention(key)}
+    return {key: value for key, value in tensors.items() if recipe.is_attention(key)}
 
 
-def size(tensors):
+def size(tensors: Mapping[str, object]) -> int:
     """Bytes of all tensors together."""
     return sum(value.numel() * value.element_size() for value in tensors.values() if isinstance(value, torch.Tensor))

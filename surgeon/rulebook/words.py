@@ -158,7 +158,7 @@ def _is_beyond_the_stem(candidate: Candidate, what: str, scene: Scene) -> Findin
         return Finding(False, "it is the image itself")
     sizes = [scene.maps.known(step.value).size for step in scene.steps if step.value not in scene.images]
     here = scene.maps.known(candidate.value).size
-    is_first = here == sizes[0] and here[-1] * 3 > scene.maps.image.shape[-1]
+    is_first = sizes[:1] == [here] and here[-1] * 3 > scene.maps.image.shape[-1]
     is_stem = candidate.value in scene.images or is_first or candidate.value in scene.stem
     return Finding(not is_stem, "still the stem's" if is_stem else "behind the stem")
 

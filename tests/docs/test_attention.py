@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.tools.attention import FORMS, page, sections
+from docs.tools.attention import FORMS, Docstring, page, parsed
 from surgeon.attention import TABLE, build, options_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "attention.md"
@@ -18,7 +18,7 @@ def test_every_module_and_option_has_its_line():
     text = page()
     for name, factory in TABLE.items():
         assert f"\n## {name}\n" in text
-        documented = sections(factory.__doc__.replace("\n    ", "\n"))["Args"]
+        documented = parsed(factory.__doc__.replace("\n    ", "\n")).arguments
         assert list(documented) == list(options_of(name))
 
 
@@ -27,6 +27,6 @@ def test_known_forms_can_be_asked_for(form, name, options):
     assert build(name, 64, **options).made["options"] == options and f"| {form} |" in page()
 
 
-def test_sections_of_a_docstring():
+def test_a_docstring_is_taken_apart():
     text = "Adds.\n\nArgs:\n    n: how many\n        of them.\n\nSource: a book."
-    assert sections(text) == {"": "Adds.", "Args": {"n": "how many of them."}, "Source": "a book."}
+    assert parsed(text) == Docstring("Adds.", {"n": "how many of them."}, {"Source": "a book."})

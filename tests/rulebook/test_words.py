@@ -187,3 +187,11 @@ def test_an_image_of_another_size_is_an_image_still():
     assert sorted(found.maps[image].size[0] for image in found.images) == [48, 64]
     small = next(image for image in found.images if image is not found.maps.image)
     assert not answer("beyond", "stem", small, None, found)
+
+
+def test_the_trunk_may_hold_the_image_alone():
+    found = scene(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)))
+    step = found.steps[0]
+    assert not WORDS["beyond"].judge(Candidate(step.value, step.node, step.graph), "stem", found).holds
+    other = found.graph.children[0].outputs[0]
+    assert WORDS["beyond"].judge(Candidate(other, None, found.graph), "stem", found).seen

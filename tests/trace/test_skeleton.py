@@ -182,7 +182,18 @@ class Closes:
         self.held.append("closed")
 
 
-@pytest.mark.parametrize("value", [Closes(), nn.functional.max_pool2d, torch.nn.functional.relu, open, {}.get, toy.Residual, torch.Generator()], ids=repr)
+NOBODYS = {
+    "closes": Closes(),
+    "dispatched": nn.functional.max_pool2d,
+    "function": nn.functional.relu,
+    "builtin": open,
+    "method": {}.get,
+    "class": toy.Residual,
+    "generator": torch.Generator(),
+}
+
+
+@pytest.mark.parametrize("value", NOBODYS.values(), ids=NOBODYS)
 def test_what_is_nobodys_own_or_acts_when_it_goes_away_is_shared(value):
     model = nn.Linear(1, 1)
     model.value = value
