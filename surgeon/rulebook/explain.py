@@ -14,7 +14,7 @@ from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import match, owner
 from surgeon.rulebook.explanation import Answer, Case, Explanation
 from surgeon.trace.recorder import observe
-from surgeon.trace.state import still
+from surgeon.trace.state import preserved
 
 if TYPE_CHECKING:
     from torch import nn
@@ -81,7 +81,7 @@ def _with_lines(observation: Observation) -> Scene:
     """The scene once more, with the line of the model's code on each step."""
     graph = observation.scene.graph
     paths = {module: path for path, module in observation.model.named_modules()}
-    with still(observation.model):
+    with preserved(observation.model):
         again, error = observe(graph.module, graph.args, graph.kwargs, paths=paths, lines=True)
     if error is not None:
         raise error
