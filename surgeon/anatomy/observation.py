@@ -76,7 +76,7 @@ class Observation:
 
 
 @contextmanager
-def looking_at(model: nn.Module, example_inputs: Any = None) -> Iterator[Observation]:
+def observed(model: nn.Module, example_inputs: Any = None) -> Iterator[Observation]:
     """An Observation of `model`, made on a skeleton of it: the model itself is left alone."""
     refuse_wrapped(model)
     # What is made under a caller's inference mode has no versions to compare, and could never be trained.

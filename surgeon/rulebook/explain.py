@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from surgeon.anatomy.observation import looking_at
+from surgeon.anatomy.observation import observed
 from surgeon.anatomy.scene import Scene
 from surgeon.anatomy.trunk import taker
 from surgeon.errors import SurgeonError, Untraceable
@@ -56,7 +56,7 @@ def explain(
     """
     book = rulebook.load(rules)
     rulebook.for_place(str(where), book)
-    with looking_at(model, example_inputs) as observation:
+    with observed(model, example_inputs) as observation:
         return explained(observation, where, book)
 
 
