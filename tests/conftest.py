@@ -22,6 +22,20 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.randomly_reset_seed = False
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Names of cases that are read: precisions by their name, and the first words of long texts."""
+    if isinstance(val, torch.dtype):
+        return str(val).removeprefix("torch.")
+    return f"{val[:60]}..." if isinstance(val, str) and len(val) > 60 else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not any(map(item.get_closest_marker, ("network", "export"))):
+            item.add_marker("fast")
+
+
 def reseed() -> None:
     random.seed(0)
     numpy.random.seed(0)

@@ -72,6 +72,6 @@ def rooms() -> dict[str, set[str]]:
 
 
 def _public() -> set[str]:
-    """The rooms that surgeon's public names come from; its stub lists them, and each is imported when it is first used."""
+    """The rooms that surgeon's public names come from, as its stub lists them."""
     stub = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
     return {node.module.partition(".")[0] for node in stub.body if isinstance(node, ast.ImportFrom) and node.module}

@@ -34,7 +34,8 @@ def drawing() -> str:
         y += LINE * len(lines) + 14 + GAP
     width, height = TABLE + STEP * len(ORDER) + 20, y + 10
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+        ' role="img">',
         f"<title>The rooms of surgeon and what they import</title><style>{STYLE}</style>",
         *_headings(),
         *(part for box in boxes for part in _box(*box)),
@@ -44,7 +45,10 @@ def drawing() -> str:
 
 
 def _headings() -> list[str]:
-    left = [_text(LEFT, 34, "The rooms of surgeon", "head"), _text(LEFT, 54, "A room imports rooms below it, never one above.", "files")]
+    left = [
+        _text(LEFT, 34, "The rooms of surgeon", "head"),
+        _text(LEFT, 54, "A room imports rooms below it, never one above.", "files"),
+    ]
     columns = []
     for number, room in enumerate(ORDER):
         x = TABLE + STEP * number + 6
@@ -55,21 +59,40 @@ def _headings() -> list[str]:
 def _box(room: str, y: int, lines: list[str]) -> list[str]:
     height = LINE * len(lines) + 14
     kind = "front" if room in FRONT else "room"
-    texts = [_text(LEFT + 10, y + 19 + LINE * number, line, "files" if number else "name") for number, line in enumerate(lines)]
+    texts = [
+        _text(LEFT + 10, y + 19 + LINE * number, line, "files" if number else "name")
+        for number, line in enumerate(lines)
+    ]
     middle = y + height // 2
     rule = f'<line class="rule" x1="{LEFT + WIDTH}" x2="{TABLE + STEP * len(ORDER)}" y1="{middle}" y2="{middle}"/>'
-    return [f'<rect class="{kind}" x="{LEFT}" y="{y}" width="{WIDTH}" height="{height}" rx="6"/>', *texts, rule, *_dots(room, middle)]
+    return [
+        f'<rect class="{kind}" x="{LEFT}" y="{y}" width="{WIDTH}" height="{height}" rx="6"/>',
+        *texts,
+        rule,
+        *_dots(room, middle),
+    ]
 
 
 def _dots(room: str, y: int) -> list[str]:
     imports = rooms()[room]
-    marks = [(number, "own" if other == room else "dot") for number, other in enumerate(ORDER) if other == room or other in imports]
-    return [f'<circle class="{kind}" cx="{TABLE + STEP * number + 6}" cy="{y}" r="{4 if kind == "own" else 5}"/>' for number, kind in marks]
+    marks = [
+        (number, "own" if other == room else "dot")
+        for number, other in enumerate(ORDER)
+        if other == room or other in imports
+    ]
+    return [
+        f'<circle class="{kind}" cx="{TABLE + STEP * number + 6}" cy="{y}" r="{4 if kind == "own" else 5}"/>'
+        for number, kind in marks
+    ]
 
 
 def _lines(room: str) -> list[str]:
     """The name of a room, what it is, and its files."""
-    inside = [file.partition("/")[2] for file in FILES if room_of(file) == room and "/" in file and not file.endswith("__init__")]
+    inside = [
+        file.partition("/")[2]
+        for file in FILES
+        if room_of(file) == room and "/" in file and not file.endswith("__init__")
+    ]
     about = (ast.get_docstring(ast.parse(text_of(f"{room}/__init__" if inside else room))) or "").splitlines()[0]
     return [_title(room), *wrap(about, 92), *wrap(", ".join(inside), 96)]
 

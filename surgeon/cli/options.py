@@ -83,7 +83,12 @@ SET = Annotated[
     list[str] | None,
     option("--set", metavar="KEY=VALUE", help="For the attention, such as reduction=8; may be repeated."),
 ]
-INIT = Annotated[str, typer.Option(help="identity: the outputs stay the same, bit for bit. paper: as published.")]
+INIT = Annotated[
+    str,
+    typer.Option(
+        help="identity, neutral: the outputs stay the same, bit for bit, until it is trained. paper: as published."
+    ),
+]
 RULES = Annotated[list[str] | None, option(help="One more folder of rules; may be repeated.")]
 
 # What is written, and what is printed.

@@ -10,6 +10,8 @@ import surgeon
 from surgeon import cli
 from surgeon.errors import UnusedSite
 
+pytestmark = pytest.mark.network
+
 # With a class token alone, class and distillation tokens, registers; pooled over the map; with class attention.
 NETWORKS = {
     "test_vit": 160,

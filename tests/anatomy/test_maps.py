@@ -10,6 +10,8 @@ from surgeon.errors import BadInput
 from tests.shared import toy
 from tests.shared.seen import graph, scene
 
+pytestmark = pytest.mark.network
+
 
 def output(found, path):
     return found.maps[graph(found, path).outputs[0]]

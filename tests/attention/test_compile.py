@@ -23,9 +23,10 @@ CONVOLUTIONS = (torch.nn.Conv1d, torch.nn.Conv2d)
 # All of them beyond the 4096 numbers up to which inductor writes another kernel.
 SIZES = [(4, CHANNELS, 8, 6), (5, CHANNELS, 7, 12), (3, CHANNELS, 11, 5)]
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("g++") or shutil.which("clang++")), reason="inductor needs a C++ compiler"
-)
+pytestmark = [
+    pytest.mark.export,
+    pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="inductor needs a C++ compiler"),
+]
 
 
 def compiled(name, options, training):

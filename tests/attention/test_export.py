@@ -11,6 +11,8 @@ from tests.shared import formulas
 from tests.shared.gates import CHANNELS, FOREIGN, form, forms
 from tests.shared.outcomes import same_outcome
 
+pytestmark = pytest.mark.export
+
 FORMS = formulas.FORMS + FOREIGN
 OPEN = {0: Dim("n"), 2: Dim("h"), 3: Dim("w")}
 SIZES = [(4, CHANNELS, 8, 6), (5, CHANNELS, 7, 12), (1, CHANNELS, 9, 9)]

@@ -17,6 +17,8 @@ from surgeon.checkpoints.published import load_published
 from surgeon.errors import BadModule
 from tests.shared.official import official_key, spread
 
+pytestmark = pytest.mark.network
+
 PLACE = {"bam": "bottleneck"}
 FORMS = [(None, {}), ("se", {}), ("cbam", {}), ("cbam", {"bias": False}), ("eca", {}), ("bam", {})]
 WEIGHTS = {

@@ -4,6 +4,8 @@ import pytest
 
 from benchmarks import starts
 
+pytestmark = pytest.mark.network
+
 
 @pytest.fixture
 def untrained(monkeypatch):

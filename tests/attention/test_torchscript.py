@@ -13,7 +13,10 @@ from tests.shared.bits import same_bits
 from tests.shared.gates import forms, randomized
 from tests.shared.numbers import awkward
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:DeprecationWarning", "ignore:.*torch.jit.* is deprecated:FutureWarning")
+pytestmark = [
+    pytest.mark.export,
+    pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:DeprecationWarning", "ignore:.*torch.jit.* is deprecated:FutureWarning"),
+]
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]
 
 

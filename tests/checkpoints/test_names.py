@@ -12,6 +12,8 @@ from surgeon.networks import library
 from tests.shared.bits import assert_same_bits
 from tests.shared.small import TINY, tiny
 
+pytestmark = pytest.mark.network
+
 
 def before_renaming(model):
     """A DenseNet's weights as torchvision's own files have them: `norm.1`, and no step counters."""

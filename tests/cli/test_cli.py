@@ -14,6 +14,8 @@ from surgeon.networks import library
 from tests.shared.bits import assert_same_bits
 from tests.shared.small import TINY, output, stir, tiny
 
+pytestmark = pytest.mark.network
+
 COMMANDS = ("places", "plan", "inject", "show", "strip", "delta", "merge", "export", "verify")
 
 

@@ -12,6 +12,8 @@ from surgeon.cli import run
 from tests.shared.bits import assert_same_bits
 from tests.shared.official import official_key, spread
 
+pytestmark = pytest.mark.network
+
 IMAGE = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0)).double()
 
 

@@ -8,6 +8,8 @@ import pytest
 from surgeon.cli import run
 from surgeon.rulebook import book as rulebook
 
+pytestmark = pytest.mark.network
+
 RULE = """\
 id: {id}
 place: residual

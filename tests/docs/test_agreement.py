@@ -5,6 +5,8 @@ import pytest
 from benchmarks import agreement, shortcuts
 from benchmarks.sweep import rows
 
+pytestmark = pytest.mark.network
+
 ROWS = rows(agreement.TABLE)
 # One network in so many, in the order of their names: it passes through all families that have many.
 EVERY = 75

@@ -7,6 +7,8 @@ import pytest
 from benchmarks import agreement, cells, coverage, page
 from benchmarks.sweep import rows, sweep
 
+pytestmark = pytest.mark.network
+
 ROWS = rows(coverage.TABLE)
 
 

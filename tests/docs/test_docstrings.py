@@ -18,6 +18,8 @@ from surgeon.trace.skeleton import skeleton
 from tests.shared.official import official_key
 from tests.shared.small import tiny
 
+pytestmark = pytest.mark.network
+
 MODULES = [module.name for module in pkgutil.walk_packages(surgeon.__path__, "surgeon.") if not module.name.startswith("surgeon.cli")]
 
 

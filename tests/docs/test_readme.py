@@ -11,6 +11,8 @@ import surgeon
 from surgeon.cli import run
 from tests.shared.small import TINY, tiny
 
+pytestmark = pytest.mark.network
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)

@@ -13,6 +13,8 @@ from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import grammar
 from surgeon.rulebook.arguments import Operand
 
+pytestmark = pytest.mark.network
+
 PAGE = Path(__file__).parents[2] / "docs" / "rules.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 

@@ -14,6 +14,8 @@ from surgeon.files.atomic import replacing
 from tests.shared.bits import assert_same_bits
 from tests.shared.small import tiny
 
+pytestmark = pytest.mark.network
+
 # One process imports everything once and forks writers, each of which is killed after some milliseconds.
 SCRIPT = """
 import os, random, signal, sys, time

@@ -9,6 +9,7 @@ import surgeon
 from surgeon.files import intake
 from surgeon.files.recipe import FORMAT
 
+pytestmark = pytest.mark.network
 FILES = sorted(path for path in (Path(__file__).parent / "golden").iterdir() if path.suffix in (".safetensors", ".pth"))
 
 

@@ -22,6 +22,8 @@ from surgeon.sites import Plan, Site
 from tests.shared.bits import assert_same_bits
 from tests.shared.small import TINY, output, tiny
 
+pytestmark = pytest.mark.network
+
 
 class Halve(torch.nn.Module):
     """A user's own attention, at the top level of a module that can be imported."""

@@ -18,6 +18,8 @@ from tests.shared.bits import assert_same_bits, same_bits
 from tests.shared.pairs import pairs
 from tests.shared.small import TINY, output, stir, tiny
 
+pytestmark = pytest.mark.network
+
 NETWORKS = {
     "resnet18": ("torchvision:resnet18", "residual"),
     "mobilenet_v3": ("torchvision:mobilenet_v3_small", "residual"),

@@ -8,6 +8,8 @@ from benchmarks import roundtrips
 from benchmarks.roundtrips import CLOSE, EQUAL, INPUTS, OUTPUTS, REFUSED, Network
 from tests.shared.small import TINY
 
+pytestmark = pytest.mark.export
+
 SMALL = Network(TINY, TINY, "final")
 DETECTOR = roundtrips.NETWORKS["detector"]
 

@@ -16,6 +16,8 @@ from surgeon.files import intake
 from tests.shared.bits import assert_same_bits
 from tests.shared.small import TINY, tiny
 
+pytestmark = pytest.mark.network
+
 DAMAGES = 100
 
 

@@ -11,6 +11,8 @@ from surgeon.cli import run
 from surgeon.errors import BadFile
 from tests.shared.bits import assert_same_bits
 
+pytestmark = pytest.mark.network
+
 
 @pytest.fixture(scope="module")
 def images():

@@ -10,6 +10,8 @@ import torch
 
 import surgeon
 
+pytestmark = pytest.mark.network
+
 HEAVY = ("torch", "torchvision", "timm", "numpy.random")
 
 

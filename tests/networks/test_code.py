@@ -17,6 +17,8 @@ from tests.shared.bits import assert_same_bits
 from tests.shared.own_networks import Stateful
 from tests.shared.small import stir
 
+pytestmark = pytest.mark.network
+
 NAME = f"{__name__}:headed"
 
 

@@ -9,6 +9,8 @@ from surgeon.errors import BadFile, BadModel, BadOption, UnknownName
 from surgeon.networks import identify, library
 from surgeon.networks.weights import shapes_of
 
+pytestmark = pytest.mark.network
+
 
 @pytest.mark.parametrize(("text", "told"), [
     ("torchvision:resnet51", "torchvision has no network 'resnet51'. Did you mean 'resnet50'?"),

@@ -9,6 +9,8 @@ from surgeon.files import intake
 from tests.shared.bits import assert_same_bits
 from tests.shared.small import TINY, tiny
 
+pytestmark = pytest.mark.network
+
 
 def saved(tmp_path, **entries):
     torch.save(entries, tmp_path / "in.pth")

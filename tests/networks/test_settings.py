@@ -20,6 +20,8 @@ from surgeon.networks.settings import changed, settle
 from tests.shared.own_networks import Scaled, scaled_by, tied
 from tests.shared.small import TINY
 
+pytestmark = pytest.mark.network
+
 
 def saved(model, path):
     """`model` with attention, written and read again; and as it was."""

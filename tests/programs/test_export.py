@@ -15,6 +15,8 @@ from surgeon.programs.unfold import network
 from tests.shared.bits import assert_same_bits
 from tests.shared.small import TINY, output, stir, tiny
 
+pytestmark = pytest.mark.export
+
 # Windows of 4 x 4 tokens, shifted in every second block.
 SMALL_SWIN = {"img_size": 64, "window_size": 4, "embed_dim": 16, "depths": [2, 2], "num_heads": [2, 4]}
 NETWORKS = {

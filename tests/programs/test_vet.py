@@ -13,6 +13,8 @@ from surgeon.programs import plain, vet
 from tests.shared import bombs
 from tests.shared.small import tiny
 
+pytestmark = pytest.mark.network
+
 # What goes off in torch.export.load, or when the graph becomes Python, on reading with permission.
 OPAQUE = pytest.mark.skipif(not hasattr(constants, "OPAQUE_OBJ_FILENAME_PREFIX"), reason="this torch keeps no such objects in its archives")
 LIVE = ["samples", "weight", pytest.param("constant", marks=OPAQUE), "size", "name"]

@@ -12,6 +12,8 @@ from surgeon.rulebook import verdict
 from surgeon.rulebook.draft import MOST_LINES, draft
 from tests.shared import toy
 
+pytestmark = pytest.mark.network
+
 BOOK = rulebook.load()
 NETWORKS = ["torchvision:resnet18", "torchvision:vgg11_bn", "torchvision:fasterrcnn_mobilenet_v3_large_fpn", "timm:convnext_atto",
             "timm:vit_tiny_patch16_224", "timm:dla34"]

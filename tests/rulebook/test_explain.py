@@ -13,6 +13,8 @@ from surgeon.errors import BadInput, UnknownName
 from surgeon.rulebook.explain import explain
 from tests.shared import toy
 
+pytestmark = pytest.mark.network
+
 
 def line_in(function, text):
     """`file:number` of the line of `function` that contains `text`."""

@@ -7,6 +7,8 @@ from surgeon.errors import NoSite
 from surgeon.networks import library
 from tests.shared import toy
 
+pytestmark = pytest.mark.network
+
 ABSENT = {
     ("torchvision:vgg11", "residual"): "none of its 32 graphs adds two values",
     ("timm:repvgg_a0", "residual"): "parallel convolutions that are merged into one for deployment; the identity among them is one more kernel, no shortcut",

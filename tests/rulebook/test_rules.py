@@ -8,6 +8,8 @@ from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import match
 from surgeon.surgery import decide
 
+pytestmark = pytest.mark.network
+
 RULES = [rulebook.read(file) for file in sorted(rulebook.folder().rglob("*.yaml"))]
 CASES = [(rule, name) for rule in RULES for name in rule.expect]
 

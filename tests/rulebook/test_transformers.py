@@ -7,6 +7,8 @@ import transformers as hf
 import surgeon
 from tests.shared.bits import assert_same_bits
 
+pytestmark = pytest.mark.network
+
 SIZES = dict(hidden_sizes=[8, 16, 24, 32], depths=[2, 1, 2, 1])
 TOKENS = dict(hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32, image_size=64, patch_size=16)
 WINDOWS = dict(image_size=64, patch_size=4, embed_dim=8, depths=[2, 2, 2], num_heads=[1, 2, 2], window_size=4)

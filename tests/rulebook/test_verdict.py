@@ -10,6 +10,8 @@ from surgeon.networks.code import names_code
 from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import verdict
 
+pytestmark = pytest.mark.network
+
 BOOK = rulebook.load()
 
 CODE = """\

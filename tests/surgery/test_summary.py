@@ -9,6 +9,8 @@ from surgeon.files import intake
 from surgeon.networks import library
 from tests.shared.own_networks import Scaled
 
+pytestmark = pytest.mark.network
+
 
 class Mine(torch.nn.Module):
     def __init__(self, channels):

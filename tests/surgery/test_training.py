@@ -10,6 +10,8 @@ from surgeon.attention import attention_parameters, build
 from surgeon.errors import BadModel
 from surgeon.surgery.training import freeze, param_groups
 
+pytestmark = pytest.mark.network
+
 
 class Net(nn.Module):
     """A network with attention and a head; `layers` has norms of both kinds."""

@@ -11,6 +11,8 @@ from surgeon.errors import BadInput
 from surgeon.trace import inputs
 from tests.shared import toy
 
+pytestmark = pytest.mark.network
+
 
 @pytest.mark.parametrize("given", [torch.zeros(1, 3), (torch.zeros(1, 3),), [torch.zeros(1, 3)]])
 def test_positional_examples(given):

@@ -15,6 +15,8 @@ from torchvision.models.feature_extraction import create_feature_extractor
 import surgeon
 from tests.shared.operated import BUILDERS, image, network, operated
 
+pytestmark = pytest.mark.network
+
 ONE_OF_EACH = ("resnet", "vit")
 networks = pytest.mark.parametrize("name", BUILDERS)
 one_of_each = pytest.mark.parametrize("name", ONE_OF_EACH)

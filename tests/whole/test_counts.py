@@ -12,6 +12,8 @@ from surgeon.networks import library
 from tests.shared import toy
 from tests.shared.bits import assert_same_bits
 
+pytestmark = pytest.mark.network
+
 COUNTS = {
     "torchvision:resnet50": (16, 3, 1),
     "torchvision:resnet18": (8, 3, 1),

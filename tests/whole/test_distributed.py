@@ -1,5 +1,6 @@
 """DistributedDataParallel in two processes: every new parameter gets a gradient, the same in both."""
 
+import pytest
 import torch
 from torch import distributed, multiprocessing
 from torch.nn.parallel import DistributedDataParallel
@@ -7,6 +8,8 @@ from torch.nn.parallel import DistributedDataParallel
 import surgeon
 from tests.shared.bits import assert_same_bits
 from tests.shared.operated import image, operated
+
+pytestmark = pytest.mark.network
 
 # Behind the last block that mixes tokens only the class token is read, so that what its pixels weigh is lost.
 DEAD = {"resnet": set(), "vit": {"blocks.5.cbam", "blocks.5.cbam_1"}}

@@ -15,6 +15,8 @@ from surgeon.errors import NoSite
 from tests.shared.bits import assert_same_bits, same_bits
 from tests.shared.operated import swin
 
+pytestmark = pytest.mark.network
+
 
 def vgg():
     """VGG's features in little, with a head of one layer."""

@@ -40,8 +40,11 @@ def networks(draw):
 
 def skeleton(model):
     """Objects, classes, attributes, flags and numbers; everything about a model that can be told."""
+    # The table of children is replaced as a whole, for the sake of other threads: its entries are what has to stay.
+    attributes = lambda module: {key: id(value) for key, value in vars(module).items() if key != "_modules"}
+    children = lambda module: [(name, id(child)) for name, child in module._modules.items()]
     modules = [
-        (path, id(module), type(module), {key: id(value) for key, value in vars(module).items()}, [*module._modules])
+        (path, id(module), type(module), attributes(module), children(module))
         for path, module in model.named_modules(remove_duplicate=False)
     ]
     tensors = [(key, id(t), t._version, t.requires_grad, t.detach().numpy().tobytes()) for key, t in model.state_dict(keep_vars=True).items()]

@@ -16,6 +16,8 @@ from surgeon.errors import BadModel
 from surgeon.surgery.alone import alone
 from tests.shared import toy
 
+pytestmark = pytest.mark.network
+
 STOCK = {"torchvision": torchvision.models.resnet18, "timm": lambda: timm.create_model("test_vit")}
 SIZES = {"torchvision": 64, "timm": 160}
 

@@ -13,6 +13,8 @@ from torchvision.models import detection, quantization
 import surgeon
 from tests.shared import toy
 
+pytestmark = pytest.mark.network
+
 Answer = namedtuple("Answer", "scores size")
 
 
