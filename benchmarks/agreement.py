@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from benchmarks import cells, shortcuts
 from benchmarks.sweep import arguments, rows, sweep
 from surgeon import networks, rulebook
-from surgeon.anatomy.observation import looking_at
+from surgeon.anatomy.observation import observed
 from surgeon.errors import SurgeonError
 from surgeon.rulebook import match, owner
 from surgeon.rulebook.words import WORDS, Candidate
@@ -45,8 +45,8 @@ def measured(network):
     model = networks.build(network, empty=True)
     info = _feature_info(model)
     try:
-        with looking_at(cells.subject(model)) as seen:
-            found = [*_sizes(info, seen), _residual(seen)]
+        with observed(cells.subject(model)) as observation:
+            found = [*_sizes(info, observation), _residual(observation)]
     except SurgeonError as error:
         found = [("places", "", str(error), "REFUSED")]
     return [{"network": network, "family": cells.family(network)} | dict(zip(COLUMNS[2:], row)) for row in found]
@@ -58,33 +58,33 @@ def _feature_info(model):
     return info if isinstance(info, list) else info.info
 
 
-def _sizes(info, seen):
+def _sizes(info, observation):
     """(what, told, found, verdict) for each reduction in feature_info, and for each site that it has nothing for."""
     if not info:
         return
     last = {entry["reduction"]: entry for entry in info}
-    sites = {value: site for place in ("bottleneck", "final") for value, site in _sites(seen, place)}
+    sites = {value: site for place in ("bottleneck", "final") for value, site in _sites(observation, place)}
     outputs = {}
-    for graph in seen.scene.graphs:
+    for graph in observation.scene.graphs:
         outputs.setdefault(graph.path, []).extend(graph.outputs)
     for reduction, entry in last.items():
-        value = next((value for value in sites if abs(_reduction(value, seen) - reduction) * 4 < reduction), None)
+        value = next((value for value in sites if abs(_reduction(value, observation) - reduction) * 4 < reduction), None)
         site = sites.pop(value, None)
         # A norm behind the map owns nothing: its site is what the module before it gives.
         owned = [value, *(outputs[site.module] if site and site.after.startswith("output") else [])]
-        yield f"/{reduction}", f"{entry['module']} ({entry['num_chs']})", _said(site), _verdict(entry, outputs.get(entry["module"], []), owned, site, seen.scene)
+        yield f"/{reduction}", f"{entry['module']} ({entry['num_chs']})", _said(site), _verdict(entry, outputs.get(entry["module"], []), owned, site, observation.scene)
     for value, site in sites.items():
-        yield f"/{_reduction(value, seen):.0f}", "", _said(site), "extra"
+        yield f"/{_reduction(value, observation):.0f}", "", _said(site), "extra"
 
 
-def _sites(seen, place):
+def _sites(observation, place):
     """(value, Site) of one place."""
-    for candidate, rule in match.candidates(*rulebook.for_place(place, rulebook.load(None)), seen.scene):
-        yield candidate.value, owner.anchor(candidate, rule, seen.scene, seen.rewrites).site()
+    for candidate, rule in match.candidates(*rulebook.for_place(place, rulebook.load(None)), observation.scene):
+        yield candidate.value, owner.anchor(candidate, rule, observation.scene, observation.rewrites).site()
 
 
-def _reduction(value, seen):
-    return seen.scene.maps.image.shape[-1] / seen.scene.maps[value].size[-1]
+def _reduction(value, observation):
+    return observation.scene.maps.image.shape[-1] / observation.scene.maps[value].size[-1]
 
 
 def _said(site):
@@ -103,10 +103,10 @@ def _verdict(entry, values, owned, site, scene):
     return "later" if max(v.order for v in values) < owned[0].order else "earlier"
 
 
-def _residual(seen):
+def _residual(observation):
     """The number of sites at `residual` beside that of shortcuts by the classes of the modules that ran."""
-    found = len(match.candidates(*rulebook.for_place("residual", rulebook.load(None)), seen.scene))
-    told = shortcuts.count(seen.scene.graphs)
+    found = len(match.candidates(*rulebook.for_place("residual", rulebook.load(None)), observation.scene))
+    told = shortcuts.count(observation.scene.graphs)
     return "residual", told, found, "same" if told == found else "DIFFERENT"
 
 

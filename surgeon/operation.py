@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from surgeon import rulebook
-from surgeon.anatomy.observation import looking_at
+from surgeon.anatomy.observation import observed
 from surgeon.surgery import decide, operate
 from surgeon.surgery.alone import alone
 
@@ -32,8 +32,8 @@ def places(model: nn.Module, *, rules: Folders | None = None, example_inputs: An
     >>> places(torchvision.models.resnet50())
     {'bottleneck': 3, 'final': 1, 'input': 1, 'residual': 16}
     """
-    with looking_at(model, example_inputs) as seen:
-        return decide.counts(seen, rulebook.load(rules))
+    with observed(model, example_inputs) as observation:
+        return decide.counts(observation, rulebook.load(rules))
 
 
 def plan(
@@ -65,8 +65,8 @@ def plan(
         BadModel, BadInput, BadModule, BadRule, Untraceable: in one line each.
     """
     decide.check_options(attention, init, options)
-    with looking_at(model, example_inputs) as seen:
-        return decide.plan(seen, attention, where, init, rulebook.load(rules), options)
+    with observed(model, example_inputs) as observation:
+        return decide.plan(observation, attention, where, init, rulebook.load(rules), options)
 
 
 def apply(model: Model, plan: Plan, *, example_inputs: Any = None, check: Check = "stitches") -> Model:
@@ -82,8 +82,8 @@ def apply(model: Model, plan: Plan, *, example_inputs: Any = None, check: Check 
     """
     operate.check_choice(check)
     with alone(model):
-        with looking_at(model, example_inputs) as seen:
-            prepared = operate.prepare(model, plan, seen)
+        with observed(model, example_inputs) as observation:
+            prepared = operate.prepare(model, plan, observation)
         return operate.perform(model, plan, prepared, check)
 
 
@@ -105,9 +105,9 @@ def inject(
     decide.check_options(attention, init, options)
     operate.check_choice(check)
     with alone(model):
-        with looking_at(model, example_inputs) as seen:
-            decided = decide.plan(seen, attention, where, init, rulebook.load(rules), options, costs=False)
-            prepared = operate.prepare(model, decided, seen)
+        with observed(model, example_inputs) as observation:
+            decided = decide.plan(observation, attention, where, init, rulebook.load(rules), options, costs=False)
+            prepared = operate.prepare(model, decided, observation)
         return operate.perform(model, decided, prepared, check)
 
 

@@ -1,47 +1,70 @@
 """One look at a model: its run on an example, the places in it, and its forwards as they are asked for."""
 
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from surgeon.anatomy.scene import Scene
 from surgeon.errors import BadInput, BadModel, Untraceable
-from surgeon.forward.alike import likeness, twin
-from surgeon.forward.rewrite import rewritable
+from surgeon.forward.alike import carried_over, kind_of
+from surgeon.forward.rewrite import Rewritable, rewritable
 from surgeon.trace import inputs
+from surgeon.trace.graph import Graph
+from surgeon.trace.inputs import Arguments
 from surgeon.trace.recorder import observe
 from surgeon.trace.skeleton import skeleton
-from surgeon.trace.state import same_numbers, still
+from surgeon.trace.state import preserved, same_numbers
+
+
+class _Failure(NamedTuple):
+    """A run that stopped: what the model was called with, and the error."""
+
+    args: tuple[Any, ...]
+    error: Exception
 
 
 class Observation:
     """What was seen of a model.
 
     model: the skeleton of the whole model. scene: the run, for rules to look at; of a detector that of its backbone.
-    example: (args, kwargs) if they are the user's own, with numbers in them; None for a guess.
+    example: the user's own arguments, with numbers in them; None for a guess.
     """
 
-    def __init__(self, model, graph, example=None):
+    def __init__(self, model: nn.Module, graph: Graph, example: Arguments | None = None) -> None:
         self.model = model
         self.scene = Scene(graph)
         self.example = example
-        self._forwards, self._kinds = {}, {}
+        self._forwards: dict[Graph, Rewritable] = {}
+        self._kinds: dict[Hashable, list[Graph]] = {}
 
-    def rewrites(self, graph):
+    def rewrites(self, graph: Graph) -> Rewritable:
         """The forward of one recorded call as fx graphs; each is traced once.
 
         Raises:
             Untraceable: it can't be rewritten, or the module is called in several ways.
         """
         if graph not in self._forwards:
-            alike = self._kinds.setdefault(likeness(graph), [])
-            twins = (twin(self._forwards[old], old, graph) for old in alike)
-            self._forwards[graph] = next(filter(None, twins), None) or rewritable(graph)
+            alike = self._kinds.setdefault(kind_of(graph), [])
+            self._forwards[graph] = self._as_before(graph, alike) or rewritable(graph)
             alike.append(graph)
         return self._forwards[graph]
 
-    def rewrites_of(self, path):
+    def _as_before(self, graph: Graph, alike: list[Graph]) -> Rewritable | None:
+        """The forward of a block that did the same as `graph`, with the names for its values; None if none did."""
+        for old in alike:
+            forward = self._forwards[old]
+            names = carried_over(forward.names, old, graph)
+            if names is not None:
+                return replace(forward, names=names)
+        return None
+
+    def rewrites_of(self, path: str) -> Rewritable:
         """As `rewrites`, by the module's path; a module that is called several times does the same each time."""
         calls = [graph for graph in self.scene.graphs if graph.path == path]
         if not calls:
@@ -53,7 +76,7 @@ class Observation:
 
 
 @contextmanager
-def looking_at(model, example_inputs=None):
+def observed(model: nn.Module, example_inputs: Any = None) -> Iterator[Observation]:
     """An Observation of `model`, made on a skeleton of it: the model itself is left alone."""
     refuse_wrapped(model)
     # What is made under a caller's inference mode has no versions to compare, and could never be trained.
@@ -64,91 +87,123 @@ def looking_at(model, example_inputs=None):
         yield found or _for_real(model, example_inputs, errors)
 
 
-def refuse_wrapped(model):
+def refuse_wrapped(model: Any) -> None:
     """Refuse what is no module of the user's own, and say what to pass instead."""
     if not isinstance(model, nn.Module):
         raise BadModel(f"{type(model).__name__} is no nn.Module: pass the network itself.")
     kind = type(model).__name__
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         raise BadModel(f"{kind} is a wrapper: operate on model.module, and wrap it afterwards.")
-    if isinstance(model, torch._dynamo.eval_frame.OptimizedModule):
+    if _is_compiled(model):
         raise BadModel("this is a compiled model: operate on model._orig_mod, and compile it afterwards.")
     if getattr(model, "_compiled_call_impl", None) is not None:
         raise BadModel("this model was compiled in place: operate first, and call model.compile() afterwards.")
     if isinstance(model, torch.jit.ScriptModule):
-        raise BadModel(f"{kind} is scripted, its forward can't be changed: operate on the model before torch.jit.script.")
+        raise BadModel(
+            f"{kind} is scripted, its forward can't be changed: operate on the model before torch.jit.script."
+        )
     if isinstance(model, torch.fx.GraphModule):
         raise BadModel("this is a torch.fx GraphModule: operate on the model that it was traced from.")
-    compiled = next((path for path, module in model.named_modules() if isinstance(module, torch._dynamo.eval_frame.OptimizedModule)), None)
+    compiled = next((path for path, module in model.named_modules() if _is_compiled(module)), None)
     if compiled is not None:
         raise BadModel(f"{compiled!r} is a compiled model: put its _orig_mod there, and compile it afterwards.")
-    lazy = next((path for path, module in model.named_modules() if isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params()), None)
+    lazy = next((path for path, module in model.named_modules() if _is_lazy(module)), None)
     if lazy is not None:
         raise BadModel(f"{lazy!r} is lazy and has no weights yet: run the model once on an image first.")
     frozen = next((name for name, weight in model.named_parameters() if weight.is_inference()), None)
     if frozen is not None:
-        raise BadModel(f"{frozen!r} was made under torch.inference_mode() and can never be trained: build the model outside of it.")
+        raise BadModel(
+            f"{frozen!r} was made under torch.inference_mode() and can never be trained: build the model outside of it."
+        )
 
 
-def _on_meta(model, example_inputs):
-    errors, own, twin = [], _own(model, example_inputs), skeleton(model)
+def _is_compiled(module: nn.Module) -> bool:
+    return isinstance(module, torch._dynamo.eval_frame.OptimizedModule)
+
+
+def _is_lazy(module: Any) -> bool:
+    """True for a module that will only know the shapes of its weights when it has run."""
+    is_lazy_class = isinstance(module, nn.modules.lazy.LazyModuleMixin)
+    return is_lazy_class and module.has_uninitialized_params()
+
+
+def _on_meta(model: nn.Module, example_inputs: Any) -> tuple[Observation | None, list[_Failure]]:
+    """What is seen of a run on shapes alone; None if there was none, and the attempts that failed."""
+    errors: list[_Failure] = []
+    own, twin = _own(model, example_inputs), skeleton(model)
     for args, kwargs in _examples(model, example_inputs, "meta"):
         graph, error = _watch(twin, args, kwargs)
         if error is None:
             return Observation(twin, graph, own), errors
-        errors.append((args, error))
+        errors.append(_Failure(args, error))
         trunk = _finished_trunk(graph, error)
         if trunk is not None:
             return Observation(twin, trunk), errors
     return None, errors
 
 
-def _watch(twin, args, kwargs):
+def _watch(twin: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Graph, Exception | None]:
     """One attempt; what it leaves in caches must not be there at the next."""
-    with still(twin):
+    with preserved(twin):
         return observe(twin, args, kwargs)
 
 
-def _finished_trunk(graph, error):
+def _finished_trunk(graph: Graph, error: Exception) -> Graph | None:
     """Where a detector's head needs numbers (boxes), the backbone before it has run in full all the same."""
     needs_numbers = isinstance(error, NotImplementedError) or "meta" in str(error)
-    children = [child for child in graph.children if child.finished] if graph and needs_numbers else []
-    largest = max(children, key=lambda child: sum(1 for _ in child.module.modules()), default=None)
-    total = sum(1 for _ in graph.module.modules()) if graph else 0
-    return largest if largest and 2 * sum(1 for _ in largest.module.modules()) >= total else None
+    children = [child for child in graph.children if child.finished] if needs_numbers else []
+    largest = max(children, key=_size, default=None)
+    return largest if largest and 2 * _size(largest) >= _size(graph) else None
 
 
-def _for_real(model, example_inputs, errors):
-    device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+def _size(graph: Graph) -> int:
+    """How many modules there are in the module that ran."""
+    return sum(1 for _ in graph.module.modules())
+
+
+def _for_real(model: nn.Module, example_inputs: Any, errors: list[_Failure]) -> Observation:
+    """What is seen of a run on numbers.
+
+    Raises:
+        BadInput: the model does not run on any of the examples.
+    """
+    device = _device(model)
     if device.type != "meta":
         twin = skeleton(model, numbers=True)
         for args, kwargs in _examples(model, example_inputs, device):
             graph, error = _watch(twin, args, kwargs)
             if error is None:
                 return Observation(twin, graph, _own(model, example_inputs))
-            errors.append((args, error))
+            errors.append(_Failure(args, error))
     raise BadInput(_did_not_run(model, example_inputs, errors))
 
 
-def _own(model, example_inputs):
+def _own(model: nn.Module, example_inputs: Any) -> Arguments | None:
     """The user's example on the model's device, if there is one with numbers in it."""
-    device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-    return None if example_inputs is None else inputs.given(example_inputs, device)
+    return None if example_inputs is None else inputs.given(example_inputs, _device(model))
 
 
-def _examples(model, example_inputs, device):
+def _device(model: nn.Module) -> torch.device:
+    return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+
+
+def _examples(model: nn.Module, example_inputs: Any, device: torch.device | str) -> list[Arguments]:
     if example_inputs is not None:
         return [inputs.given(example_inputs, device)]
     dtype = next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), torch.float32)
-    return [((torch.zeros(inputs.BATCH, *shape, dtype=dtype, device=device),), {}) for shape in inputs.guesses(model)]
+    shapes = ((inputs.BATCH, *shape) for shape in inputs.guesses(model))
+    return [Arguments((torch.zeros(shape, dtype=dtype, device=device),), {}) for shape in shapes]
 
 
-def _did_not_run(model, example_inputs, errors):
+def _did_not_run(model: nn.Module, example_inputs: Any, errors: list[_Failure]) -> str:
     kind = type(model).__name__
     if not errors:
         return f"can't guess an input for {kind}: pass example_inputs=, such as torch.zeros(2, 3, 224, 224)."
     args, error = errors[0]
     shapes = ", ".join(" x ".join(map(str, arg.shape)) for arg in args if isinstance(arg, torch.Tensor))
-    told = (str(error).strip() or type(error).__name__).splitlines()[0]
-    hint = "" if example_inputs is not None else " Pass example_inputs= as the model takes them, such as torch.zeros(2, 3, 224, 224)."
-    return f"{kind} does not run on an example input ({shapes or 'no tensor'}): {told}.{hint}"
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    hint = " Pass example_inputs= as the model takes them, such as torch.zeros(2, 3, 224, 224)."
+    return (
+        f"{kind} does not run on an example input ({shapes or 'no tensor'}): {reason}."
+        f"{hint if example_inputs is None else ''}"
+    )

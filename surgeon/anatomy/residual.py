@@ -9,7 +9,7 @@ from surgeon.trace.graph import NOTHING
 
 if TYPE_CHECKING:
     from surgeon.anatomy.maps import Maps
-    from surgeon.trace.graph import Graph, Node, Value
+    from surgeon.trace.graph import Cost, Graph, Node, Value
 
 # Layers with a kernel on a shortcut that projects: one, or a depthwise and a pointwise convolution.
 A_PROJECTION = 2
@@ -29,7 +29,7 @@ def _kernels(node: Node) -> int:
     """How many layers with a kernel the branch of an add has more than its shortcut."""
     ways = Ways.of(node.graph)
     branch, shortcut = branch_and_shortcut(node)
-    return ways.cost(branch)[0] - ways.cost(shortcut)[0]
+    return ways.cost(branch).kernels - ways.cost(shortcut).kernels
 
 
 def is_residual(node: Node, maps: Maps, origins: Collection[str | None] = ()) -> bool:
@@ -100,23 +100,22 @@ class Ways:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self._costs: dict[Value, tuple[int, int, int]] = {}
+        self._costs: dict[Value, Cost] = {}
         self._behind: dict[Value, frozenset[Value]] = {}
         for value, node in graph.makers.items():
             inputs = [v for v in node.inputs if not v.fixed]
             self._costs[value] = self._cost_through(node, inputs)
             self._behind[value] = frozenset(inputs).union(*(self.behind(v) for v in inputs))
 
-    def _cost_through(self, node: Node, inputs: list[Value]) -> tuple[int, int, int]:
+    def _cost_through(self, node: Node, inputs: list[Value]) -> Cost:
         """What the cheapest way to the results of `node` costs, its own cost included."""
         costs = [self.cost(value) for value in inputs] or [NOTHING]
         # A difference (`gate * (f(x) - x)`) passes nothing on unchanged, whatever it is made from.
-        kernels, weights, scales = max(costs) if node.op == "sub" else min(costs)
-        own = node.cost
-        return kernels + own[0], weights + own[1], scales + own[2]
+        before = max(costs) if node.op == "sub" else min(costs)
+        return before.plus(node.cost)
 
-    def cost(self, value: Value) -> tuple[int, int, int]:
-        """(kernels, weights, scales) on the cheapest way to `value`; a block's identity path costs nothing."""
+    def cost(self, value: Value) -> Cost:
+        """The Cost of the cheapest way to `value`; a block's identity path costs nothing."""
         return self._costs.get(value, NOTHING)
 
     def behind(self, value: Value) -> frozenset[Value]:
@@ -127,7 +126,7 @@ class Ways:
         """Layers with a kernel on the shortcut, counted from the fork: none, or one that projects."""
         forks = (self.behind(branch) | {branch}) & (self.behind(shortcut) | {shortcut})
         fork = max(forks, key=lambda value: value.order)
-        return self.cost(shortcut)[0] - self.cost(fork)[0]
+        return self.cost(shortcut).kernels - self.cost(fork).kernels
 
     def share_a_fork(self, branch: Value, shortcut: Value, maps: Maps, alone: bool = True) -> bool:
         """Both come from one value of this graph, and the branch (`alone`) from no other map that comes in.

@@ -41,7 +41,7 @@ class Scene:
         """The image, and what is made of it before anything is learned: resized, normalised, with its axes moved."""
         found = {self.maps.image}
         for node in self.graph.nodes:
-            if not node.cost[1] and found.intersection(node.inputs):
+            if not node.cost.weights and found.intersection(node.inputs):
                 found.update(value for value in node.outputs if self.maps[value])
         return found
 
@@ -65,7 +65,7 @@ class Scene:
     def _is_slim(self, graph: Graph, values: set[Value]) -> bool:
         """Whether the module that made `values` has about a layer for each size of its map, and no residual block."""
         sizes = {self.maps.known(step.value).size for step in self.steps if step.value in values}
-        return graph.cost[0] <= len(sizes) + 1 and not blocks(graph, self.maps)
+        return graph.cost.kernels <= len(sizes) + 1 and not blocks(graph, self.maps)
 
     @cached_property
     def leaving(self) -> set[Value]:

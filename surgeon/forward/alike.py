@@ -1,84 +1,104 @@
 """Blocks alike: which modules are rewritten in the same way, so that each kind is traced once."""
 
+from __future__ import annotations
+
 import inspect
-from dataclasses import replace
+from collections.abc import Hashable, Iterable, Mapping
 from functools import cache
+from types import FunctionType
+from typing import Any
 
 import torch
+from torch import nn
 from torch.utils._pytree import tree_leaves, tree_structure
 
+from surgeon.forward.leaves import names_in
+from surgeon.trace.graph import Graph, Node, Value
 
-def twin(known, old, new):
-    """What is known of the forward of one block, for another that did the same; None if it did something else.
+
+def carried_over(names: Mapping[Value, str], old: Graph, new: Graph) -> dict[Value, str] | None:
+    """The names of one block's values, for another that did the same; None if it did something else.
 
     Networks repeat their blocks; each kind is traced once.
 
     Args:
-        known: the Rewritable of `old`. old, new: recorded calls of two modules of one `likeness`.
+        names: for values of `old`, of the fx nodes that give them.
+        old, new: recorded calls of two modules of one kind (`kind_of`).
     """
     if _pattern(old) != _pattern(new):
         return None
-    partner = {}
-    for mine, other in zip(old.nodes, new.nodes):
-        partner.update(zip((*mine.inputs, *mine.outputs), (*other.inputs, *other.outputs)))
-    names = {partner[value]: name for value, name in known.names.items() if value in partner}
-    return replace(known, names=names) if len(names) == len(known.names) else None
+    partner: dict[Value, Value] = {}
+    for known, node in zip(old.nodes, new.nodes):
+        partner.update(zip(known.inputs, node.inputs))
+        partner.update(zip(known.outputs, node.outputs))
+    carried = {partner[value]: name for value, name in names.items() if value in partner}
+    return carried if len(carried) == len(names) else None
 
 
-def likeness(record):
+def kind_of(record: Graph) -> Hashable:
     """All that a trace can depend on: classes, the settings that its code names, and the kind of each argument."""
-    names = names_of(type(record.module)) - {"training"}
+    # As a `type[Module]` it would not be hashable to mypy.
+    cls: type = type(record.module)
+    names = names_of(cls) - {"training"}
     settings = tuple((path, type(module), _settings(module, names)) for path, module in record.module.named_modules())
-    kinds = (leaf if leaf is None or isinstance(leaf, (bool, str, float)) else type(leaf) for leaf in tree_leaves((record.args, record.kwargs)))
-    return settings, tuple(kinds), tree_structure((record.args, record.kwargs))
+    arguments = (record.args, record.kwargs)
+    return settings, tuple(map(_kind_of_argument, tree_leaves(arguments))), tree_structure(arguments)
 
 
-def _settings(module, names):
+def _kind_of_argument(leaf: Any) -> Hashable:
+    """Flags and settings count by what they are, tensors and sizes by their class alone."""
+    if leaf is None or isinstance(leaf, (bool, str, float)):
+        return leaf
+    cls: type = type(leaf)
+    return cls
+
+
+def _settings(module: nn.Module, names: frozenset[str]) -> Hashable:
     """What the attributes called so hold, as far as it is plain; which children and weights are None."""
-    held = vars(module)
-    plain = tuple((name, str(held[name])) for name in names & held.keys() if not isinstance(held[name], (dict, torch.Tensor)))
-    missing = tuple(key for key, value in (*module._parameters.items(), *module._modules.items()) if value is None)
-    return plain, missing
+    attributes = vars(module)
+    held = ((name, attributes[name]) for name in names & attributes.keys())
+    plain = tuple((name, str(value)) for name, value in held if not isinstance(value, (dict, torch.Tensor)))
+    parts: Iterable[tuple[str, Any]] = (*module._parameters.items(), *module._modules.items())
+    return plain, tuple(name for name, part in parts if part is None)
 
 
 @cache
-def names_of(cls):
+def names_of(cls: type) -> frozenset[str]:
     """All names that the methods of a class mention, and the functions that these call, and so on."""
-    left = [f for base in cls.__mro__ if _is_foreign(base) for f in vars(base).values() if inspect.isfunction(f)]
-    seen, names = set(), set()
-    while left:
-        function = left.pop()
-        seen.add(function)
-        codes = [function.__code__]
-        for code in codes:
-            names.update(code.co_names)
-            codes += [constant for constant in code.co_consts if inspect.iscode(constant)]
+    waiting = [f for base in cls.__mro__ if _is_foreign(base) for f in vars(base).values() if inspect.isfunction(f)]
+    read: set[FunctionType] = set()
+    names: set[str] = set()
+    while waiting:
+        function = waiting.pop()
+        read.add(function)
+        names.update(names_in(function.__code__))
         called = (function.__globals__.get(name) for name in names)
-        left += [f for f in called if inspect.isfunction(f) and _is_foreign(f) and f not in seen and f not in left]
+        waiting += [
+            f for f in called if inspect.isfunction(f) and _is_foreign(f) and f not in read and f not in waiting
+        ]
     return frozenset(names)
 
 
-def _is_foreign(thing):
+def _is_foreign(thing: type | FunctionType) -> bool:
     """True for what is not torch's own, and so may look at any attribute of a module."""
     return thing.__module__.partition(".")[0] not in ("torch", "builtins")
 
 
-def _pattern(record):
+def _pattern(record: Graph) -> list[Any]:
     """The steps of a record without sizes: which operator or child, on which of the values before it."""
-    numbers = {}
+    numbers: dict[Value, int] = {}
 
-    def number(values):
+    def number(values: Iterable[Value]) -> list[int]:
         return [numbers.setdefault(value, len(numbers)) for value in values]
 
     number(record.inputs)
-    steps = [(title(node), _child_name(record, node), number(node.inputs), number(node.outputs), node.in_place) for node in record.nodes]
+    steps: list[Any] = []
+    for node in record.nodes:
+        child = node.child.path.removeprefix(record.path) if node.child else ""
+        steps.append((title(node), child, number(node.inputs), number(node.outputs), node.in_place))
     return [*steps, number(record.outputs)]
 
 
-def _child_name(record, node):
-    return node.child.path.removeprefix(record.path) if node.child else ""
-
-
-def title(node):
+def title(node: Node) -> str:
     """What a step is, in a word: its operator, or the class of the child that it calls."""
     return f"the call of {type(node.child.module).__name__}" if node.child else node.op

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from surgeon.anatomy.observation import looking_at
+from surgeon.anatomy.observation import observed
 from surgeon.errors import BadModel, SurgeonError
 from surgeon.forward.subclass import grafts_of
 from surgeon.rulebook import book as rulebook
@@ -49,7 +49,7 @@ def draft(
         UnknownName: no such place. BadModel: a class of torch's own, for which there can't be a rule.
     """
     book = rulebook.load(rules)
-    with looking_at(model, example_inputs) as observation:
+    with observed(model, example_inputs) as observation:
         explanation = explained(observation, where, book)
         name = _class_name(observation.scene.graph.module)
         head = _head(name, explanation, observation.scene, source, book)

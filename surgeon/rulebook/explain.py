@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from surgeon.anatomy.observation import looking_at
+from surgeon.anatomy.observation import observed
 from surgeon.anatomy.scene import Scene
 from surgeon.anatomy.trunk import taker
 from surgeon.errors import SurgeonError, Untraceable
@@ -14,7 +14,7 @@ from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import match, owner
 from surgeon.rulebook.explanation import Answer, Case, Explanation
 from surgeon.trace.recorder import observe
-from surgeon.trace.state import still
+from surgeon.trace.state import preserved
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,7 +56,7 @@ def explain(
     """
     book = rulebook.load(rules)
     rulebook.for_place(str(where), book)
-    with looking_at(model, example_inputs) as observation:
+    with observed(model, example_inputs) as observation:
         return explained(observation, where, book)
 
 
@@ -81,7 +81,7 @@ def _with_lines(observation: Observation) -> Scene:
     """The scene once more, with the line of the model's code on each step."""
     graph = observation.scene.graph
     paths = {module: path for path, module in observation.model.named_modules()}
-    with still(observation.model):
+    with preserved(observation.model):
         again, error = observe(graph.module, graph.args, graph.kwargs, paths=paths, lines=True)
     if error is not None:
         raise error

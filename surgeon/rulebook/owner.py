@@ -115,7 +115,7 @@ def _inside(candidate: Candidate, value: Value, place: str, scene: Scene, rewrit
 def _at_neighbour(candidate: Candidate, value: Value, place: str, scene: Scene) -> Anchor | None:
     """The child that returns the value, or the one that is given it first (a drop-path), if it can own it."""
     graph = candidate.graph
-    makers = [child for child in graph.children if _returns(child, value) and not child.hands_on(value)]
+    makers = [child for child in graph.children if _returns(child, value) and not child.passes_through(value)]
     takers = [child for child in graph.children if child.inputs[:1] == [value]]
     for child in makers[:1]:
         if _can_own(child, scene):
@@ -149,7 +149,7 @@ def _ends(scene: Scene) -> set[Value]:
 
 def _gives(graph: Graph, value: Value, scene: Scene) -> bool:
     """True if the module makes `value` and returns it, and makes no end of a stage before it."""
-    if sum(v is value for v in graph.outputs) != 1 or graph.hands_on(value) or _reads(graph, value):
+    if sum(v is value for v in graph.outputs) != 1 or graph.passes_through(value) or _reads(graph, value):
         return False
     if _is_list_of_tokens(graph, value, scene) or _only_moves(graph):
         return False
@@ -238,7 +238,7 @@ def _at_input(value: Value, place: str, scene: Scene) -> Anchor:
 
 def _users(graph: Graph, value: Value) -> list[Node]:
     users = [node for node in graph.nodes if value in node.inputs]
-    return [node for node in users if not (node.child and node.child.hands_on(value))] or users
+    return [node for node in users if not (node.child and node.child.passes_through(value))] or users
 
 
 def after_module(graph: Graph, scene: Scene, rewrites: Rewrites) -> Anchor:
@@ -250,7 +250,7 @@ def after_module(graph: Graph, scene: Scene, rewrites: Rewrites) -> Anchor:
     value = next((v for v in graph.outputs if scene.maps.grouped(v) is not None), None)
     if value is None:
         raise BadPlan(f"{graph.path}: returns no feature map, so attention has nothing to weigh.")
-    if _can_own(graph, scene) and not graph.hands_on(value):
+    if _can_own(graph, scene) and not graph.passes_through(value):
         return _anchor(scene, value, "after", graph.path, returned(graph, value))
     caller = graph.parent
     if caller is None or caller.path == "" or not is_norm(graph.module):

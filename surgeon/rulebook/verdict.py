@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 from surgeon import networks
-from surgeon.anatomy.observation import looking_at
+from surgeon.anatomy.observation import observed
 from surgeon.errors import SurgeonError
 from surgeon.networks import code
 from surgeon.rulebook import book as rulebook
@@ -122,7 +122,7 @@ def _judged(network: str, expectations: Iterable[tuple[Rule, Expected]], book: S
     """Verdicts of all rules that expect something of one network; it is built and looked at once."""
     try:
         model = networks.build(network, empty=True)
-        with looking_at(model) as observation:
+        with observed(model) as observation:
             for rule, expected in expectations:
                 yield _verdict(rule, network, expected, observation, book)
     except SurgeonError as error:
@@ -146,7 +146,7 @@ def owners(place: str, observation: Observation, book: Sequence[Rule]) -> list[s
 
 def _counted(source: str, places: Iterable[str], book: Sequence[Rule]) -> Verdict:
     try:
-        with looking_at(networks.build(source, empty=True)) as observation:
+        with observed(networks.build(source, empty=True)) as observation:
             found = {place: match.candidates(*rulebook.for_place(place, book), observation.scene) for place in places}
     except SurgeonError as error:
         return Verdict("wrong", "", source, str(error))

@@ -110,7 +110,7 @@ def _maker(value: Value, candidate: Candidate) -> str:
 
 
 def _layers(ways: Ways, value: Value) -> str:
-    count = ways.cost(value)[1]
+    count = ways.cost(value).weights
     return f"{count} layer{'s' * (count != 1)} with weights"
 
 

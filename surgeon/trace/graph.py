@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-NOTHING = 0, 0, 0
+    from surgeon.trace.lines import Line
+
+
+class Cost(NamedTuple):
+    """How much is learned in a step, or on the way through several; compared in this order.
+
+    kernels: layers with a matrix or kernel. weights: layers with any weight.
+    scales: products with something made of weights alone, such as a layer scale that was viewed to fit.
+    """
+
+    kernels: int
+    weights: int
+    scales: int
+
+    def plus(self, other: Cost) -> Cost:
+        """The cost of two steps one after the other. (`+` would put the one tuple behind the other.)"""
+        return Cost(self.kernels + other.kernels, self.weights + other.weights, self.scales + other.scales)
+
+
+NOTHING = Cost(0, 0, 0)
 
 
 @dataclass(eq=False)
@@ -27,40 +47,39 @@ class Value:
     axis: int | None
     order: int
     fixed: bool
-    users: list = field(default_factory=list, repr=False)
+    users: list[Node] = field(default_factory=list, repr=False)
 
 
 @dataclass(eq=False)
 class Node:
     """One step of a module's forward: an operator, or the call of a child (`child` is its graph).
 
+    constants: all arguments that are no tensors. weights: the ranks of those that are weights.
     line: the Line of source that took it, if lines were asked for.
     """
 
     op: str
-    graph: object = field(repr=False)
+    graph: Graph = field(repr=False)
     inputs: list[Value]
     outputs: list[Value]
-    child: object = field(default=None, repr=False)
-    constants: tuple = ()
+    child: Graph | None = field(default=None, repr=False)
+    constants: tuple[Any, ...] = ()
     weights: tuple[int, ...] = ()
     in_place: bool = False
-    line: object = None
+    line: Line | None = None
 
     @property
-    def cost(self):
-        """(layers with a matrix or kernel, layers with any weight, scales) of this step, children included.
-
-        A scale is a product with something made of weights alone, such as a layer scale that was viewed to fit.
-        """
+    def cost(self) -> Cost:
+        """How much is learned in this step, children included."""
         if self.child:
             return self.child.cost
         fixed = sum(value.fixed for value in self.inputs)
         if self.inputs and fixed == len(self.inputs):
-            # What a layer does to its own weight (standardising it) is no layer more.
+            # What a layer does to its own weight (standardising it) is not another layer.
             return NOTHING
-        kernels = self.op.startswith(("conv", "linear")) or any(rank > 1 for rank in self.weights)
-        return int(kernels), int(kernels or bool(self.weights)), int(self.op == "mul" and fixed > 0)
+        has_kernel = self.op.startswith(("conv", "linear")) or any(rank > 1 for rank in self.weights)
+        is_scale = self.op == "mul" and fixed > 0
+        return Cost(int(has_kernel), int(has_kernel or bool(self.weights)), int(is_scale))
 
 
 @dataclass(eq=False)
@@ -75,49 +94,51 @@ class Graph:
     path: str
     module: nn.Module = field(repr=False)
     caller: Node | None = field(default=None, repr=False)
-    args: tuple = field(default=(), repr=False)
-    kwargs: dict = field(default_factory=dict, repr=False)
-    result: object = field(default=None, repr=False)
-    inputs: list = field(default_factory=list, repr=False)
-    outputs: list = field(default_factory=list, repr=False)
-    nodes: list = field(default_factory=list, repr=False)
+    args: tuple[Any, ...] = field(default=(), repr=False)
+    kwargs: dict[str, Any] = field(default_factory=dict, repr=False)
+    result: Any = field(default=None, repr=False)
+    inputs: list[Value] = field(default_factory=list, repr=False)
+    outputs: list[Value] = field(default_factory=list, repr=False)
+    nodes: list[Node] = field(default_factory=list, repr=False)
     finished: bool = False
 
     @property
-    def parent(self):
+    def parent(self) -> Graph | None:
         """The graph of the module that called this one; None for the model itself."""
-        return self.caller and self.caller.graph
+        return None if self.caller is None else self.caller.graph
 
     @property
-    def children(self):
+    def children(self) -> list[Graph]:
         """The graphs of the modules that this one called, in order."""
         return [node.child for node in self.nodes if node.child]
 
-    def walk(self):
+    def walk(self) -> Iterator[Graph]:
         """This graph and all those inside it, a parent before its children."""
         yield self
         for child in self.children:
             yield from child.walk()
 
     @cached_property
-    def makers(self):
+    def makers(self) -> dict[Value, Node]:
         """{value: the step of this very graph that made it}; what came in from outside is not there.
 
-        A step that hands its input on as it is (dropout in eval mode, Identity) made nothing.
+        A step that returns its input as it is (dropout in eval mode, Identity) made nothing.
         """
-        made = {}
+        makers: dict[Value, Node] = {}
         for node in self.nodes:
             for value in node.outputs:
                 if value not in node.inputs and value not in self.inputs:
-                    made.setdefault(value, node)
-        return made
+                    makers.setdefault(value, node)
+        return makers
 
     @cached_property
-    def cost(self):
-        """How much is learned on the way through, counted as for one step."""
-        costs = [node.cost for node in self.nodes]
-        return tuple(map(sum, zip(*costs))) if costs else NOTHING
+    def cost(self) -> Cost:
+        """How much is learned on the way through, all steps together."""
+        total = NOTHING
+        for node in self.nodes:
+            total = total.plus(node.cost)
+        return total
 
-    def hands_on(self, value):
+    def passes_through(self, value: Value) -> bool:
         """True if `value` leaves this module as it came in."""
         return value in self.inputs and value in self.outputs

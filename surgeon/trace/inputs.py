@@ -1,5 +1,10 @@
 """An input to watch a model with: the user's own, or one guessed from what the model says of itself."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
 import torch
 from torch import nn
 
@@ -9,19 +14,30 @@ BATCH = 2
 _SIDES = (224, 256, 299, 384, 32)
 _FRAMES = (16, 8, 32)
 
+Shape = tuple[int, ...]
 
-def given(example_inputs, device):
-    """(args, kwargs) of a user's `example_inputs`: a tensor, a tuple of arguments, or a dict of keywords."""
+
+class Arguments(NamedTuple):
+    """What a model is called with."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+def given(example_inputs: Any, device: torch.device | str) -> Arguments:
+    """A user's `example_inputs` on a device: a tensor, a tuple of arguments, or a dict of keywords."""
     if isinstance(example_inputs, torch.Tensor):
-        return (example_inputs.to(device),), {}
+        return Arguments((example_inputs.to(device),), {})
     if isinstance(example_inputs, dict):
-        return (), {key: _moved(value, device) for key, value in example_inputs.items()}
+        return Arguments((), {key: _moved(value, device) for key, value in example_inputs.items()})
     if isinstance(example_inputs, (tuple, list)):
-        return tuple(_moved(value, device) for value in example_inputs), {}
-    raise BadInput(f"example_inputs must be a tensor, a tuple of arguments or a dict, not {type(example_inputs).__name__}.")
+        return Arguments(tuple(_moved(value, device) for value in example_inputs), {})
+    kind = type(example_inputs).__name__
+    raise BadInput(f"example_inputs must be a tensor, a tuple of arguments or a dict, not {kind}.")
 
 
-def _moved(value, device):
+def _moved(value: Any, device: torch.device | str) -> Any:
+    """`value` on a device, with the tensors in tuples and lists."""
     if isinstance(value, torch.Tensor):
         return value.to(device)
     if isinstance(value, (tuple, list)):
@@ -29,12 +45,12 @@ def _moved(value, device):
     return value
 
 
-def guesses(model):
+def guesses(model: nn.Module) -> list[Shape]:
     """Shapes of inputs that this model may take, the likeliest first; without the batch.
 
     A model says so itself (`pretrained_cfg`, `image_size`, `config.image_size`), or its first convolution does.
     """
-    shapes = [*_told(model)]
+    shapes = [*_requested(model), *_published(model), *_configured(model)]
     first = next((m for m in model.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Conv3d))), None)
     channels = first.in_channels if first is not None else 3
     if isinstance(first, nn.Conv3d):
@@ -44,32 +60,47 @@ def guesses(model):
     return list(dict.fromkeys(shapes))
 
 
-def _told(model):
-    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-    # What the constructor was told counts for more than the size that the weights were published for.
-    for side in (_noted(model), *(getattr(m, "img_size", None) for m in model.modules())):
+def _requested(model: nn.Module) -> Iterator[Shape]:
+    """What the constructor was called with: it counts for more than the size that the weights were published for."""
+    # timm notes the arguments that it was called with.
+    noted = getattr(model, "_model_args", None)
+    size = noted.get("img_size") if isinstance(noted, dict) else None
+    for side in (size, *(getattr(module, "img_size", None) for module in model.modules())):
         if sides := _sides(side):
-            yield (first.in_channels if first is not None else 3, *sides)
+            yield (_channels(model, 3), *sides)
+
+
+def _published(model: nn.Module) -> Iterator[Shape]:
+    """What timm's notes on the weights say."""
     for name in ("pretrained_cfg", "default_cfg"):
         config = getattr(model, name, None)
         size = getattr(config, "input_size", None) or (config.get("input_size") if isinstance(config, dict) else None)
         if size and all(isinstance(n, int) for n in size):
             yield tuple(size)
             # A network built for other images than the configuration's (`in_chans=1`) keeps its sides.
-            yield (first.in_channels if first is not None else size[0], *size[1:])
+            yield (_channels(model, size[0]), *size[1:])
+
+
+def _configured(model: nn.Module) -> Iterator[Shape]:
+    """What the model's own attributes say, or those of its configuration."""
     config = getattr(model, "config", None)
     for side in (getattr(model, "image_size", None), getattr(config, "image_size", None)):
         if sides := _sides(side):
             yield (getattr(config, "num_channels", 3), *sides)
 
 
-def _noted(model):
-    """The `img_size` that timm was asked for, as it notes it."""
-    noted = getattr(model, "_model_args", None)
-    return noted.get("img_size") if isinstance(noted, dict) else None
+def _channels(model: nn.Module, otherwise: int) -> int:
+    """How many channels the first convolution takes."""
+    first = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
+    return otherwise if first is None else first.in_channels
 
 
-def _sides(size):
+def _sides(size: Any) -> tuple[int, int] | None:
     """(height, width) of a size as people write it; None of anything else."""
-    sides = (size, size) if isinstance(size, int) else size
-    return tuple(sides) if isinstance(sides, (tuple, list)) and len(sides) == 2 and all(isinstance(n, int) and n > 0 for n in sides) else None
+    if isinstance(size, int):
+        size = size, size
+    if not isinstance(size, (tuple, list)) or len(size) != 2:
+        return None
+    height, width = size
+    is_size = all(isinstance(side, int) and side > 0 for side in size)
+    return (height, width) if is_size else None

@@ -4,11 +4,16 @@ A skeleton of the model runs once on meta tensors (shapes without numbers), in e
 Watching a run rather than tracing symbolically means that every `if` took its real branch, that
 every optional argument is the one that the caller really passes, and that shapes come for free;
 it also takes milliseconds where a symbolic trace of each module takes seconds. torch.fx comes in
-where a forward must be rewritten (`rewrite`), and its graph is then held against this record.
+where a forward must be rewritten (`rewrite`), and its graph is then compared with this record.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
@@ -20,18 +25,24 @@ from surgeon.trace.skeleton import listening
 
 
 class Recorder(TorchFunctionMode):
-    """Writes down every tensor operator and every call of a module while it is active."""
+    """Writes down every tensor operator and every call of a module while it is active.
 
-    def __init__(self, paths, lines=False):
+    paths: the names of the modules. lines: whether each step is to know its line of source.
+    root: the first graph that was opened. graph: the one that is open now.
+    """
+
+    def __init__(self, paths: Mapping[nn.Module, str], lines: bool = False) -> None:
         super().__init__()
         self.paths = paths
         self.lines = lines
-        self.values, self.latest = {}, {}
-        self.kept = []
-        self.root = None
-        self.graph = None
+        self.root: Graph | None = None
+        self.graph: Graph | None = None
+        # By the identity of a tensor and its version; and the newest of each tensor.
+        self.values: dict[tuple[int, int], Value] = {}
+        self.latest: dict[int, Value] = {}
+        self.kept: list[Tensor] = []
 
-    def value(self, tensor, axis=None, fixed=None):
+    def value(self, tensor: Tensor, axis: int | None = None, fixed: bool | None = None) -> Value:
         """The Value of `tensor` as it is now: an in-place operator makes a new one of the same object."""
         key = (id(tensor), tensor._version)
         if key not in self.values and id(tensor) in self.latest:
@@ -45,49 +56,64 @@ class Recorder(TorchFunctionMode):
         self.latest[id(tensor)] = self.values[key]
         return self.values[key]
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         kwargs = kwargs or {}
-        if self.graph is None or getattr(function, "__name__", "") == "__get__":
+        if self.graph is None or getattr(func, "__name__", "") == "__get__":
             # Reading a shape is no step, and outside a graph (while one is opened) nothing is.
-            return function(*args, **kwargs)
-        tensors = [leaf for leaf in _leaves(args, kwargs) if isinstance(leaf, torch.Tensor)]
+            return func(*args, **kwargs)
+        tensors = _tensors(args, kwargs)
         inputs = [self.value(tensor) for tensor in tensors]
         versions = [tensor._version for tensor in tensors]
-        result = _shape_of(function, args, kwargs)
-        made = [leaf for leaf in _leaves(result) if isinstance(leaf, torch.Tensor)]
-        changed = [t for t, version in zip(tensors, versions) if t._version != version and all(t is not m for m in made)]
-        if made or changed:
-            self._note(function, args, kwargs, tensors, inputs, made, changed)
+        result = _shape_of(func, args, kwargs)
+        returned = _tensors(result)
+        written = [tensor for tensor, version in zip(tensors, versions) if tensor._version != version]
+        changed = [tensor for tensor in written if all(tensor is not other for other in returned)]
+        if returned or changed:
+            node = self._step(self.graph, plain_name(func), args, kwargs, inputs, [*returned, *changed])
+            node.in_place = bool(changed) or any(tensor is other for tensor in returned for other in tensors)
+            self._add(node)
         return result
 
-    def _note(self, function, args, kwargs, tensors, inputs, made, changed):
-        op = plain_name(function)
+    def _step(
+        self,
+        graph: Graph,
+        op: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        inputs: list[Value],
+        results: Sequence[Tensor],
+    ) -> Node:
+        """The step of `graph` that an operator took."""
         fixed = all(value.fixed for value in inputs)
-        outputs = []
-        for tensor in [*made, *changed]:
-            axis = channel_axis(op, args, kwargs, inputs, tuple(tensor.shape))
-            outputs.append(self.value(tensor, axis, fixed))
-        constants = tuple(leaf for leaf in _leaves(args, kwargs) if not isinstance(leaf, torch.Tensor))
-        weights = tuple(t.dim() for t in tensors if isinstance(t, nn.Parameter))
-        in_place = any(m is t for m in made for t in tensors) or bool(changed)
-        self._add(Node(op, self.graph, inputs, outputs, constants=constants, weights=weights, in_place=in_place))
+        axes = (channel_axis(op, args, kwargs, inputs, tuple(tensor.shape)) for tensor in results)
+        outputs = [self.value(tensor, axis, fixed) for tensor, axis in zip(results, axes)]
+        leaves = list(_leaves(args, kwargs))
+        constants = tuple(leaf for leaf in leaves if not isinstance(leaf, Tensor))
+        weights = tuple(leaf.dim() for leaf in leaves if isinstance(leaf, nn.Parameter))
+        return Node(op, graph, inputs, outputs, constants=constants, weights=weights)
 
-    def _add(self, node):
-        self.graph.nodes.append(node)
+    def _add(self, node: Node) -> None:
+        node.graph.nodes.append(node)
         if self.lines:
-            node.line = line_of(self.graph.module)
+            node.line = line_of(node.graph.module)
         for value in node.inputs:
             value.users.append(node)
 
-    def called(self, module, args, kwargs):
+    def called(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A module of the skeleton is called."""
         return module._call_impl(*args, **kwargs) if self.graph is None else self.call(module, args, kwargs)
 
-    def call(self, module, args, kwargs):
+    def call(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one module as a graph of its own. Its hooks stay out: they belong to the user's runs."""
         graph = self.start(module, args, kwargs)
         if isinstance(module, Gate):
-            return self._attended(graph, args[0])
+            return self._attended(graph, module, args[0])
         try:
             result = module.forward(*args, **kwargs)
         except BaseException:
@@ -95,20 +121,20 @@ class Recorder(TorchFunctionMode):
             raise
         return self.finish(graph, result)
 
-    def _attended(self, graph, x):
+    def _attended(self, graph: Graph, gate: Gate, x: Tensor) -> Any:
         """The result of a gate: a map like its input. What is inside is no part of the user's network."""
         caller, self.graph = self.graph, None
-        result = x.clone() if graph.module.enabled else x
+        result = x.clone() if gate.enabled else x
         self.graph = caller
         before = self.value(x)
         self.value(result, before.axis, before.fixed)
         return self.finish(graph, result)
 
-    def start(self, module, args, kwargs):
+    def start(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Graph:
         """Open the graph of one call; it is the current one from now on."""
-        # What the root is given comes from outside; all else that no operator made is fixed.
-        inputs = [self.value(leaf, _image_axis(leaf)) for leaf in _leaves(args, kwargs) if isinstance(leaf, torch.Tensor)]
-        # Copied, since a forward may empty the list that it is given.
+        # What the root is called with comes from outside; all else that no operator made is fixed.
+        inputs = [self.value(tensor, _image_axis(tensor)) for tensor in _tensors(args, kwargs)]
+        # Copied, since a forward may empty the list that it is called with.
         args, kwargs = tuple(map(_shallow, args)), {name: _shallow(value) for name, value in kwargs.items()}
         graph = Graph(self.paths.get(module, "?"), module, None, args, kwargs, inputs=inputs)
         self.root = self.root or graph
@@ -118,10 +144,10 @@ class Recorder(TorchFunctionMode):
         self.graph = graph
         return graph
 
-    def finish(self, graph, result):
+    def finish(self, graph: Graph, result: Any) -> Any:
         """Close the graph of one call with what it returned."""
         graph.result = result
-        graph.outputs = [self.value(leaf) for leaf in _leaves(result) if isinstance(leaf, torch.Tensor)]
+        graph.outputs = [self.value(tensor) for tensor in _tensors(result)]
         if graph.caller is not None:
             graph.caller.outputs = graph.outputs
         graph.finished = True
@@ -131,13 +157,14 @@ class Recorder(TorchFunctionMode):
 
 # Their results have their input's shape, which torch takes long to find out on meta.
 _NORMS = {nn.functional.batch_norm, nn.functional.layer_norm, nn.functional.group_norm}
-_ACTIVATIONS = {getattr(nn.functional, name) for name in ("relu", "relu6", "gelu", "hardswish", "hardsigmoid", "hardtanh")}
+_ACTIVATION_NAMES = ("relu", "relu6", "gelu", "hardswish", "hardsigmoid", "hardtanh")
+_ACTIVATIONS = {getattr(nn.functional, name) for name in _ACTIVATION_NAMES}
 
 
-def _shape_of(function, args, kwargs):
+def _shape_of(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What an operator returns, by the shortest way."""
     if function is torch.lstm and len(args) == 9 and args[0].is_meta:
-        return _lstm(*args)
+        return _lstm(x=args[0], states=args[1], is_bidirectional=args[7])
     if function in _NORMS and args and args[0].is_meta:
         return torch.empty_like(args[0])
     if function in _ACTIVATIONS and args and args[0].is_meta:
@@ -148,14 +175,14 @@ def _shape_of(function, args, kwargs):
     return function(*args, **kwargs)
 
 
-def _lstm(x, states, weights, bias, layers, dropout, training, bidirectional, batch_first):
+def _lstm(x: Tensor, states: Sequence[Tensor], is_bidirectional: bool) -> tuple[Tensor, Tensor, Tensor]:
     """The shapes that torch.lstm returns; on meta it would compute them step by step along the sequence."""
     state, cell = states
-    sequence = x.new_empty(*x.shape[:-1], state.shape[-1] * (2 if bidirectional else 1))
+    sequence = x.new_empty(*x.shape[:-1], state.shape[-1] * (2 if is_bidirectional else 1))
     return sequence, torch.empty_like(state), torch.empty_like(cell)
 
 
-def plain_name(function):
+def plain_name(function: Any) -> str:
     """The operator's name without the marks of its spelling: `__iadd__`, `add_`, `__radd__` are `add`.
 
     >>> plain_name(torch.Tensor.__radd__), plain_name(torch.relu_)
@@ -172,7 +199,14 @@ def plain_name(function):
 _ARITHMETIC = {"add", "sub", "mul", "truediv", "floordiv", "matmul", "pow"}
 
 
-def observe(model, args, kwargs=None, *, paths=None, lines=False):
+def observe(
+    model: nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    paths: Mapping[nn.Module, str] | None = None,
+    lines: bool = False,
+) -> tuple[Graph, Exception | None]:
     """Run `model`, a skeleton or a module of one, on tensors as they are, and return the Graph of the whole.
 
     With `lines`, each step knows the line of the model's own code that took it.
@@ -181,31 +215,41 @@ def observe(model, args, kwargs=None, *, paths=None, lines=False):
     finished by then (a detector's backbone) is complete.
     """
     recorder = Recorder(paths or {module: path for path, module in model.named_modules()}, lines)
+    error = None
     with listening(model, recorder), torch.no_grad(), recorder:
         try:
             recorder.call(model, tuple(args), dict(kwargs or {}))
-            error = None
-        except Exception as stop:  # any model's own code may raise anything; the caller tells the user
-            error = stop
-    return recorder.root, error
+        except Exception as raised:  # any model's own code may raise anything; the caller tells the user
+            error = raised
+    # Where the arguments themselves can't be recorded, no graph was opened.
+    return recorder.root or Graph("", model), error
 
 
-def _image_axis(tensor):
+def _image_axis(tensor: Tensor) -> int | None:
     return 1 if tensor.dim() in (4, 5) else None
 
 
-def _shallow(value):
+def _shallow(value: Any) -> Any:
     return value.copy() if type(value) in (list, dict) else value
 
 
-def _leaves(*trees):
+def _tensors(*trees: Any) -> list[Tensor]:
+    return [leaf for leaf in _leaves(*trees) if isinstance(leaf, Tensor)]
+
+
+def _leaves(*trees: Any) -> Iterator[Any]:
     """All leaves; the common case, a flat tuple of tensors, without pytree's machinery."""
     for tree in trees:
-        items = tree.values() if type(tree) is dict else tree if type(tree) in (tuple, list) else (tree,)
-        for item in items:
-            if isinstance(item, torch.Tensor):
+        for item in _items(tree):
+            if isinstance(item, Tensor):
                 yield item
             elif isinstance(item, (tuple, list, dict)):
                 yield from tree_leaves(item)
             else:
                 yield item
+
+
+def _items(tree: Any) -> Iterable[Any]:
+    if type(tree) is dict:
+        return tree.values()
+    return tree if type(tree) in (tuple, list) else (tree,)

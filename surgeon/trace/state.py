@@ -6,13 +6,18 @@ leaves there must not be there in the next.
 
 import random
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+from torch import nn
+
+Container = dict[Any, Any] | list[Any] | set[Any]
 
 
 @contextmanager
-def in_mode(model, training):
+def in_mode(model: nn.Module, training: bool) -> Iterator[None]:
     """Inside, all modules are in one mode; afterwards each has its own flag back.
 
     The flags are written one by one, since `train()` and `eval()` may be overridden and, being
@@ -33,7 +38,7 @@ _CONTAINERS = (dict, list, set)
 
 
 @contextmanager
-def still(model):
+def preserved(model: nn.Module) -> Iterator[None]:
     """Inside, `model` may run; afterwards its modules hold what they held."""
     before = [(vars(module), dict(vars(module)), _contents(module)) for module in model.modules()]
     try:
@@ -46,21 +51,28 @@ def still(model):
                 _refill(container, held)
 
 
-def _contents(module):
-    """(container, copy of what it holds) for the dicts, lists and sets of one module, its children's among them."""
+# For `forward/symbolic.py`, which still asks for it by this name.
+still = preserved
+
+
+def _contents(module: nn.Module) -> list[tuple[Container, Any]]:
+    """(container, copy of what it holds) for the dicts, lists and sets of one module, its dict of children too."""
     # Most are empty (a dozen of hooks in every module), and copying an ordered dict takes its time.
     return [(held, held.copy() if held else ()) for held in vars(module).values() if isinstance(held, _CONTAINERS)]
 
 
-def _refill(container, held):
+def _refill(container: Container, held: Any) -> None:
     if not container and not held:
         return
     container.clear()
-    container.extend(held) if isinstance(container, list) else container.update(held)
+    if isinstance(container, list):
+        container.extend(held)
+    else:
+        container.update(held)
 
 
 @contextmanager
-def same_numbers():
+def same_numbers() -> Iterator[None]:
     """Inside, random numbers may be drawn; afterwards the same come again, as if none had been.
 
     Not where other threads run: numbers that these drew meanwhile would come a second time.

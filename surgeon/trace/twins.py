@@ -1,8 +1,9 @@
-"""Twins of what a model is made of: equal things that refer to one another, and never back to the model.
+"""Twins: the deep copies of a model's parts, that refer to one another and never back to the model.
 
-As `copy.deepcopy` does it, but a tensor's twin has no numbers, what can't be copied is shared as it is, and
-what deepcopy passes by is followed: functions with what they close over, bound methods, weak references and
-handles of hooks. A hook that collects into a list collects into the list's twin.
+Made as `copy.deepcopy` makes copies, with three differences. A tensor's twin has no numbers; what can't be
+copied is shared as it is; and what deepcopy leaves as it is gets a twin as well: functions with what they close
+over, bound methods, weak references and handles of hooks. A hook that collects into a list collects into
+the list's twin.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import functools
 import sys
 import weakref
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import Enum
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType, NoneType
@@ -34,9 +35,11 @@ _MANY = 1000
 # Objects that hold objects that hold objects: further in lies no part of a network, but a trainer with its data.
 _DEEP = 3
 
+Maker = Callable[["Twins", Any], Any]
+
 
 class Twins:
-    """The twins made so far: each thing has one, whoever holds it.
+    """The deep copies made so far (`twins(value)` gives that of a value): each thing has one, whoever holds it.
 
     numbers: weights are shared as they are, all other tensors copied with their numbers.
     modules: the twins that are modules.
@@ -56,7 +59,7 @@ class Twins:
             self._empty(module)
             for tensor in (*module._parameters.values(), *module._buffers.values()):
                 if tensor is not None and id(tensor) not in self._known:
-                    self._learn(tensor, self._registered(tensor))
+                    self._remember(tensor, self._registered(tensor))
         for module in modules:
             self._fill(module)
         return self(model)
@@ -69,10 +72,9 @@ class Twins:
         twin = self._known.get(id(value))
         if twin is not None:
             return twin
-        make = _BY_TYPE.get(kind) or next((make for base, make in _BY_BASE if isinstance(value, base)), Twins._object)
-        return make(self, value)
+        return _maker(value)(self, value)
 
-    def _learn(self, value: Any, twin: Any) -> Any:
+    def _remember(self, value: Any, twin: Any) -> Any:
         # Kept alive, or Python gives its id to another.
         self._alive.append(value)
         self._known[id(value)] = twin
@@ -84,15 +86,17 @@ class Twins:
         if isinstance(module, torch.jit.ScriptModule):
             self._scripted(module)
         else:
-            self.modules.append(self._learn(module, object.__new__(type(module))))
+            self.modules.append(self._remember(module, object.__new__(type(module))))
 
     def _scripted(self, module: torch.jit.ScriptModule) -> None:
         """Copied whole, since a scripted module lives in C++ and gives no part of it away."""
         if id(module) in self._known:
             return
-        for inner, twin in zip(module.modules(), copy.deepcopy(module).eval().modules()):
-            self.modules.append(self._learn(inner, twin))
-            for store in () if self.numbers else (twin._parameters, twin._buffers):
+        copied = copy.deepcopy(module).eval()
+        for inner, twin in zip(module.modules(), copied.modules()):
+            self.modules.append(self._remember(inner, twin))
+            stores: tuple[dict[str, Any], ...] = () if self.numbers else (twin._parameters, twin._buffers)
+            for store in stores:
                 for name, tensor in list(store.items()):
                     store[name] = _on_meta(tensor)
 
@@ -118,40 +122,41 @@ class Twins:
     def _tensor(self, tensor: torch.Tensor) -> torch.Tensor:
         is_table = not isinstance(tensor, nn.Parameter) and tensor.numel() <= _SMALL
         twin = tensor.detach().clone() if is_table and not self.numbers else self._registered(tensor)
-        return self._learn(tensor, twin)
+        return self._remember(tensor, twin)
 
     # Collections
 
-    def _list(self, value: list) -> list:
-        twin = self._learn(value, [])
+    def _list(self, value: list[Any]) -> list[Any]:
+        twin: list[Any] = self._remember(value, [])
         twin.extend(value if len(value) > _MANY else map(self, value.copy()))
         return twin
 
-    def _dict(self, value: dict) -> dict:
-        twin = self._learn(value, defaultdict(self(value.default_factory)) if isinstance(value, defaultdict) else type(value)())
+    def _dict(self, value: dict[Any, Any]) -> dict[Any, Any]:
+        empty = defaultdict(self(value.default_factory)) if isinstance(value, defaultdict) else type(value)()
+        twin: dict[Any, Any] = self._remember(value, empty)
         if value:
             twin.update(value if len(value) > _MANY else {self(key): self(held) for key, held in list(value.items())})
         return twin
 
-    def _set(self, value: set) -> set:
-        twin = self._learn(value, set())
+    def _set(self, value: set[Any]) -> set[Any]:
+        twin: set[Any] = self._remember(value, set())
         twin.update(value if len(value) > _MANY else map(self, value.copy()))
         return twin
 
-    def _deque(self, value: deque) -> deque:
-        twin = self._learn(value, deque(maxlen=value.maxlen))
+    def _deque(self, value: deque[Any]) -> deque[Any]:
+        twin: deque[Any] = self._remember(value, deque(maxlen=value.maxlen))
         twin.extend(map(self, value.copy()))
         return twin
 
-    def _tuple(self, value: tuple) -> tuple:
+    def _tuple(self, value: tuple[Any, ...]) -> Any:
         items = value if len(value) > _MANY else tuple(map(self, value))
         if all(item is held for item, held in zip(items, value)):
             return value
-        return self._learn(value, value._make(items) if hasattr(value, "_make") else type(value)(items))
+        return self._remember(value, value._make(items) if hasattr(value, "_make") else type(value)(items))
 
-    def _other_dict(self, value: dict) -> Any:
+    def _other_dict(self, value: dict[Any, Any]) -> Any:
         """A dict of somebody's own class: as that class copies it, with twins put in their places."""
-        twin = self._learn(value, copy.copy(value))
+        twin = self._remember(value, copy.copy(value))
         if isinstance(twin, dict):
             changes = {key: self(held) for key, held in list(dict.items(value))} if len(value) <= _MANY else {}
             for key, held in changes.items():
@@ -164,35 +169,41 @@ class Twins:
         owner, function = self(value.__self__), self(value.__func__)
         return value if owner is value.__self__ and function is value.__func__ else MethodType(function, owner)
 
-    def _partial(self, value: functools.partial) -> functools.partial:
-        return self._learn(value, type(value)(self(value.func), *map(self, value.args), **{name: self(held) for name, held in value.keywords.items()}))
+    def _partial(self, value: functools.partial[Any]) -> functools.partial[Any]:
+        keywords = {name: self(held) for name, held in value.keywords.items()}
+        return self._remember(value, type(value)(self(value.func), *map(self, value.args), **keywords))
 
     def _cached(self, value: Any) -> Any:
         """A method behind an lru_cache of the instance's own."""
         inner = self(value.__wrapped__)
-        return value if inner is value.__wrapped__ else self._learn(value, functools.lru_cache(**value.cache_parameters())(inner))
+        if inner is value.__wrapped__:
+            return value
+        return self._remember(value, functools.lru_cache(**value.cache_parameters())(inner))
 
     def _function(self, value: FunctionType) -> FunctionType:
-        """A function that closes over things: over their twins, so that it neither reaches the model nor counts for its owner."""
-        # What can be imported is nobody's own, such as `F.max_pool2d`, which closes over its two ways.
-        is_public = getattr(sys.modules.get(value.__module__ or ""), value.__name__, None) is value
-        if is_public or not (value.__closure__ or value.__defaults__ or value.__kwdefaults__ or vars(value)):
+        """A function that closes over things: its twin closes over their twins, and never reaches the model."""
+        if _is_importable(value) or not _refers_to_things(value):
             return value
         cells = [cell for cell in value.__closure__ or () if id(cell) not in self._known]
         for cell in cells:
-            self._learn(cell, CellType())
+            self._remember(cell, CellType())
         closure = tuple(self._known[id(cell)] for cell in value.__closure__ or ())
         twin = FunctionType(value.__code__, value.__globals__, value.__name__, None, closure)
-        functools.update_wrapper(self._learn(value, twin), value, updated=())
-        vars(twin).pop("__wrapped__", None)
-        twin.__defaults__, twin.__kwdefaults__ = self(value.__defaults__), self(value.__kwdefaults__)
-        vars(twin).update((name, self(held)) for name, held in vars(value).items())
+        self._remember(value, twin)
+        self._fill_function(value, twin)
         for cell in cells:
             with suppress(ValueError):  # empty, of a name that is not set yet
                 self._known[id(cell)].cell_contents = self(cell.cell_contents)
         return twin
 
-    def _weak(self, value: weakref.ref) -> Any:
+    def _fill_function(self, value: FunctionType, twin: FunctionType) -> None:
+        """Give `twin` the names, defaults and attributes of a function."""
+        functools.update_wrapper(twin, value, updated=())
+        vars(twin).pop("__wrapped__", None)
+        twin.__defaults__, twin.__kwdefaults__ = self(value.__defaults__), self(value.__kwdefaults__)
+        vars(twin).update((name, self(held)) for name, held in vars(value).items())
+
+    def _weak(self, value: weakref.ref[Any]) -> Any:
         twin = self._known.get(id(value()))
         return value if twin is None else weakref.ref(twin)
 
@@ -208,27 +219,36 @@ class Twins:
         hooks = value.hooks_dict_ref()
         if hooks is None:
             return value
-        twin = self._learn(value, object.__new__(RemovableHandle))
+        twin = self._remember(value, object.__new__(RemovableHandle))
         twin.id, twin.hooks_dict_ref = value.id, weakref.ref(self(hooks))
-        more = (ref() for ref in value.extra_dict_ref)
+        more: Iterator[Any] = (ref() for ref in value.extra_dict_ref)
         twin.extra_dict_ref = tuple(weakref.ref(self(held)) for held in more if held is not None)
         return twin
 
     def _object(self, value: Any) -> Any:
-        """An object of some class: shared if there is nothing in it that has a twin, or if it is not the model's own."""
-        if self._depth == _DEEP or not _is_somebodys_own(type(value)):
+        """An object of some class: shared if nothing in it has a twin, or if it is not the model's own."""
+        if self._depth == _DEEP or not _may_be_a_models(type(value)):
             return value
         try:
             state, twin = vars(value), object.__new__(type(value))
         except TypeError:  # it has no attributes, or is built on something that only its own class can make
             return value
         self._depth += 1
-        self._learn(value, twin)
+        self._remember(value, twin)
         vars(twin).update((name, self(held)) for name, held in list(state.items()))
         self._depth -= 1
         if all(vars(twin)[name] is held for name, held in state.items()):
-            return self._learn(value, value)
+            return self._remember(value, value)
         return twin
+
+
+def _is_importable(function: FunctionType) -> bool:
+    """True for what belongs to no model, such as `F.max_pool2d`, which closes over the functions it chooses from."""
+    return getattr(sys.modules.get(function.__module__ or ""), function.__name__, None) is function
+
+
+def _refers_to_things(function: FunctionType) -> bool:
+    return bool(function.__closure__ or function.__defaults__ or function.__kwdefaults__ or vars(function))
 
 
 def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
@@ -236,17 +256,29 @@ def _on_meta(tensor: torch.Tensor) -> torch.Tensor:
     return nn.Parameter(twin, requires_grad=False) if isinstance(tensor, nn.Parameter) else twin
 
 
+# Objects of classes from here are shared as they are. What a script itself defines lies in `__main__`.
 _ELSEWHERE = frozenset({*sys.stdlib_module_names, "torch", "numpy"}) - {"__main__"}
 
 
-def _is_somebodys_own(kind: type) -> bool:
-    """True for classes of models and their helpers: not Python's or torch's, nothing that acts when it goes away or is kept in slots."""
+def _may_be_a_models(kind: type) -> bool:
+    """True for classes of models and their helpers.
+
+    Not for Python's and torch's, and not for those that act when they are deleted or keep attributes in slots.
+    """
     if kind.__module__.partition(".")[0] in _ELSEWHERE or issubclass(kind, (type, Enum)):
         return False
     return not hasattr(kind, "__del__") and not any(vars(base).get("__slots__") for base in kind.__mro__)
 
 
-_BY_TYPE: dict[type, Callable[[Twins, Any], Any]] = {
+def _maker(value: Any) -> Maker:
+    """What makes the twin of such a value."""
+    make = _BY_TYPE.get(type(value))
+    if make is not None:
+        return make
+    return next((make for base, make in _BY_BASE if isinstance(value, base)), Twins._object)
+
+
+_BY_TYPE: dict[type, Maker] = {
     list: Twins._list,
     dict: Twins._dict,
     OrderedDict: Twins._dict,
@@ -265,7 +297,7 @@ _BY_TYPE: dict[type, Callable[[Twins, Any], Any]] = {
     weakref.CallableProxyType: Twins._weak_proxy,
     RemovableHandle: Twins._handle,
 }
-_BY_BASE: tuple[tuple[type, Callable[[Twins, Any], Any]], ...] = (
+_BY_BASE: tuple[tuple[type, Maker], ...] = (
     (nn.Module, Twins._module),
     (torch.Tensor, Twins._tensor),
     (dict, Twins._other_dict),

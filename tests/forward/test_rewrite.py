@@ -5,15 +5,15 @@ import torch
 from torch import nn
 
 import surgeon
-from surgeon.anatomy.observation import looking_at
+from surgeon.anatomy.observation import observed
 from surgeon.errors import BadInput, Untraceable
 from tests.shared import toy
 
 
 def text(block, path="block"):
     """Source of the rewritten forward of `block` in a network, for eval and for train mode."""
-    with looking_at(toy.Net(block), toy.image()) as seen:
-        return seen.rewrites_of(path).text
+    with observed(toy.Net(block), toy.image()) as observation:
+        return observation.rewrites_of(path).text
 
 
 def refusal(block, path="block"):

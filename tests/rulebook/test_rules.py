@@ -2,7 +2,7 @@
 
 import pytest
 
-from surgeon.anatomy.observation import looking_at
+from surgeon.anatomy.observation import observed
 from surgeon.networks import library
 from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import match
@@ -25,9 +25,9 @@ def test_every_rule_is_tested_once():
 @pytest.mark.parametrize(("rule", "name"), CASES, ids=[f"{rule.id}-{name}" for rule, name in CASES])
 def test_expectation(rule, name):
     model = library.build(name, empty=True)
-    with looking_at(model) as seen:
-        found = match.candidates(*rulebook.for_place(rule.place, RULES), seen.scene)
-        anchors = decide._anchors(seen, rule.place, RULES) if found else []
+    with observed(model) as observation:
+        found = match.candidates(*rulebook.for_place(rule.place, RULES), observation.scene)
+        anchors = decide._anchors(observation, rule.place, RULES) if found else []
     wanted = rule.expect[name]
     modules = tuple(anchor.module for _, anchor in anchors)
     assert (len(modules) if isinstance(wanted, int) else modules) == wanted

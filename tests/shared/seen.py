@@ -1,14 +1,14 @@
 """A toy network as it is seen: for tests of what looks at a run."""
 
-from surgeon.anatomy.observation import looking_at
+from surgeon.anatomy.observation import observed
 from surgeon.anatomy.scene import Scene
 from tests.shared import toy
 
 
 def scene(model, image=None):
     """The Scene of one run on `image`, 16 x 16 pixels if none is given."""
-    with looking_at(model, toy.image() if image is None else image) as found:
-        return Scene(found.scene.graph)
+    with observed(model, toy.image() if image is None else image) as observation:
+        return Scene(observation.scene.graph)
 
 
 def graph(scene, path):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import surgeon
-from surgeon.trace.state import same_numbers, still
+from surgeon.trace.state import preserved, same_numbers
 from tests.shared import toy
 
 
@@ -40,7 +40,7 @@ def everything(module):
 def test_what_a_forward_leaves_is_taken_back():
     block = Leaves()
     before = everything(block)
-    with still(block):
+    with preserved(block):
         block(torch.zeros(2, 8, 4, 4))
         assert everything(block) != before
     # One level deep: what lies inside a list inside a dict is not looked for.
@@ -50,7 +50,7 @@ def test_what_a_forward_leaves_is_taken_back():
 
 def test_an_error_inside_is_no_excuse():
     block = Leaves()
-    with pytest.raises(KeyError), still(block):
+    with pytest.raises(KeyError), preserved(block):
         block.count = 5
         raise KeyError
     assert block.count == 0
@@ -59,7 +59,7 @@ def test_an_error_inside_is_no_excuse():
 def test_hooks_and_children_are_among_it():
     model = toy.Net()
     before = everything(model)
-    with still(model):
+    with preserved(model):
         model.register_forward_hook(print)
         model.extra = nn.ReLU()
         del model.fc

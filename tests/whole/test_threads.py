@@ -11,7 +11,7 @@ import torchvision
 from torch import nn
 
 import surgeon
-from surgeon.anatomy.observation import looking_at
+from surgeon.anatomy.observation import observed
 from surgeon.errors import BadModel
 from surgeon.surgery.alone import alone
 from tests.shared import toy
@@ -134,8 +134,8 @@ def test_the_model_is_not_touched_while_it_is_looked_at():
     model = toy.FrozenBN().train()
     before = {path: {name: id(value) for name, value in vars(module).items()} | {"training": module.training} for path, module in model.named_modules()}
     tensors = {key: id(tensor) for key, tensor in model.state_dict(keep_vars=True).items()}
-    with looking_at(model) as seen:
+    with observed(model) as observation:
         assert {key: id(tensor) for key, tensor in model.state_dict(keep_vars=True).items()} == tensors
         now = {path: {name: id(value) for name, value in vars(module).items()} | {"training": module.training} for path, module in model.named_modules()}
         assert now == before
-        assert set(seen.model.modules()).isdisjoint(model.modules())
+        assert set(observation.model.modules()).isdisjoint(model.modules())
