@@ -18,7 +18,7 @@ from surgeon.forward.guards import expect, expect_items
 from surgeon.forward.leaves import scoped
 from surgeon.forward.subclass import NO_GRAFTS, names_read, takes_grafts
 from surgeon.trace.skeleton import listening
-from surgeon.trace.state import in_mode, still
+from surgeon.trace.state import in_mode, preserved
 
 
 class Shallow(fx.Tracer):
@@ -113,7 +113,7 @@ def traced(record, *, training):
     if not takes_grafts(module):
         raise Untraceable(f"{record.path or 'the model'}: {NO_GRAFTS}.")
     tracer = Shallow(record)
-    with still(module), in_mode(module, training):
+    with preserved(module), in_mode(module, training):
         _hold_stand_ins(tracer, module)
         before = dict(vars(module))
         try:

@@ -51,10 +51,6 @@ def preserved(model: nn.Module) -> Iterator[None]:
                 _refill(container, held)
 
 
-# For `forward/symbolic.py`, which still asks for it by this name.
-still = preserved
-
-
 def _contents(module: nn.Module) -> list[tuple[Container, Any]]:
     """(container, copy of what it holds) for the dicts, lists and sets of one module, its dict of children too."""
     # Most are empty (a dozen of hooks in every module), and copying an ordered dict takes its time.
