@@ -17,6 +17,8 @@ import torch.fx
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from surgeon.forward.arguments import argument
+
 
 @dataclass(frozen=True)
 class Forward:
@@ -64,15 +66,17 @@ class Output:
 
 @dataclass(frozen=True)
 class Input:
-    """Attention `child` on the first thing that a module is given."""
+    """Attention `child` on something that a module is given; `where` says on what, as `where_given` does."""
 
     child: str
+    where: str = "input"
 
     def method(self, base):
-        child = self.child
+        child, given = self.child, argument(base.forward, self.where)
 
-        def forward(self, image, *args, **kwargs):
-            return base.forward(self, self.get_submodule(child)(image), *args, **kwargs)
+        def forward(self, *args, **kwargs):
+            args, kwargs = given.changed(self.get_submodule(child), args, kwargs)
+            return base.forward(self, *args, **kwargs)
 
         return forward
 

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_flatten
 
 from surgeon.anatomy.trunk import entry
 from surgeon.errors import BadPlan, NoSite, Untraceable
+from surgeon.forward.arguments import where_given
 from surgeon.forward.subclass import runs_any_child, takes_grafts
 from surgeon.sites import Site
 from surgeon.trace.axes import MOVES, VIEWS
@@ -60,7 +61,7 @@ def _neighbour_site(candidate, value, place, scene):
             return _site(scene, value, place, child.path, returned(child, value))
     uses = {node for node in value.users if node.graph is graph} - {candidate.node}
     if takers and uses == {takers[0].caller} and _can_own(takers[0], scene):
-        return _site(scene, value, place, takers[0].path, "input")
+        return _site(scene, value, place, takers[0].path, where_given(takers[0], value))
     return None
 
 
@@ -161,7 +162,7 @@ def _input_site(value, place, scene):
         users = _users(graph, value)
         if _can_own(graph, scene):
             owner = graph
-    return _site(scene, value, place, owner.path, "input")
+    return _site(scene, value, place, owner.path, where_given(owner, value))
 
 
 def _users(graph, value):

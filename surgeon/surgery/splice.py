@@ -70,7 +70,7 @@ def _stitch(module, path, sites, name, rewrites):
 
 
 def _at_edge(site):
-    return site.after == "input" or site.after.split(".")[0] == "output"
+    return site.after.split(".")[0] in ("input", "output")
 
 
 def _is_appended(module, site, grafts):
@@ -80,9 +80,9 @@ def _is_appended(module, site, grafts):
 
 
 def _edge(site, name):
-    if site.after == "input":
-        return Input(name)
-    index = site.after.partition(".")[2]
+    edge, _, index = site.after.partition(".")
+    if edge == "input":
+        return Input(name, site.after)
     return Output(name, int(index) if index else None)
 
 
