@@ -20,12 +20,14 @@ class Observation:
 
     model: the skeleton of the whole model. scene: the run, for rules to look at; of a detector that of its backbone.
     example: (args, kwargs) if they are the user's own, with numbers in them; None for a guess.
+    hooks: whether it ran with its hooks, since it does not run without.
     """
 
-    def __init__(self, model, graph, example=None):
+    def __init__(self, model, graph, *, example=None, hooks=False):
         self.model = model
         self.scene = Scene(graph)
         self.example = example
+        self.hooks = hooks
         self._forwards, self._kinds = {}, {}
 
     def rewrites(self, graph):
@@ -93,20 +95,31 @@ def refuse_wrapped(model):
 def _on_meta(model, example_inputs):
     errors, own, twin = [], _own(model, example_inputs), skeleton(model)
     for args, kwargs in _examples(model, example_inputs, "meta"):
-        graph, error = _watch(twin, args, kwargs)
+        graph, error, hooks = _watch(twin, args, kwargs)
         if error is None:
-            return Observation(twin, graph, own), errors
+            return Observation(twin, graph, example=own, hooks=hooks), errors
         errors.append((args, error))
         trunk = _finished_trunk(graph, error)
         if trunk is not None:
-            return Observation(twin, trunk), errors
+            return Observation(twin, trunk, hooks=hooks), errors
     return None, errors
 
 
 def _watch(twin, args, kwargs):
-    """One attempt; what it leaves in caches must not be there at the next."""
+    """(graph, error, whether hooks ran) of one attempt; what it leaves in caches must not be there at the next.
+
+    Hooks that collect features for the network run only where it does not run without: what else a hook does, such
+    as counting in a global, can't be told.
+    """
     with still(twin):
-        return observe(twin, args, kwargs)
+        graph, error = observe(twin, args, kwargs)
+        # Some are put there by the forward itself.
+        has_hooks = any(module._forward_hooks or module._forward_pre_hooks for module in twin.modules())
+    if error is None or not has_hooks:
+        return graph, error, False
+    with still(twin):
+        again, other = observe(twin, args, kwargs, hooks=True)
+    return (again, None, True) if other is None else (graph, error, False)
 
 
 def _finished_trunk(graph, error):
@@ -119,21 +132,25 @@ def _finished_trunk(graph, error):
 
 
 def _for_real(model, example_inputs, errors):
-    device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-    if device.type != "meta":
+    if _device(model).type != "meta" and not inputs.is_without_numbers(example_inputs):
         twin = skeleton(model, numbers=True)
-        for args, kwargs in _examples(model, example_inputs, device):
-            graph, error = _watch(twin, args, kwargs)
+        for args, kwargs in _examples(model, example_inputs, _device(model)):
+            graph, error, hooks = _watch(twin, args, kwargs)
             if error is None:
-                return Observation(twin, graph, _own(model, example_inputs))
+                return Observation(twin, graph, example=_own(model, example_inputs), hooks=hooks)
             errors.append((args, error))
     raise BadInput(_did_not_run(model, example_inputs, errors))
 
 
 def _own(model, example_inputs):
     """The user's example on the model's device, if there is one with numbers in it."""
-    device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-    return None if example_inputs is None else inputs.given(example_inputs, device)
+    if example_inputs is None or inputs.is_without_numbers(example_inputs):
+        return None
+    return inputs.given(example_inputs, _device(model))
+
+
+def _device(model):
+    return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
 
 
 def _examples(model, example_inputs, device):

@@ -56,7 +56,7 @@ def _with_lines(seen):
     graph = seen.scene.graph
     paths = {module: path for path, module in seen.model.named_modules()}
     with still(seen.model):
-        again, error = observe(graph.module, graph.args, graph.kwargs, paths=paths, lines=True)
+        again, error = observe(graph.module, graph.args, graph.kwargs, paths=paths, lines=True, hooks=seen.hooks)
     if error is not None:
         raise error
     return Scene(again)

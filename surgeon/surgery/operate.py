@@ -2,12 +2,12 @@
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_map, tree_map_only
 
 from surgeon import attention as modules
 from surgeon.attention.layouts import Layout
 from surgeon.errors import BadModel, BadOption, BadPlan, CheckFailed, suggest
-from surgeon.surgery import check, splice
+from surgeon.surgery import check, splice, trial
 from surgeon.surgery.decide import fingerprint
 from surgeon.trace.outputs import max_abs_diff, outputs, same_bits
 
@@ -21,13 +21,19 @@ def check_choice(value):
 
 
 def prepare(model, plan, seen):
-    """The stitches of a plan and the example to check them with; while the model is being looked at."""
+    """The stitches of a plan, tried out on the skeleton, and the example to check them with; while the model is being looked at.
+
+    Raises:
+        CheckFailed: the network would not run, or answer in other shapes.
+    """
     if not len(plan):
         raise BadPlan("this plan has no sites.")
     if plan.fingerprint and plan.fingerprint != fingerprint(seen.model):
         raise BadPlan(f"this plan was made for a network with other weights than this {type(model).__name__}: plan again.")
     name = modules.name_of(plan.factory or plan.attention)
-    return splice.stitches(model, plan.sites, name, seen.rewrites_of), (seen.scene.graph, seen.example)
+    stitches = splice.stitches(model, plan.sites, name, seen.rewrites_of)
+    trial.try_out(seen, stitches)
+    return stitches, (seen.scene.graph, seen.example)
 
 
 @torch.inference_mode(False)
@@ -89,7 +95,8 @@ def _real(model, graph, example):
     if weight.device.type == "meta":
         raise BadModel("check='output' needs weights, and this model is on meta.")
     if example is not None:
-        return example
+        # A network may change its input in place.
+        return tree_map_only(torch.Tensor, torch.clone, example)
     generator = torch.Generator().manual_seed(0)
 
     def noise(leaf):

@@ -1,7 +1,10 @@
 """An input to watch a model with: the user's own, or one guessed from what the model says of itself."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from surgeon.errors import BadInput
 
@@ -11,22 +14,24 @@ _FRAMES = (16, 8, 32)
 
 
 def given(example_inputs, device):
-    """(args, kwargs) of a user's `example_inputs`: a tensor, a tuple of arguments, or a dict of keywords."""
-    if isinstance(example_inputs, torch.Tensor):
-        return (example_inputs.to(device),), {}
-    if isinstance(example_inputs, dict):
-        return (), {key: _moved(value, device) for key, value in example_inputs.items()}
-    if isinstance(example_inputs, (tuple, list)):
-        return tuple(_moved(value, device) for value in example_inputs), {}
+    """(args, kwargs) of a user's `example_inputs`: a tensor, a tuple of arguments, or a dict of keywords. Copied, since networks change their input in place."""
+    moved = tree_map_only(torch.Tensor, lambda tensor: tensor.detach().to(device, copy=True), _plain(example_inputs))
+    if isinstance(moved, torch.Tensor):
+        return (moved,), {}
+    return ((), moved) if isinstance(moved, dict) else (tuple(moved), {})
+
+
+def is_without_numbers(example_inputs):
+    """True for an example on meta, which says shapes alone."""
+    return example_inputs is not None and any(leaf.is_meta for leaf in tree_leaves(_plain(example_inputs)) if isinstance(leaf, torch.Tensor))
+
+
+def _plain(example_inputs):
+    if isinstance(example_inputs, Mapping):
+        return dict(example_inputs)
+    if isinstance(example_inputs, (torch.Tensor, tuple, list)):
+        return example_inputs
     raise BadInput(f"example_inputs must be a tensor, a tuple of arguments or a dict, not {type(example_inputs).__name__}.")
-
-
-def _moved(value, device):
-    if isinstance(value, torch.Tensor):
-        return value.to(device)
-    if isinstance(value, (tuple, list)):
-        return type(value)(_moved(item, device) for item in value)
-    return value
 
 
 def guesses(model):

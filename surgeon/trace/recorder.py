@@ -16,16 +16,18 @@ from surgeon.attention import Gate
 from surgeon.trace.axes import channel_axis
 from surgeon.trace.graph import Graph, Node, Value
 from surgeon.trace.lines import line_of
+from surgeon.trace.shapes import result_of
 from surgeon.trace.skeleton import listening
 
 
 class Recorder(TorchFunctionMode):
     """Writes down every tensor operator and every call of a module while it is active."""
 
-    def __init__(self, paths, lines=False):
+    def __init__(self, paths, *, lines=False, hooks=False):
         super().__init__()
         self.paths = paths
         self.lines = lines
+        self.hooks = hooks
         self.values, self.latest = {}, {}
         self.kept = []
         self.root = None
@@ -53,7 +55,7 @@ class Recorder(TorchFunctionMode):
         tensors = [leaf for leaf in _leaves(args, kwargs) if isinstance(leaf, torch.Tensor)]
         inputs = [self.value(tensor) for tensor in tensors]
         versions = [tensor._version for tensor in tensors]
-        result = _shape_of(function, args, kwargs)
+        result = result_of(function, args, kwargs)
         made = [leaf for leaf in _leaves(result) if isinstance(leaf, torch.Tensor)]
         changed = [t for t, version in zip(tensors, versions) if t._version != version and all(t is not m for m in made)]
         if made or changed:
@@ -81,15 +83,37 @@ class Recorder(TorchFunctionMode):
 
     def called(self, module, args, kwargs):
         """A module of the skeleton is called."""
-        return module._call_impl(*args, **kwargs) if self.graph is None else self.call(module, args, kwargs)
+        if self.graph is None:
+            return module._call_impl(*args, **kwargs)
+        return self.call_with_hooks(module, args, kwargs) if self.hooks else self.call(module, args, kwargs)
 
     def call(self, module, args, kwargs):
-        """Run one module as a graph of its own. Its hooks stay out: they belong to the user's runs."""
+        """Run one module as a graph of its own, without its hooks."""
+        return self._run(module, module.forward, args, kwargs)
+
+    def call_with_hooks(self, module, args, kwargs):
+        """Run one module with its hooks around it; what they do is done by its caller."""
+        attributes, forward = vars(module), module.forward
+        own = {"forward": attributes["forward"]} if "forward" in attributes else {}
+
+        def run(*args, **kwargs):
+            attributes.pop("forward")
+            attributes.update(own)
+            return self._run(module, forward, args, kwargs)
+
+        attributes["forward"] = run
+        try:
+            return module._call_impl(*args, **kwargs)
+        finally:
+            attributes.pop("forward", None)
+            attributes.update(own)
+
+    def _run(self, module, forward, args, kwargs):
         graph = self.start(module, args, kwargs)
         if isinstance(module, Gate):
             return self._attended(graph, args[0])
         try:
-            result = module.forward(*args, **kwargs)
+            result = forward(*args, **kwargs)
         except BaseException:
             self.graph = graph.parent
             raise
@@ -129,32 +153,6 @@ class Recorder(TorchFunctionMode):
         return result
 
 
-# Their results have their input's shape, which torch takes long to find out on meta.
-_NORMS = {nn.functional.batch_norm, nn.functional.layer_norm, nn.functional.group_norm}
-_ACTIVATIONS = {getattr(nn.functional, name) for name in ("relu", "relu6", "gelu", "hardswish", "hardsigmoid", "hardtanh")}
-
-
-def _shape_of(function, args, kwargs):
-    """What an operator returns, by the shortest way."""
-    if function is torch.lstm and len(args) == 9 and args[0].is_meta:
-        return _lstm(*args)
-    if function in _NORMS and args and args[0].is_meta:
-        return torch.empty_like(args[0])
-    if function in _ACTIVATIONS and args and args[0].is_meta:
-        if not (kwargs.get("inplace") or args[-1] is True):
-            return torch.empty_like(args[0])
-        torch.autograd.graph.increment_version(args[0])
-        return args[0]
-    return function(*args, **kwargs)
-
-
-def _lstm(x, states, weights, bias, layers, dropout, training, bidirectional, batch_first):
-    """The shapes that torch.lstm returns; on meta it would compute them step by step along the sequence."""
-    state, cell = states
-    sequence = x.new_empty(*x.shape[:-1], state.shape[-1] * (2 if bidirectional else 1))
-    return sequence, torch.empty_like(state), torch.empty_like(cell)
-
-
 def plain_name(function):
     """The operator's name without the marks of its spelling: `__iadd__`, `add_`, `__radd__` are `add`.
 
@@ -172,18 +170,19 @@ def plain_name(function):
 _ARITHMETIC = {"add", "sub", "mul", "truediv", "floordiv", "matmul", "pow"}
 
 
-def observe(model, args, kwargs=None, *, paths=None, lines=False):
+def observe(model, args, kwargs=None, *, paths=None, lines=False, hooks=False):
     """Run `model`, a skeleton or a module of one, on tensors as they are, and return the Graph of the whole.
 
-    With `lines`, each step knows the line of the model's own code that took it.
+    With `lines`, each step knows the line of the model's own code that took it; with `hooks`, those of the skeleton run.
 
     The graph is returned even when the run stops half-way, with the error: `graph, error`. What had
     finished by then (a detector's backbone) is complete.
     """
-    recorder = Recorder(paths or {module: path for path, module in model.named_modules()}, lines)
+    recorder = Recorder(paths or {module: path for path, module in model.named_modules()}, lines=lines, hooks=hooks)
+    call = recorder.call_with_hooks if hooks else recorder.call
     with listening(model, recorder), torch.no_grad(), recorder:
         try:
-            recorder.call(model, tuple(args), dict(kwargs or {}))
+            call(model, tuple(args), dict(kwargs or {}))
             error = None
         except Exception as stop:  # any model's own code may raise anything; the caller tells the user
             error = stop

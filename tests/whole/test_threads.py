@@ -1,8 +1,8 @@
 """While one thread operates, all others go on: on other networks, on the same one, with operations of their own."""
 
 import threading
-from contextlib import contextmanager
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 import timm
