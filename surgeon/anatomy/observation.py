@@ -49,7 +49,7 @@ class Observation:
         if not calls:
             raise Untraceable(f"{path}: the model does not run this module on the example input.")
         first, *others = (self.rewrites(graph) for graph in calls)
-        if any(other.text != first.text for other in others):
+        if not all(other.does_as(first) for other in others):
             raise Untraceable(f"{path}: is called in several ways, and its forward differs between them.")
         return first
 

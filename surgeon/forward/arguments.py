@@ -1,10 +1,11 @@
-"""Where among its arguments a module is given a value, as text: `input`, `input.pixel_values`, `input.maps.1`."""
+"""What a forward takes: its parameters as text, and where among them a value is given (`input`, `input.pixel_values`, `input.maps.1`)."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -18,6 +19,35 @@ _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_
 def parameters(forward: Callable[..., Any]) -> list[str]:
     """The names of what a forward takes by position, `self` aside."""
     return [name for name, parameter in inspect.signature(forward).parameters.items() if parameter.kind in _BY_POSITION][1:]
+
+
+def free(forward: Callable[..., Any]) -> list[str]:
+    """The names of `*args` and `**kwargs`, where a forward has them."""
+    return [name for name, parameter in inspect.signature(forward).parameters.items() if parameter.kind in _FREE]
+
+
+def header(forward: Callable[..., Any]) -> tuple[str, str]:
+    """The parameters of a forward as text, with a default wherever there is one, and the same as text of a call that hands them all on.
+
+    >>> header(torch.nn.Flatten.forward), header(torch.nn.Sequential.forward)
+    (('(self, input)', 'input'), ('(self, input)', 'input'))
+    """
+    first, *rest = inspect.signature(forward).parameters.values()
+    bare = [parameter.replace(annotation=parameter.empty, default=parameter.default if parameter.default is parameter.empty else None) for parameter in rest]
+    told = str(inspect.Signature([first.replace(name="self", annotation=first.empty), *bare]))
+    return told, ", ".join(_ON.get(parameter.kind, "{}").format(parameter.name) for parameter in rest)
+
+
+_FREE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_ON = {inspect.Parameter.VAR_POSITIONAL: "*{}", inspect.Parameter.VAR_KEYWORD: "**{}", inspect.Parameter.KEYWORD_ONLY: "{0}={0}"}
+
+
+def with_defaults(function: FunctionType, forward: Callable[..., Any]) -> FunctionType:
+    """`function`, whose parameters are those of `header(forward)`, with the defaults of `forward`."""
+    there = [parameter for parameter in inspect.signature(forward).parameters.values() if parameter.default is not parameter.empty]
+    function.__defaults__ = tuple(parameter.default for parameter in there if parameter.kind in _BY_POSITION) or None
+    function.__kwdefaults__ = {parameter.name: parameter.default for parameter in there if parameter.kind not in _BY_POSITION} or None
+    return function
 
 
 def where_given(call: Graph, value: Value) -> str:

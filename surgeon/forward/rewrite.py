@@ -15,6 +15,7 @@ from torch import fx
 
 from surgeon.errors import Untraceable
 from surgeon.forward.alike import names_of, title
+from surgeon.forward.guards import Guard
 from surgeon.forward.symbolic import first_line, traced
 from surgeon.trace.recorder import Recorder, observe
 from surgeon.trace.skeleton import listening
@@ -26,11 +27,13 @@ class Rewritable:
     """The forward of one module in both modes; `evaluate is train` where they are the same.
 
     names: for each value on record, in eval mode, the name of the fx node that gives it as a tensor of its own.
+    guards: what both ask of each call.
     """
 
     evaluate: fx.Graph
     train: fx.Graph
     names: dict
+    guards: tuple[Guard, ...] = ()
 
     def name_of(self, value):
         """The fx node that gives a recorded value.
@@ -47,6 +50,10 @@ class Rewritable:
         """Both graphs as source text."""
         return _code(self.evaluate), _code(self.train)
 
+    def does_as(self, other):
+        """True if both are one and the same forward."""
+        return (self.text, self.guards) == (other.text, other.guards)
+
 
 def rewritable(record):
     """The forward of `record`'s module as verified fx graphs.
@@ -59,19 +66,19 @@ def rewritable(record):
             which the trace and the record differ.
     """
     module = record.module
-    evaluate = traced(record, training=False)
+    evaluate, guards = traced(record, training=False)
     names = _align(evaluate, record)
     if "training" not in names_of(type(module)):
-        return Rewritable(evaluate, evaluate, names)
-    train = traced(record, training=True)
+        return Rewritable(evaluate, evaluate, names, guards)
+    train, _ = traced(record, training=True)
     if _code(train) == _code(evaluate):
-        return Rewritable(evaluate, evaluate, names)
+        return Rewritable(evaluate, evaluate, names, guards)
     with in_mode(module, True):
         lesson, error = observe(module, record.args, record.kwargs, paths={})
         if error is not None:
             raise Untraceable(f"{record.path}: does not run in train mode: {error}") from error
         _align(train, lesson)
-    return Rewritable(evaluate, train, names)
+    return Rewritable(evaluate, train, names, guards)
 
 
 def _code(graph):

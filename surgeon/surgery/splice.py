@@ -1,12 +1,14 @@
 """The only file that changes a model: puts gates in and takes them out, all or nothing."""
 
 import itertools
+import operator
 from dataclasses import dataclass
 
 from torch import fx, nn
 
 from surgeon.attention import Gate
 from surgeon.errors import BadModel, BadPlan, CheckFailed, Untraceable, suggest
+from surgeon.forward.otherwise import Behind
 from surgeon.forward.subclass import (
     NO_GRAFTS,
     Forward,
@@ -95,10 +97,20 @@ def _names(module, name, count):
 def _forward(path, forward, inner):
     """The graft that calls each child of `inner`, {node name: child}, right after its node."""
     evaluate, functions = _source(path, forward.evaluate, forward.evaluate, inner)
+    gates = tuple(_behind(_counterpart(path, after, forward.evaluate, forward.evaluate), child) for after, child in inner.items())
     if forward.train is forward.evaluate:
-        return Forward(evaluate, evaluate, functions)
+        return Forward(evaluate, evaluate, functions, forward.guards, gates)
     train, more = _source(path, forward.train, forward.evaluate, inner)
-    return Forward(evaluate, train, tuple(dict(functions + more).items()))
+    return Forward(evaluate, train, tuple(dict(functions + more).items()), forward.guards, gates)
+
+
+def _behind(node, gate):
+    """Where in the original forward a gate stands that stands behind `node` in its graph."""
+    if node.op == "call_module":
+        return Behind(gate, node.target)
+    if node.target is operator.getitem and node.args[0].op == "call_module" and type(node.args[1]) is int:
+        return Behind(gate, node.args[0].target, node.args[1])
+    return Behind(gate)
 
 
 def _source(path, graph, named, inner):
