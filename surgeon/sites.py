@@ -23,7 +23,8 @@ class Site:
 
     module: path of the module that will own the attention, such as `layer1.0`.
     after: the value inside it: the name of a node in its forward (`bn3`), `output`, `output.0` for
-        the first of several outputs, or `input`.
+        the first of several outputs, or `input` (`input.NAME` for another argument than the first, with the number of a
+        leaf behind it where that is a collection).
     place: id of the rule that found it.
     channels: number of channels of the map.
     size: its height and width (or depth, height and width) on the example input.

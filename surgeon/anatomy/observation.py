@@ -34,12 +34,16 @@ class Observation:
 
     model: the skeleton of the whole model. scene: the run, for rules to look at; of a detector that of its backbone.
     example: the user's own arguments, with numbers in them; None for a guess.
+    hooks: whether it ran with its hooks, since it does not run without.
     """
 
-    def __init__(self, model: nn.Module, graph: Graph, example: Arguments | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, graph: Graph, *, example: Arguments | None = None, hooks: bool = False
+    ) -> None:
         self.model = model
         self.scene = Scene(graph)
         self.example = example
+        self.hooks = hooks
         self._forwards: dict[Graph, Rewritable] = {}
         self._kinds: dict[Hashable, list[Graph]] = {}
 
@@ -70,7 +74,7 @@ class Observation:
         if not calls:
             raise Untraceable(f"{path}: the model does not run this module on the example input.")
         first, *others = (self.rewrites(graph) for graph in calls)
-        if any(other.text != first.text for other in others):
+        if not all(other.does_as(first) for other in others):
             raise Untraceable(f"{path}: is called in several ways, and its forward differs between them.")
         return first
 
@@ -132,20 +136,33 @@ def _on_meta(model: nn.Module, example_inputs: Any) -> tuple[Observation | None,
     errors: list[_Failure] = []
     own, twin = _own(model, example_inputs), skeleton(model)
     for args, kwargs in _examples(model, example_inputs, "meta"):
-        graph, error = _watch(twin, args, kwargs)
+        graph, error, hooks = _watch(twin, args, kwargs)
         if error is None:
-            return Observation(twin, graph, own), errors
+            return Observation(twin, graph, example=own, hooks=hooks), errors
         errors.append(_Failure(args, error))
         trunk = _finished_trunk(graph, error)
         if trunk is not None:
-            return Observation(twin, trunk), errors
+            return Observation(twin, trunk, hooks=hooks), errors
     return None, errors
 
 
-def _watch(twin: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Graph, Exception | None]:
-    """One attempt; what it leaves in caches must not be there at the next."""
+def _watch(
+    twin: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Graph, Exception | None, bool]:
+    """(graph, error, whether hooks ran) of one attempt; what it leaves in caches must not be there at the next.
+
+    Hooks that collect features for the network run only where it does not run without: what else a hook does, such
+    as counting in a global, can't be told.
+    """
     with preserved(twin):
-        return observe(twin, args, kwargs)
+        graph, error = observe(twin, args, kwargs)
+        # Some are put there by the forward itself.
+        has_hooks = any(module._forward_hooks or module._forward_pre_hooks for module in twin.modules())
+    if error is None or not has_hooks:
+        return graph, error, False
+    with preserved(twin):
+        again, other = observe(twin, args, kwargs, hooks=True)
+    return (again, None, True) if other is None else (graph, error, False)
 
 
 def _finished_trunk(graph: Graph, error: Exception) -> Graph | None:
@@ -167,20 +184,21 @@ def _for_real(model: nn.Module, example_inputs: Any, errors: list[_Failure]) -> 
     Raises:
         BadInput: the model does not run on any of the examples.
     """
-    device = _device(model)
-    if device.type != "meta":
+    if _device(model).type != "meta" and not inputs.is_without_numbers(example_inputs):
         twin = skeleton(model, numbers=True)
-        for args, kwargs in _examples(model, example_inputs, device):
-            graph, error = _watch(twin, args, kwargs)
+        for args, kwargs in _examples(model, example_inputs, _device(model)):
+            graph, error, hooks = _watch(twin, args, kwargs)
             if error is None:
-                return Observation(twin, graph, _own(model, example_inputs))
+                return Observation(twin, graph, example=_own(model, example_inputs), hooks=hooks)
             errors.append(_Failure(args, error))
     raise BadInput(_did_not_run(model, example_inputs, errors))
 
 
 def _own(model: nn.Module, example_inputs: Any) -> Arguments | None:
     """The user's example on the model's device, if there is one with numbers in it."""
-    return None if example_inputs is None else inputs.given(example_inputs, _device(model))
+    if example_inputs is None or inputs.is_without_numbers(example_inputs):
+        return None
+    return inputs.given(example_inputs, _device(model))
 
 
 def _device(model: nn.Module) -> torch.device:

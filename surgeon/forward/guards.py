@@ -1,18 +1,59 @@
-"""What a rewritten forward asks of its caller: the kind of call that it was rewritten for."""
+"""What a rewritten forward asks of each call: that it is one of the kind which it was rewritten for."""
 
-from surgeon.errors import BadInput
+from __future__ import annotations
 
+from collections.abc import Sized
+from dataclasses import dataclass
 
-def expect(value, observed, path, name):
-    """Refuse an argument that would have taken the forward down another branch."""
-    if value is not observed and value != observed:
-        raise BadInput(
-            f"{path}: called with {name}={value!r}, but surgeon rewrote its forward for {name}={observed!r}. "
-            f"Pass example_inputs= that reach it this way, or call surgeon.remove(model) first."
-        )
+import torch
+from torch import fx
 
 
-def expect_items(values, observed, path, name):
-    """Refuse a list that is longer or shorter than the one the forward was rewritten for."""
-    if len(values) != observed:
-        raise BadInput(f"{path}: called with {len(values)} items in {name}, but surgeon rewrote its forward for {observed}.")
+@dataclass(frozen=True)
+class Guard:
+    """A question about an argument, as text: its name (`mask`, `maps[1]`) and what it was when it was observed.
+
+    kind: `same` for a value, `as_many` for the length of a collection, `none` for free arguments.
+    """
+
+    kind: str
+    name: str
+    observed: str = ""
+
+    @property
+    def text(self) -> str:
+        """The question in Python."""
+        return f"{self.kind}({self.name}{self.observed and f', {self.observed}'})"
+
+    def complaint(self, value: object) -> str:
+        """What is wrong with another value."""
+        if self.kind == "none":
+            return f"called with more arguments ({self.name}), but surgeon rewrote its forward for none"
+        if self.kind == "as_many" and isinstance(value, Sized):
+            return f"called with {len(value)} items in {self.name}, but surgeon rewrote its forward for {self.observed}"
+        return f"called with {self.name}={value!r}, but surgeon rewrote its forward for {self.name}={self.observed}"
+
+
+# Of a proxy, with which torch.fx traces a network, nobody can tell; the trace goes the way that was observed.
+
+
+def same(value: object, observed: object) -> bool:
+    """An argument that takes the forward down the observed way."""
+    if value is observed or isinstance(value, fx.Proxy):
+        return True
+    if observed is None or value is None or isinstance(value, torch.Tensor):
+        return False
+    return bool(value == observed or (value != value and observed != observed))
+
+
+def as_many(values: object, count: int) -> bool:
+    """A collection of the observed length."""
+    return isinstance(values, fx.Proxy) or isinstance(values, Sized) and len(values) == count
+
+
+def none(values: object) -> bool:
+    """No free arguments."""
+    return isinstance(values, fx.Proxy) or not values
+
+
+QUESTIONS = {"same": same, "as_many": as_many, "none": none}

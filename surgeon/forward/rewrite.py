@@ -19,6 +19,7 @@ from torch import fx, nn
 
 from surgeon.errors import Untraceable
 from surgeon.forward.alike import names_of, title
+from surgeon.forward.guards import Guard
 from surgeon.forward.symbolic import first_line, traced
 from surgeon.trace.graph import Graph, Value
 from surgeon.trace.recorder import Recorder, observe
@@ -31,11 +32,13 @@ class Rewritable:
     """The forward of one module in both modes; `evaluate is train` where they are the same.
 
     names: for each value on record, in eval mode, the name of the fx node that gives it as a tensor of its own.
+    guards: what both ask of each call.
     """
 
     evaluate: fx.Graph
     train: fx.Graph
     names: dict[Value, str]
+    guards: tuple[Guard, ...] = ()
 
     def name_of(self, value: Value) -> str:
         """The fx node that gives a recorded value.
@@ -53,6 +56,10 @@ class Rewritable:
         """Both graphs as source text."""
         return _code(self.evaluate), _code(self.train)
 
+    def does_as(self, other):
+        """True if both are one and the same forward."""
+        return (self.text, self.guards) == (other.text, other.guards)
+
 
 def rewritable(record: Graph) -> Rewritable:
     """The forward of `record`'s module as verified fx graphs.
@@ -66,19 +73,19 @@ def rewritable(record: Graph) -> Rewritable:
     """
     # As a `type[Module]` it would not be hashable to mypy.
     cls: type = type(record.module)
-    evaluate = traced(record, training=False)
+    evaluate, guards = traced(record, training=False)
     names = _align(evaluate, record)
     if "training" not in names_of(cls):
-        return Rewritable(evaluate, evaluate, names)
-    train = traced(record, training=True)
+        return Rewritable(evaluate, evaluate, names, guards)
+    train, _ = traced(record, training=True)
     if _code(train) == _code(evaluate):
-        return Rewritable(evaluate, evaluate, names)
+        return Rewritable(evaluate, evaluate, names, guards)
     with in_mode(record.module, True):
         train_record, error = observe(record.module, record.args, record.kwargs)
         if error is not None:
             raise Untraceable(f"{record.path}: does not run in train mode: {error}") from error
         _align(train, train_record)
-    return Rewritable(evaluate, train, names)
+    return Rewritable(evaluate, train, names, guards)
 
 
 def _code(graph: fx.Graph) -> str:

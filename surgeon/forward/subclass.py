@@ -8,6 +8,7 @@ copied, and pickled into a process that has only imported surgeon.
 import inspect
 import linecache
 import math
+import re
 from dataclasses import dataclass
 from functools import cache
 from types import CodeType
@@ -17,28 +18,50 @@ import torch.fx
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from surgeon.forward.arguments import argument, free, header, with_defaults
+from surgeon.forward.guards import QUESTIONS, Guard
+from surgeon.forward.otherwise import Behind, otherwise
+
 
 @dataclass(frozen=True)
 class Forward:
     """A rewritten forward: source text for each mode, and the functions that it names.
 
     The two texts are one and the same unless the forward reads `self.training`.
+
+    guards: what a call must be like; any other takes the original's way.
+    gates: each with the child that it stands behind.
     """
 
     evaluate: str
     train: str
     functions: tuple
+    guards: tuple[Guard, ...] = ()
+    gates: tuple[Behind, ...] = ()
 
     def method(self, base):
-        evaluate = _compiled(self.evaluate, self.functions, base)
+        evaluate = self._compiled(self.evaluate, base)
         if self.train == self.evaluate:
             return evaluate
-        train = _compiled(self.train, self.functions, base)
+        train = self._compiled(self.train, base)
 
         def forward(self, *args, **kwargs):
             return train(self, *args, **kwargs) if self.training else evaluate(self, *args, **kwargs)
 
         return forward
+
+    def _compiled(self, source, base):
+        """The function that `source` defines, with the parameters of the original and the guards before all else."""
+        asked, gates = self.guards, self.gates
+
+        def other(module, *args, **kwargs):
+            return otherwise(module, base, asked, gates, args, kwargs)
+
+        head, taken = header(base.forward)
+        questions = [guard.text for guard in asked] + [f"none({name})" for name in free(base.forward)]
+        first = f"    if not ({' and '.join(questions)}):\n        return otherwise(self, {taken})\n" if questions else ""
+        source = re.sub(r"def forward\(.*\n", lambda _: f"def forward{head}:\n{first}", source, count=1)
+        return with_defaults(_compiled(source, {"otherwise": other, **QUESTIONS, **dict(self.functions)}, base), base.forward)
 
 
 @dataclass(frozen=True)
@@ -64,15 +87,17 @@ class Output:
 
 @dataclass(frozen=True)
 class Input:
-    """Attention `child` on the first thing that a module is given."""
+    """Attention `child` on something that a module is given; `where` says on what, as `where_given` does."""
 
     child: str
+    where: str = "input"
 
     def method(self, base):
-        child = self.child
+        child, given = self.child, argument(base.forward, self.where)
 
-        def forward(self, image, *args, **kwargs):
-            return base.forward(self, self.get_submodule(child)(image), *args, **kwargs)
+        def forward(self, *args, **kwargs):
+            args, kwargs = given.changed(self.get_submodule(child), args, kwargs)
+            return base.forward(self, *args, **kwargs)
 
         return forward
 
@@ -133,11 +158,16 @@ def grafted(base, *grafts):
     if not grafts:
         return base
     inner = grafted(base, *grafts[:-1])
+    forward = grafts[-1].method(inner)
+    # To whoever asks, it takes what the original takes.
+    forward.__signature__ = inspect.signature(inner.forward)
     body = {
-        "forward": grafts[-1].method(inner),
+        "forward": forward,
         "__reduce_ex__": _reduce,
         "__doc__": base.__doc__,
-        "__module__": __name__,
+        # Libraries look a class up by its name in text; it answers to the name that it had.
+        "__module__": base.__module__,
+        "__qualname__": base.__qualname__,
         "grafted_from": (base, *grafts),
     }
     if not isinstance(grafts[-1], Forward):
@@ -175,6 +205,6 @@ def _compiled(source, functions, base):
     """The function `forward` that `source` defines, with tracebacks that show its lines."""
     name = f"<surgeon: forward of {base.__name__} {abs(hash(source)):x}>"
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    scope = {"torch": torch, "device": torch.device, "inf": math.inf, "nan": math.nan, "NoneType": type(None), **dict(functions)}
+    scope = {"torch": torch, "device": torch.device, "inf": math.inf, "nan": math.nan, "NoneType": type(None), **functions}
     exec(compile(source, name, "exec"), scope)
     return scope["forward"]

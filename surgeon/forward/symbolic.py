@@ -14,7 +14,7 @@ from torch import fx
 from torch.utils._pytree import tree_leaves
 
 from surgeon.errors import Untraceable
-from surgeon.forward.guards import expect, expect_items
+from surgeon.forward.guards import Guard
 from surgeon.forward.leaves import scoped
 from surgeon.forward.subclass import NO_GRAFTS, names_read, takes_grafts
 from surgeon.trace.skeleton import listening
@@ -31,7 +31,7 @@ class Shallow(fx.Tracer):
     def __init__(self, record):
         super().__init__(param_shapes_constant=True)
         self.record = record
-        self.lists = []
+        self.lists, self.guards = [], []
 
     def follow(self, module):
         """The forward of `module` as a graph, run once on proxies."""
@@ -104,7 +104,7 @@ for _name in ("iadd", "isub", "imul", "itruediv"):
 
 
 def traced(record, *, training):
-    """The forward of `record`'s module in one mode, as an fx graph that is not verified yet.
+    """The forward of `record`'s module in one mode, as an fx graph that is not verified yet, and what it asks of each call.
 
     Raises:
         Untraceable: with the line of the forward that stopped the trace.
@@ -120,7 +120,7 @@ def traced(record, *, training):
             graph = tracer.follow(module)
             _refuse_frozen(graph, record)
             _refuse_changes(tracer, before, module)
-            return graph
+            return graph, tuple(tracer.guards)
         except Untraceable:
             raise
         except Exception as stop:  # fx and the model's own code raise anything at all
@@ -164,12 +164,12 @@ def first_line(stop):
 def _arguments(tracer, function, record):
     """Proxies for what was a tensor in the observed call, the very value for all else.
 
-    A value that was frozen so (None, a flag) is asserted by the rewritten forward at each call.
+    A value that was frozen so (None, a flag) is asked for by the rewritten forward at each call.
     """
     signature = inspect.signature(function)
     bound = signature.bind(record.module, *record.args, **record.kwargs)
     parameters = list(signature.parameters.values())[1:]
-    args, kwargs, guards = [], {}, []
+    args, kwargs, given = [], {}, []
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             if bound.arguments.get(parameter.name):
@@ -177,8 +177,8 @@ def _arguments(tracer, function, record):
             continue
         proxy = tracer.create_proxy("placeholder", parameter.name, _default(parameter), {})
         value = bound.arguments.get(parameter.name, parameter.default)
-        guards.append((parameter, proxy, value))
-    for parameter, proxy, value in guards:
+        given.append((parameter, proxy, value))
+    for parameter, proxy, value in given:
         stand_in = _stand_in(tracer, record, parameter.name, proxy, value)
         if parameter.kind is parameter.KEYWORD_ONLY:
             kwargs[parameter.name] = stand_in
@@ -195,7 +195,7 @@ def _stand_in(tracer, record, name, proxy, value):
     if isinstance(value, torch.Tensor):
         return proxy
     if isinstance(value, (list, tuple)) and any(isinstance(item, torch.Tensor) for item in value):
-        tracer.create_proxy("call_function", expect_items, (proxy, len(value), record.path, name), {})
+        tracer.guards.append(Guard("as_many", name, str(len(value))))
         items = [_stand_in(tracer, record, f"{name}[{i}]", proxy[i], item) for i, item in enumerate(value)]
         tracer.lists.append((items, items.copy()))
         return items if isinstance(value, list) else tuple(items)
@@ -204,7 +204,7 @@ def _stand_in(tracer, record, name, proxy, value):
     if type(value) is int:
         return proxy
     if value is None or type(value) in (bool, float, str):
-        tracer.create_proxy("call_function", expect, (proxy, value, record.path, name), {})
+        tracer.guards.append(Guard("same", name, repr(value)))
         return value
     raise Untraceable(f"{record.path}: its argument {name!r} is a {type(value).__name__}, which can't be rewritten.")
 

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_flatten
 
 from surgeon.anatomy.trunk import entry
 from surgeon.errors import BadPlan, NoSite, Untraceable
+from surgeon.forward.arguments import where_given
 from surgeon.forward.subclass import runs_any_child, takes_grafts
 from surgeon.sites import Site
 from surgeon.trace.axes import MOVES, VIEWS
@@ -122,7 +123,7 @@ def _at_neighbour(candidate: Candidate, value: Value, place: str, scene: Scene) 
             return _anchor(scene, value, place, child.path, returned(child, value))
     uses = {node for node in value.users if node.graph is graph} - {candidate.node}
     if takers and uses == {takers[0].caller} and _can_own(takers[0], scene):
-        return _anchor(scene, value, place, takers[0].path, "input")
+        return _anchor(scene, value, place, takers[0].path, where_given(takers[0], value))
     return None
 
 
@@ -233,7 +234,7 @@ def _at_input(value: Value, place: str, scene: Scene) -> Anchor:
         users = _users(graph, value)
         if _can_own(graph, scene):
             owner = graph
-    return _anchor(scene, value, place, owner.path, "input")
+    return _anchor(scene, value, place, owner.path, where_given(owner, value))
 
 
 def _users(graph: Graph, value: Value) -> list[Node]:

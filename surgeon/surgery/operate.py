@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_map, tree_map_only
 
 from surgeon import attention as modules
 from surgeon.attention.layouts import Layout
 from surgeon.errors import BadModel, BadOption, BadPlan, CheckFailed, suggest
-from surgeon.surgery import check, splice
+from surgeon.surgery import check, splice, trial
 from surgeon.surgery.decide import fingerprint
 from surgeon.trace.outputs import max_abs_diff, outputs, same_bits
 
@@ -51,7 +51,11 @@ def check_choice(value: str) -> None:
 
 
 def prepare(model: nn.Module, plan: Plan, observation: Observation) -> Prepared:
-    """The stitches of a plan and the example to check them with; while the model is being looked at."""
+    """The stitches of a plan, tried out on the skeleton, and the example to check them with.
+
+    Raises:
+        CheckFailed: the network would not run, or answer in other shapes.
+    """
     if not len(plan):
         raise BadPlan("this plan has no sites.")
     if plan.fingerprint and plan.fingerprint != fingerprint(observation.model):
@@ -59,6 +63,7 @@ def prepare(model: nn.Module, plan: Plan, observation: Observation) -> Prepared:
         raise BadPlan(f"this plan was made for a network with other weights than this {kind}: plan again.")
     name = modules.name_of(plan.factory or plan.attention)
     stitches = splice.stitches(model, plan.sites, name, observation.rewrites_of)
+    trial.try_out(observation, stitches)
     return Prepared(stitches, observation.scene.graph, observation.example)
 
 
@@ -129,7 +134,8 @@ def _real(model: nn.Module, graph: Graph, example: Arguments | None) -> Argument
     if weight.device.type == "meta":
         raise BadModel("check='output' needs weights, and this model is on meta.")
     if example is not None:
-        return example
+        # A network may change its input in place.
+        return tree_map_only(torch.Tensor, torch.clone, example)
     generator = torch.Generator().manual_seed(0)
 
     def noise(leaf: Any) -> Any:

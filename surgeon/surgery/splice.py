@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +12,7 @@ from torch import fx, nn
 
 from surgeon.attention import Gate
 from surgeon.errors import BadModel, BadPlan, CheckFailed, Untraceable, suggest
+from surgeon.forward.otherwise import Behind
 from surgeon.forward.subclass import NO_GRAFTS, Forward, Input, Output, grafted, grafts_of, runs_any_child, takes_grafts
 
 if TYPE_CHECKING:
@@ -86,7 +88,7 @@ def _stitch(
 
 
 def _at_edge(site: Site) -> bool:
-    return site.after == "input" or site.after.split(".")[0] == "output"
+    return site.after.split(".")[0] in ("input", "output")
 
 
 def _is_appended(module: nn.Module, site: Site, grafts: Sequence[Forward | Input | Output]) -> bool:
@@ -96,9 +98,9 @@ def _is_appended(module: nn.Module, site: Site, grafts: Sequence[Forward | Input
 
 
 def _edge(site: Site, name: str) -> Input | Output:
-    if site.after == "input":
-        return Input(name)
-    index = site.after.partition(".")[2]
+    edge, _, index = site.after.partition(".")
+    if edge == "input":
+        return Input(name, site.after)
     return Output(name, int(index) if index else None)
 
 
@@ -112,10 +114,20 @@ def _names(module: nn.Module, name: str, count: int) -> Iterator[str]:
 def _forward(path: str, forward: Rewritable, inner: Mapping[str, str]) -> Forward:
     """The graft that calls each child of `inner`, {node name: child}, right after its node."""
     evaluate, functions = _source(path, forward.evaluate, forward.evaluate, inner)
+    gates = tuple(_behind(_counterpart(path, after, forward.evaluate, forward.evaluate), child) for after, child in inner.items())
     if forward.train is forward.evaluate:
-        return Forward(evaluate, evaluate, functions)
+        return Forward(evaluate, evaluate, functions, forward.guards, gates)
     train, more = _source(path, forward.train, forward.evaluate, inner)
-    return Forward(evaluate, train, tuple(dict(functions + more).items()))
+    return Forward(evaluate, train, tuple(dict(functions + more).items()), forward.guards, gates)
+
+
+def _behind(node, gate):
+    """Where in the original forward a gate stands that stands behind `node` in its graph."""
+    if node.op == "call_module":
+        return Behind(gate, node.target)
+    if node.target is operator.getitem and node.args[0].op == "call_module" and type(node.args[1]) is int:
+        return Behind(gate, node.args[0].target, node.args[1])
+    return Behind(gate)
 
 
 def _source(path: str, graph: fx.Graph, named: fx.Graph, inner: Mapping[str, str]) -> tuple[str, Functions]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from surgeon.errors import BadInput
 
@@ -25,24 +26,31 @@ class Arguments(NamedTuple):
 
 
 def given(example_inputs: Any, device: torch.device | str) -> Arguments:
-    """A user's `example_inputs` on a device: a tensor, a tuple of arguments, or a dict of keywords."""
-    if isinstance(example_inputs, torch.Tensor):
-        return Arguments((example_inputs.to(device),), {})
-    if isinstance(example_inputs, dict):
-        return Arguments((), {key: _moved(value, device) for key, value in example_inputs.items()})
-    if isinstance(example_inputs, (tuple, list)):
-        return Arguments(tuple(_moved(value, device) for value in example_inputs), {})
+    """A user's `example_inputs` on a device: a tensor, a tuple of arguments, or a dict of keywords.
+
+    Copied, since networks change their input in place.
+    """
+    copied = lambda tensor: tensor.detach().to(device, copy=True)
+    moved = tree_map_only(torch.Tensor, copied, _plain(example_inputs))
+    if isinstance(moved, torch.Tensor):
+        return Arguments((moved,), {})
+    return Arguments((), moved) if isinstance(moved, dict) else Arguments(tuple(moved), {})
+
+
+def is_without_numbers(example_inputs: Any) -> bool:
+    """True for an example on meta, which says shapes alone."""
+    if example_inputs is None:
+        return False
+    return any(leaf.is_meta for leaf in tree_leaves(_plain(example_inputs)) if isinstance(leaf, torch.Tensor))
+
+
+def _plain(example_inputs: Any) -> Any:
+    if isinstance(example_inputs, Mapping):
+        return dict(example_inputs)
+    if isinstance(example_inputs, (torch.Tensor, tuple, list)):
+        return example_inputs
     kind = type(example_inputs).__name__
     raise BadInput(f"example_inputs must be a tensor, a tuple of arguments or a dict, not {kind}.")
-
-
-def _moved(value: Any, device: torch.device | str) -> Any:
-    """`value` on a device, with the tensors in tuples and lists."""
-    if isinstance(value, torch.Tensor):
-        return value.to(device)
-    if isinstance(value, (tuple, list)):
-        return type(value)(_moved(item, device) for item in value)
-    return value
 
 
 def guesses(model: nn.Module) -> list[Shape]:

@@ -21,6 +21,7 @@ from surgeon.attention import Gate
 from surgeon.trace.axes import channel_axis
 from surgeon.trace.graph import Graph, Node, Value
 from surgeon.trace.lines import line_of
+from surgeon.trace.shapes import result_of
 from surgeon.trace.skeleton import listening
 
 
@@ -28,13 +29,14 @@ class Recorder(TorchFunctionMode):
     """Writes down every tensor operator and every call of a module while it is active.
 
     paths: the names of the modules. lines: whether each step is to know its line of source.
-    root: the first graph that was opened. graph: the one that is open now.
+    hooks: whether the modules' hooks run. root: the first graph that was opened. graph: the one that is open now.
     """
 
-    def __init__(self, paths: Mapping[nn.Module, str], lines: bool = False) -> None:
+    def __init__(self, paths: Mapping[nn.Module, str], *, lines: bool = False, hooks: bool = False) -> None:
         super().__init__()
         self.paths = paths
         self.lines = lines
+        self.hooks = hooks
         self.root: Graph | None = None
         self.graph: Graph | None = None
         # By the identity of a tensor and its version; and the newest of each tensor.
@@ -70,7 +72,7 @@ class Recorder(TorchFunctionMode):
         tensors = _tensors(args, kwargs)
         inputs = [self.value(tensor) for tensor in tensors]
         versions = [tensor._version for tensor in tensors]
-        result = _shape_of(func, args, kwargs)
+        result = result_of(func, args, kwargs)
         returned = _tensors(result)
         written = [tensor for tensor, version in zip(tensors, versions) if tensor._version != version]
         changed = [tensor for tensor in written if all(tensor is not other for other in returned)]
@@ -107,15 +109,39 @@ class Recorder(TorchFunctionMode):
 
     def called(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A module of the skeleton is called."""
-        return module._call_impl(*args, **kwargs) if self.graph is None else self.call(module, args, kwargs)
+        if self.graph is None:
+            return module._call_impl(*args, **kwargs)
+        return self.call_with_hooks(module, args, kwargs) if self.hooks else self.call(module, args, kwargs)
 
     def call(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run one module as a graph of its own. Its hooks stay out: they belong to the user's runs."""
+        """Run one module as a graph of its own, without its hooks."""
+        return self._run(module, module.forward, args, kwargs)
+
+    def call_with_hooks(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one module with its hooks around it; what they do is done by its caller."""
+        attributes, forward = vars(module), module.forward
+        own = {"forward": attributes["forward"]} if "forward" in attributes else {}
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            attributes.pop("forward")
+            attributes.update(own)
+            return self._run(module, forward, args, kwargs)
+
+        attributes["forward"] = run
+        try:
+            return module._call_impl(*args, **kwargs)
+        finally:
+            attributes.pop("forward", None)
+            attributes.update(own)
+
+    def _run(
+        self, module: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         graph = self.start(module, args, kwargs)
         if isinstance(module, Gate):
             return self._attended(graph, module, args[0])
         try:
-            result = module.forward(*args, **kwargs)
+            result = forward(*args, **kwargs)
         except BaseException:
             self.graph = graph.parent
             raise
@@ -155,33 +181,6 @@ class Recorder(TorchFunctionMode):
         return result
 
 
-# Their results have their input's shape, which torch takes long to find out on meta.
-_NORMS = {nn.functional.batch_norm, nn.functional.layer_norm, nn.functional.group_norm}
-_ACTIVATION_NAMES = ("relu", "relu6", "gelu", "hardswish", "hardsigmoid", "hardtanh")
-_ACTIVATIONS = {getattr(nn.functional, name) for name in _ACTIVATION_NAMES}
-
-
-def _shape_of(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What an operator returns, by the shortest way."""
-    if function is torch.lstm and len(args) == 9 and args[0].is_meta:
-        return _lstm(x=args[0], states=args[1], is_bidirectional=args[7])
-    if function in _NORMS and args and args[0].is_meta:
-        return torch.empty_like(args[0])
-    if function in _ACTIVATIONS and args and args[0].is_meta:
-        if not (kwargs.get("inplace") or args[-1] is True):
-            return torch.empty_like(args[0])
-        torch.autograd.graph.increment_version(args[0])
-        return args[0]
-    return function(*args, **kwargs)
-
-
-def _lstm(x: Tensor, states: Sequence[Tensor], is_bidirectional: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """The shapes that torch.lstm returns; on meta it would compute them step by step along the sequence."""
-    state, cell = states
-    sequence = x.new_empty(*x.shape[:-1], state.shape[-1] * (2 if is_bidirectional else 1))
-    return sequence, torch.empty_like(state), torch.empty_like(cell)
-
-
 def plain_name(function: Any) -> str:
     """The operator's name without the marks of its spelling: `__iadd__`, `add_`, `__radd__` are `add`.
 
@@ -206,19 +205,21 @@ def observe(
     *,
     paths: Mapping[nn.Module, str] | None = None,
     lines: bool = False,
+    hooks: bool = False,
 ) -> tuple[Graph, Exception | None]:
     """Run `model`, a skeleton or a module of one, on tensors as they are, and return the Graph of the whole.
 
-    With `lines`, each step knows the line of the model's own code that took it.
+    With `lines`, each step knows the line of the model's own code that took it; with `hooks`, those of the skeleton run.
 
     The graph is returned even when the run stops half-way, with the error: `graph, error`. What had
     finished by then (a detector's backbone) is complete.
     """
-    recorder = Recorder(paths or {module: path for path, module in model.named_modules()}, lines)
+    recorder = Recorder(paths or {module: path for path, module in model.named_modules()}, lines=lines, hooks=hooks)
+    call = recorder.call_with_hooks if hooks else recorder.call
     error = None
     with listening(model, recorder), torch.no_grad(), recorder:
         try:
-            recorder.call(model, tuple(args), dict(kwargs or {}))
+            call(model, tuple(args), dict(kwargs or {}))
         except Exception as raised:  # any model's own code may raise anything; the caller tells the user
             error = raised
     # Where the arguments themselves can't be recorded, no graph was opened.

@@ -11,8 +11,15 @@ LEVEL = {room: level for level, room in enumerate(ORDER)}
 LIBRARIES = {"torchvision", "timm"}
 # All else asks these.
 KNOW_LIBRARIES = {"attention/naming", "networks/library", "networks/catalogue", "networks/translate", "files/folder"}
-# `surgery/splice` changes users' models. The others give a module that they have just made its parts.
-CHANGE_MODULES = {"surgery/splice", "attention/bam", "networks/library", "networks/weights", "programs/unfold"}
+# `surgery/splice` changes users' models. The others give a module that they have just made its parts, or a stand-in its.
+CHANGE_MODULES = {
+    "surgery/splice",
+    "attention/bam",
+    "networks/library",
+    "networks/weights",
+    "programs/unfold",
+    "forward/otherwise",
+}
 
 
 def upward(file, text):
@@ -67,7 +74,11 @@ def changes(text):
                 yield node.lineno
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_module":
             yield node.lineno
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setattr" and ast.unparse(node.args[1]) == "table":
+        if (
+            isinstance(node, ast.Call)
+            and getattr(node.func, "id", "") == "setattr"
+            and ast.unparse(node.args[1]) == "table"
+        ):
             yield node.lineno
 
 

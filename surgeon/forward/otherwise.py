@@ -1,0 +1,92 @@
+"""A call that differs from the observed one: the original forward, with attention behind the children that it stands behind."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from types import MethodType
+from typing import Any
+
+from torch import nn
+
+from surgeon.errors import BadInput
+from surgeon.forward.arguments import free
+from surgeon.forward.guards import QUESTIONS, Guard
+
+
+@dataclass(frozen=True)
+class Behind:
+    """Where a gate stands in the original forward.
+
+    gate: its name. child: path of the child whose output it takes; None if it takes something else.
+    item: which item of that output, None for all of it.
+    """
+
+    gate: str
+    child: str | None = None
+    item: int | None = None
+
+
+def otherwise(module: nn.Module, base: type, asked: tuple[Guard, ...], gates: tuple[Behind, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What the forward of `base` returns, run on a stand-in for `module` whose children are followed by attention.
+
+    Args:
+        asked: the questions of which one was answered with no.
+        gates: where attention stands.
+
+    Raises:
+        BadInput: attention stands behind something else, and nobody knows where that is on this way.
+    """
+    if any(behind.child is None for behind in gates):
+        wrong = _complaint(module, base, asked, args, kwargs)
+        raise BadInput(f"{_path(module, gates)}: {wrong}. Pass example_inputs= that reach it this way, or call surgeon.remove(model) first.")
+    twin = _shallow(module, base)
+    for behind in gates:
+        _follow(twin, behind.child.split("."), twin._modules.pop(behind.gate), behind.item)
+    before = dict(vars(twin))
+    result = base.forward(twin, *args, **kwargs)
+    # What a forward sets, it sets on the module.
+    vars(module).update((name, value) for name, value in vars(twin).items() if before.get(name, twin) is not value)
+    return result
+
+
+def _shallow(module: nn.Module, base: type) -> Any:
+    """Another object with the attributes of `module` and a table of children of its own."""
+    twin = object.__new__(base)
+    is_own = lambda value: isinstance(value, MethodType) and value.__self__ is module
+    vars(twin).update((name, MethodType(value.__func__, twin) if is_own(value) else value) for name, value in vars(module).items())
+    vars(twin)["_modules"] = dict(module._modules)
+    return twin
+
+
+def _follow(parent: nn.Module, path: list[str], gate: nn.Module, item: int | None) -> None:
+    """Let a call of the child at `path` end in `gate`; the child itself is as it was, and may be called elsewhere meanwhile."""
+    name, *rest = path
+    child = parent._modules[name]
+    parent._modules[name] = twin = _shallow(child, type(child))
+    if rest:
+        _follow(twin, rest, gate, item)
+    else:
+        # Where nn.Module looks before it goes its own way.
+        vars(twin)["_compiled_call_impl"] = lambda *args, **kwargs: _weighed(child(*args, **kwargs), gate, item)
+
+
+def _weighed(result: Any, gate: nn.Module, item: int | None) -> Any:
+    if item is None:
+        return gate(result)
+    items = [gate(value) if index == item else value for index, value in enumerate(result)]
+    return result._make(items) if hasattr(result, "_make") else type(result)(items)
+
+
+def _complaint(module: nn.Module, base: type, asked: tuple[Guard, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    bound = inspect.signature(base.forward).bind(module, *args, **kwargs)
+    bound.apply_defaults()
+    known = {**QUESTIONS, "inf": float("inf"), "nan": float("nan")}
+    asked = (*asked, *(Guard("none", name) for name in free(base.forward)))
+    guard = next(guard for guard in asked if not eval(guard.text, known, bound.arguments))
+    return guard.complaint(eval(guard.name, known, bound.arguments))
+
+
+def _path(module: nn.Module, gates: tuple[Behind, ...]) -> str:
+    site = getattr(module.get_submodule(gates[0].gate), "site", None)
+    return site.module or "the model" if site is not None else type(module).__name__
