@@ -68,11 +68,18 @@ def _sizes(info, observation):
     for graph in observation.scene.graphs:
         outputs.setdefault(graph.path, []).extend(graph.outputs)
     for reduction, entry in last.items():
-        value = next((value for value in sites if abs(_reduction(value, observation) - reduction) * 4 < reduction), None)
+        value = next(
+            (value for value in sites if abs(_reduction(value, observation) - reduction) * 4 < reduction), None
+        )
         site = sites.pop(value, None)
         # A norm behind the map owns nothing: its site is what the module before it gives.
         owned = [value, *(outputs[site.module] if site and site.after.startswith("output") else [])]
-        yield f"/{reduction}", f"{entry['module']} ({entry['num_chs']})", _said(site), _verdict(entry, outputs.get(entry["module"], []), owned, site, observation.scene)
+        yield (
+            f"/{reduction}",
+            f"{entry['module']} ({entry['num_chs']})",
+            _said(site),
+            _verdict(entry, outputs.get(entry["module"], []), owned, site, observation.scene),
+        )
     for value, site in sites.items():
         yield f"/{_reduction(value, observation):.0f}", "", _said(site), "extra"
 
@@ -95,7 +102,11 @@ def _verdict(entry, values, owned, site, scene):
     """`same` value; `shape` where the name in feature_info is no module's; `later` or `earlier` at the same size; `stem`; `missing`."""
     if site is None:
         maps = [v for v in values if scene.maps[v]]
-        return "stem" if any(not WORDS["beyond"].judge(Candidate(v, None, scene.graph), "stem", scene).holds for v in maps) else "missing"
+        return (
+            "stem"
+            if any(not WORDS["beyond"].judge(Candidate(v, None, scene.graph), "stem", scene).holds for v in maps)
+            else "missing"
+        )
     if set(owned) & set(values):
         return "same"
     if not values:
@@ -141,12 +152,19 @@ def written(found):
         f"In {same} of {len(blocks)} networks the number of sites is the number of shortcuts that the classes of the blocks have ({counted:,} of them,",
         "counted by benchmarks/shortcuts.yaml, which was written from the classes' source).",
         "",
-        *[f"- {row['network']}: {row['found']} sites, {row['told']} shortcuts" for row in blocks if row["verdict"] != "same"],
+        *[
+            f"- {row['network']}: {row['found']} sites, {row['told']} shortcuts"
+            for row in blocks
+            if row["verdict"] != "same"
+        ],
         "## `bottleneck` and `final` beside timm's feature_info",
         "",
         f"{len(sizes)} sizes of {len({row['network'] for row in sizes})} networks:",
         "",
-        *[f"- {count} `{verdict}`: {VERDICTS[verdict]}" for verdict, count in Counter(row["verdict"] for row in sizes).most_common()],
+        *[
+            f"- {count} `{verdict}`: {VERDICTS[verdict]}"
+            for verdict, count in Counter(row["verdict"] for row in sizes).most_common()
+        ],
         "",
         "### Where they differ",
         "",
@@ -164,7 +182,9 @@ def _differences(found):
             groups.setdefault((row["family"], row["verdict"]), []).append(row)
     for (family, verdict), alike in sorted(groups.items()):
         first = alike[0]
-        such = f"{first['network']} {first['what']}: {first['told'] or 'nothing'}, surgeon {first['found'] or 'nothing'}"
+        such = (
+            f"{first['network']} {first['what']}: {first['told'] or 'nothing'}, surgeon {first['found'] or 'nothing'}"
+        )
         yield f"| {family} | {len({row['network'] for row in alike})} | `{verdict}` | {such} | {reason(family, verdict)} |"
 
 

@@ -15,7 +15,11 @@ from surgeon.trace.outputs import same_bits
 
 PLACES = ("residual", "bottleneck", "final", "input")
 ATTENTION = ("cbam", "bam")
-COLUMNS = "network,family,parameters,place,attention,sites,eval,train,gradients,reached,restored,reason,detail,seconds".split(",")
+COLUMNS = (
+    "network,family,parameters,place,attention,sites,eval,train,gradients,reached,restored,reason,detail,seconds".split(
+        ","
+    )
+)
 # Sides to try before a network's own, since what is compared are bits, not accuracy.
 SMALL = (64, 128)
 NOT_RUN = {"reason": "not-run", "detail": "looked at only"}
@@ -151,7 +155,11 @@ def _objects(model):
 
 
 def _tensors(result):
-    return [leaf for leaf in tree_leaves(dict(result) if hasattr(result, "items") else result) if isinstance(leaf, torch.Tensor)]
+    return [
+        leaf
+        for leaf in tree_leaves(dict(result) if hasattr(result, "items") else result)
+        if isinstance(leaf, torch.Tensor)
+    ]
 
 
 def _run(subject):
@@ -159,7 +167,9 @@ def _run(subject):
     for place in PLACES:
         for attention in ATTENTION:
             start = time.perf_counter()
-            told = _there_and_back(subject, attention, place, lambda gates: {"sites": len(gates)} | _compared(subject, gates))
+            told = _there_and_back(
+                subject, attention, place, lambda gates: {"sites": len(gates)} | _compared(subject, gates)
+            )
             yield place, attention, told | {"seconds": f"{time.perf_counter() - start:.2f}"}
 
 
@@ -198,7 +208,9 @@ def _compared(subject, gates):
     old = [gradients.get(name) for name in subject.gradients]
     kept = all(grad is not None for grad in old) and same_bits(subject.gradients.values(), old)
     missing = [path for path, gate in gates.items() if any(weight.grad is None for weight in gate.parameters())]
-    idle = [path for path, gate in gates.items() if path not in missing and not any(w.grad.any() for w in gate.parameters())]
+    idle = [
+        path for path, gate in gates.items() if path not in missing and not any(w.grad.any() for w in gate.parameters())
+    ]
     if idle:
         # A drop-path may have dropped just this branch.
         moved = _moved_in_eval(subject, gates)
@@ -210,7 +222,10 @@ def _compared(subject, gates):
     if missing or idle:
         silent = [gates[path].site for path in missing + idle]
         dead = [site for site in silent if site.read]
-        told |= {"reason": "zero-gradient" if dead else "unread", "detail": f"no gradient but zero at {', '.join(map(str, dead or silent))}"}
+        told |= {
+            "reason": "zero-gradient" if dead else "unread",
+            "detail": f"no gradient but zero at {', '.join(map(str, dead or silent))}",
+        }
     return told
 
 
@@ -227,7 +242,11 @@ def _said(truth):
 
 
 def _row(network, count, place, attention, **more):
-    return dict.fromkeys(COLUMNS, "") | {"network": network, "family": family(network), "parameters": count, "place": place, "attention": attention} | more
+    return (
+        dict.fromkeys(COLUMNS, "")
+        | {"network": network, "family": family(network), "parameters": count, "place": place, "attention": attention}
+        | more
+    )
 
 
 def _line(error):

@@ -45,7 +45,9 @@ def make(name, path):
     tensors = {}
     for key, value in networks.build(name, empty=True).state_dict().items():
         flat = block.repeat(value.numel() // block.numel() + 1)[: value.numel()]
-        tensors[key] = (flat.reshape(value.shape).clone() * 0.01) if value.is_floating_point() else torch.zeros_like(value)
+        tensors[key] = (
+            (flat.reshape(value.shape).clone() * 0.01) if value.is_floating_point() else torch.zeros_like(value)
+        )
         if key.endswith("running_var"):
             tensors[key].fill_(1)
     safetensors.torch.save_file(tensors, path)
@@ -55,7 +57,9 @@ def measure(script, *arguments):
     """(seconds, peak in bytes) of one process."""
     # A fair start: nothing of the last process waits to be written.
     subprocess.run(["sync"], check=True)
-    done = subprocess.run([sys.executable, "-c", script + MEASURED, *map(str, arguments)], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script + MEASURED, *map(str, arguments)], check=True, capture_output=True, text=True
+    )
     seconds, peak = done.stdout.split()[-2:]
     return float(seconds), int(peak) * 1024
 
@@ -63,7 +67,14 @@ def measure(script, *arguments):
 def main(name="timm:regnety_2560", folder=None, rounds=3):
     with tempfile.TemporaryDirectory(dir=folder) as room:
         source, target = Path(room) / "in.safetensors", Path(room) / "out.safetensors"
-        subprocess.run([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import convert; convert.make({name!r}, {str(source)!r})"], check=True)
+        subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import convert; convert.make({name!r}, {str(source)!r})",
+            ],
+            check=True,
+        )
         size = source.stat().st_size
         rows = {}
         for label, script in (("copy", COPY), ("convert", CONVERT)) * int(rounds):

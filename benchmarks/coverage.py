@@ -35,14 +35,18 @@ def main():
 def _arguments():
     parser = arguments(__doc__, TABLE, PAGE)
     parser.add_argument("--all", action="store_true", help="every name of both libraries")
-    parser.add_argument("--limit", type=float, default=150, help="million parameters up to which networks are run (default 150)")
+    parser.add_argument(
+        "--limit", type=float, default=150, help="million parameters up to which networks are run (default 150)"
+    )
     return parser.parse_args()
 
 
 def _forget(path, names, limit):
     """Drop the rows of those of `names` that a smaller limit kept from being run."""
     found = rows(path)
-    again = {row["network"] for row in found if row["reason"] == "not-run" and int(row["parameters"]) <= limit} & set(names)
+    again = {row["network"] for row in found if row["reason"] == "not-run" and int(row["parameters"]) <= limit} & set(
+        names
+    )
     if again:
         write(path, cells.COLUMNS, [row for row in found if row["network"] not in again])
 

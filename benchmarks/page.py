@@ -49,11 +49,18 @@ def _totals(rows):
 
 def _is_same(row):
     """True if nothing differs; where two runs of the network itself differ, training can't be compared."""
-    return row["eval"] == "same" and {row["train"], row["gradients"]} <= {"same", "unrepeatable"} and row["restored"] == "yes"
+    return (
+        row["eval"] == "same"
+        and {row["train"], row["gradients"]} <= {"same", "unrepeatable"}
+        and row["restored"] == "yes"
+    )
 
 
 def _by_place(rows):
-    table = ["| library | place | networks with sites | without | same bits | some gates unread |", "|---|---|---|---|---|---|"]
+    table = [
+        "| library | place | networks with sites | without | same bits | some gates unread |",
+        "|---|---|---|---|---|---|",
+    ]
     for library in ("torchvision", "timm"):
         for place in PLACES:
             chosen = [row for row in rows if row["place"] == place and row["network"].startswith(library)]
@@ -61,13 +68,19 @@ def _by_place(rows):
             run = [row for row in chosen if row["eval"]]
             without = len({row["network"] for row in chosen} - having)
             unread = sum(row["reason"] == "unread" for row in run)
-            table.append(f"| {library} | `{place}` | {len(having)} | {without} | {sum(map(_is_same, run))} of {len(run)} | {unread} of {len(run)} |")
+            table.append(
+                f"| {library} | `{place}` | {len(having)} | {without} | {sum(map(_is_same, run))} of {len(run)} | {unread} of {len(run)} |"
+            )
     return "\n".join(table) + "\n\n"
 
 
 def _by_family(rows):
     """Per library and family (its file): in how many of its networks each place exists, and what was run."""
-    parts = ["## By family\n", "| family | networks | " + " | ".join(f"`{place}`" for place in PLACES) + " | same bits |", "|---|---|" + "---|" * (len(PLACES) + 1)]
+    parts = [
+        "## By family\n",
+        "| family | networks | " + " | ".join(f"`{place}`" for place in PLACES) + " | same bits |",
+        "|---|---|" + "---|" * (len(PLACES) + 1),
+    ]
     families = {}
     for row in rows:
         families.setdefault((row["network"].partition(":")[0], row["family"]), []).append(row)
@@ -75,7 +88,11 @@ def _by_family(rows):
         networks, run = {row["network"] for row in chosen}, [row for row in chosen if row["eval"]]
         having = [len({row["network"] for row in chosen if row["place"] == place and row["sites"]}) for place in PLACES]
         same = f"{sum(map(_is_same, run))} of {len(run)}" if run else "not run"
-        parts.append(f"| {library}: {family} | {len(networks)} | " + " | ".join(str(count or "") for count in having) + f" | {same} |")
+        parts.append(
+            f"| {library}: {family} | {len(networks)} | "
+            + " | ".join(str(count or "") for count in having)
+            + f" | {same} |"
+        )
     return "\n".join(parts) + "\n\n"
 
 
@@ -87,7 +104,9 @@ def _incomplete(rows):
         parts.append("| networks | place | in words, of the first |\n|---|---|---|")
         groups = {}
         for row in chosen:
-            groups.setdefault((row["network"].partition(":")[0], row["family"], row["place"], _kind(row["detail"])), []).append(row)
+            groups.setdefault(
+                (row["network"].partition(":")[0], row["family"], row["place"], _kind(row["detail"])), []
+            ).append(row)
         for (_, _, place, _), alike in sorted(groups.items()):
             names = list(dict.fromkeys(row["network"] for row in alike))
             parts.append(f"| {_listed(names)} | `{place}` | {alike[0]['detail'].replace('|', '/')} |")

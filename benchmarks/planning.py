@@ -21,10 +21,26 @@ import surgeon
 from surgeon import networks
 
 NETWORKS = (
-    *("resnet18", "resnet50", "resnext50_32x4d", "mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny"),
+    *(
+        "resnet18",
+        "resnet50",
+        "resnext50_32x4d",
+        "mobilenet_v2",
+        "mobilenet_v3_large",
+        "efficientnet_b0",
+        "convnext_tiny",
+    ),
     *("regnet_y_400mf", "densenet121", "vgg16_bn", "swin_t", "vit_b_16", "mnasnet1_0"),
 )
-TIMM = ("resnet50", "convnext_tiny", "regnety_008", "mobilenetv3_large_100", "efficientnet_b0", "resnetv2_50", "vit_tiny_patch16_224")
+TIMM = (
+    "resnet50",
+    "convnext_tiny",
+    "regnety_008",
+    "mobilenetv3_large_100",
+    "efficientnet_b0",
+    "resnetv2_50",
+    "vit_tiny_patch16_224",
+)
 RUNS = 5
 console = Console(width=110)
 
@@ -39,7 +55,14 @@ def main():
 
 
 def _beside_feature_extractor():
-    table = Table("network", "sites", "cut, ms", "plan + apply, ms", "ratio", title="planning and applying, beside create_feature_extractor")
+    table = Table(
+        "network",
+        "sites",
+        "cut, ms",
+        "plan + apply, ms",
+        "ratio",
+        title="planning and applying, beside create_feature_extractor",
+    )
     ratios = []
     names = [f"torchvision:{name}" for name in NETWORKS] + [f"timm:{name}" for name in TIMM]
     for name in track(names, console=console, description="planning"):
@@ -48,9 +71,17 @@ def _beside_feature_extractor():
         node = get_graph_node_names(model)[1][-2]
         cut, operate = _in_turns(lambda: create_feature_extractor(model, [node]), lambda: _there_and_back(model, where))
         ratios.append(operate / cut)
-        table.add_row(name, str(len(surgeon.plan(model, "cbam", where=where))), f"{cut:.0f}", f"{operate:.0f}", f"{ratios[-1]:.2f}")
+        table.add_row(
+            name,
+            str(len(surgeon.plan(model, "cbam", where=where))),
+            f"{cut:.0f}",
+            f"{operate:.0f}",
+            f"{ratios[-1]:.2f}",
+        )
     console.print(table)
-    console.print(f"median ratio {statistics.median(ratios):.2f}, largest {max(ratios):.2f}, over {len(ratios)} networks\n")
+    console.print(
+        f"median ratio {statistics.median(ratios):.2f}, largest {max(ratios):.2f}, over {len(ratios)} networks\n"
+    )
 
 
 def _there_and_back(model, where):
@@ -87,7 +118,9 @@ def _memory():
     surgeon.inject(model, "bam", where="bottleneck")
     added = sum(weight.numel() * weight.element_size() for weight in surgeon.attention_parameters(model).values())
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
-    console.print(f"peak memory grew by {grown / size:.2%} of the {size / 1e6:.0f} MB network (attention itself: {added / size:.2%})\n")
+    console.print(
+        f"peak memory grew by {grown / size:.2%} of the {size / 1e6:.0f} MB network (attention itself: {added / size:.2%})\n"
+    )
 
 
 def _large():
@@ -98,7 +131,9 @@ def _large():
     count = sum(weight.numel() for weight in model.parameters())
     start = time.perf_counter()
     plan = surgeon.plan(model, "cbam", where="residual")
-    console.print(f"{count / 1e9:.2f} billion parameters on meta: {len(plan)} sites planned in {time.perf_counter() - start:.1f} s")
+    console.print(
+        f"{count / 1e9:.2f} billion parameters on meta: {len(plan)} sites planned in {time.perf_counter() - start:.1f} s"
+    )
 
 
 if __name__ == "__main__":

@@ -59,7 +59,10 @@ def library(model, name, room):
 
 
 def nested(model, name, room):
-    torch.save({"epoch": 3, "state_dict": {f"module.{key}": value for key, value in model.state_dict().items()}}, room / "in.pth")
+    torch.save(
+        {"epoch": 3, "state_dict": {f"module.{key}": value for key, value in model.state_dict().items()}},
+        room / "in.pth",
+    )
     return [room / "in.pth", "--arch", name]
 
 
@@ -71,7 +74,10 @@ def folder(model, name, room):
 
 def program(model, name, room):
     trunk = getattr(model, "backbone", model)
-    torch.export.save(torch.export.export(trunk, (image_of(model),), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},)), room / "in.pt2")
+    torch.export.save(
+        torch.export.export(trunk, (image_of(model),), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},)),
+        room / "in.pt2",
+    )
     return [room / "in.pt2"] if trunk is not model else [room / "in.pt2", "--arch", name]
 
 
@@ -85,7 +91,14 @@ def pickled(model, name, room):
     return [room / "in.pt", "--allow-pickle"]
 
 
-INPUTS = {"--weights": library, "nested .pth": nested, "timm folder": folder, ".pt2": program, "surgeon's own": own, "pickled": pickled}
+INPUTS = {
+    "--weights": library,
+    "nested .pth": nested,
+    "timm folder": folder,
+    ".pt2": program,
+    "surgeon's own": own,
+    "pickled": pickled,
+}
 
 
 def image_of(model):
@@ -93,7 +106,11 @@ def image_of(model):
     torch.manual_seed(1)
     if hasattr(model, "backbone"):
         return torch.randn(2, 3, 96, 96)
-    return natural(model, batch=2) if any("relative_position" in key for key in model.state_dict()) else small(model, batch=2)
+    return (
+        natural(model, batch=2)
+        if any("relative_position" in key for key in model.state_dict())
+        else small(model, batch=2)
+    )
 
 
 def built(network, way):
@@ -119,7 +136,11 @@ def answers(model, image):
 def through(model, name, network, way, output, room):
     """(outcome, in words) for one cell."""
     words = list(map(str, INPUTS[way](deepcopy(model), name, room)))
-    command = ["export", *words] if way == "surgeon's own" else ["inject", *words, "--attention", "eca", "--where", network.place]
+    command = (
+        ["export", *words]
+        if way == "surgeon's own"
+        else ["inject", *words, "--attention", "eca", "--where", network.place]
+    )
     told = StringIO()
     with redirect_stderr(told):
         code = run([*command, "-o", str(room / output), "--quiet"])
@@ -147,7 +168,9 @@ def compared(model, path, image):
 
 
 def _holds(state, model):
-    return all(torch.equal(state[key], value) for key, value in model.state_dict().items()) and any(".eca" in key or key.startswith("eca") for key in state)
+    return all(torch.equal(state[key], value) for key, value in model.state_dict().items()) and any(
+        ".eca" in key or key.startswith("eca") for key in state
+    )
 
 
 def _onnx(path, image):
@@ -158,7 +181,10 @@ def _onnx(path, image):
 
 
 def _near(expected, found):
-    far = max(float((one - other).abs().max() / one.abs().max().clamp(min=1e-30)) for one, other in zip(expected, found, strict=True))
+    far = max(
+        float((one - other).abs().max() / one.abs().max().clamp(min=1e-30))
+        for one, other in zip(expected, found, strict=True)
+    )
     return (CLOSE, f"{far:.0e}") if far < LIMIT else ("wrong", f"{far:.0e}")
 
 

@@ -26,7 +26,11 @@ console = Console(width=110)
 
 
 def stock(library):
-    return (torchvision.models.resnet18(num_classes=10) if library == "torchvision" else timm.create_model("test_vit", num_classes=10)).eval()
+    return (
+        torchvision.models.resnet18(num_classes=10)
+        if library == "torchvision"
+        else timm.create_model("test_vit", num_classes=10)
+    ).eval()
 
 
 def asked(name, model, stop, counts):
@@ -47,7 +51,14 @@ def operate(name, libraries, counts, until):
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         while until(number):
             try:
-                counts[name, "right" if _there_and_back(stock(libraries[number % len(libraries)]), image, Path(folder) / "model.safetensors") else "wrong"] += 1
+                counts[
+                    name,
+                    "right"
+                    if _there_and_back(
+                        stock(libraries[number % len(libraries)]), image, Path(folder) / "model.safetensors"
+                    )
+                    else "wrong",
+                ] += 1
             except Exception as error:
                 counts[name, f"{type(error).__name__}: {error}"[:60]] += 1
             number += 1
@@ -66,16 +77,25 @@ def main(seconds=60):
     torch.set_num_threads(1)
     counts, stop, end = Counter(), threading.Event(), time.monotonic() + seconds
     served = {f"stock {library}": stock(library) for library in ("torchvision", "timm")}
-    served |= {f"operated {library}": surgeon.inject(stock(library), "cbam", init="paper") for library in ("torchvision", "timm")}
+    served |= {
+        f"operated {library}": surgeon.inject(stock(library), "cbam", init="paper")
+        for library in ("torchvision", "timm")
+    }
     with ThreadPoolExecutor(5) as pool:
         jobs = [pool.submit(asked, name, model, stop, counts) for name, model in served.items()]
-        jobs.append(pool.submit(operate, "inject, save, load, remove", ("torchvision", "timm"), counts, lambda _: time.monotonic() < end))
+        jobs.append(
+            pool.submit(
+                operate, "inject, save, load, remove", ("torchvision", "timm"), counts, lambda _: time.monotonic() < end
+            )
+        )
         jobs[-1].result()
         stop.set()
     with ThreadPoolExecutor(2) as pool:
         for library in ("torchvision", "timm"):
             pool.submit(operate, f"one of two threads ({library})", (library,), counts, lambda number: number < 100)
-    table = Table("thread", "what came of it", "times", title=f"{seconds} s of serving, and 200 operations in two threads")
+    table = Table(
+        "thread", "what came of it", "times", title=f"{seconds} s of serving, and 200 operations in two threads"
+    )
     for (name, what), count in sorted(counts.items()):
         table.add_row(name, what, f"{count:,}")
     console.print(table)

@@ -113,7 +113,9 @@ def measured(task, attention, start, rate, epochs, seed):
     if attention != "none":
         torch.manual_seed(seed)
         images = TASKS[task]()[0]
-        surgeon.inject(model, attention, where=WHERE[attention], init=start, example_inputs=images[:2], **OPTIONS[attention])
+        surgeon.inject(
+            model, attention, where=WHERE[attention], init=start, example_inputs=images[:2], **OPTIONS[attention]
+        )
     at_start, _ = judged(model.eval(), task)
     train(model, task, rate=float(rate), epochs=int(epochs), seed=seed + 1000)
     accuracy, loss = judged(model, task)
@@ -144,7 +146,10 @@ def table(found):
     key = lambda row: (row["task"], row["attention"], row["rate"], row["epochs"], row["start"])
     for group, runs in itertools.groupby(sorted(found, key=key), key):
         runs = list(runs)
-        cells = [spread([float(run[name]) for run in runs], as_share=name == "movement") for name in ("movement", "accuracy", "loss", "disabled")]
+        cells = [
+            spread([float(run[name]) for run in runs], as_share=name == "movement")
+            for name in ("movement", "accuracy", "loss", "disabled")
+        ]
         lines.append("| " + " | ".join([*group, *cells]) + " |")
     return "\n".join(lines)
 

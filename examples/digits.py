@@ -68,11 +68,30 @@ def main(folder):
     for place in PLACES:
         for init in ("identity", "paper"):
             target = folder / f"{place}_{init}.safetensors"
-            code = run(["inject", str(folder / "resnet18.pth"), "--arch", "torchvision:resnet18", "--attention", "cbam", "--where", place,
-                        "--init", init, "--output", str(target), "--force", "--quiet"])
+            code = run(
+                [
+                    "inject",
+                    str(folder / "resnet18.pth"),
+                    "--arch",
+                    "torchvision:resnet18",
+                    "--attention",
+                    "cbam",
+                    "--where",
+                    place,
+                    "--init",
+                    init,
+                    "--output",
+                    str(target),
+                    "--force",
+                    "--quiet",
+                ]
+            )
             assert code == 0
             after = accuracy(surgeon.load(target), test_images, test_labels)
-            print(f"{place:10}  {init:8}  accuracy {after:.4f}" + ("" if after == before else f"  ({after - before:+.4f})"))
+            print(
+                f"{place:10}  {init:8}  accuracy {after:.4f}"
+                + ("" if after == before else f"  ({after - before:+.4f})")
+            )
             assert init == "paper" or after == before
     return before
 

@@ -146,9 +146,7 @@ def _on_meta(model: nn.Module, example_inputs: Any) -> tuple[Observation | None,
     return None, errors
 
 
-def _watch(
-    twin: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Graph, Exception | None, bool]:
+def _watch(twin: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Graph, Exception | None, bool]:
     """(graph, error, whether hooks ran) of one attempt; what it leaves in caches must not be there at the next.
 
     Hooks that collect features for the network run only where it does not run without: what else a hook does, such

@@ -82,9 +82,7 @@ def _with_lines(observation: Observation) -> Scene:
     graph = observation.scene.graph
     paths = {module: path for path, module in observation.model.named_modules()}
     with preserved(observation.model):
-        again, error = observe(
-            graph.module, graph.args, graph.kwargs, paths=paths, lines=True, hooks=observation.hooks
-        )
+        again, error = observe(graph.module, graph.args, graph.kwargs, paths=paths, lines=True, hooks=observation.hooks)
     if error is not None:
         raise error
     return Scene(again)

@@ -34,17 +34,28 @@ class _Changed(_Whole):
     """Only modules with something new inside run; others, given what they were given before, return what they returned."""
 
     def __init__(self, graph: Graph, sites: Iterable[Site]) -> None:
-        self.paths = {".".join(site.module.split(".")[:count]) for site in sites for count in range(site.module.count(".") + 2)}
+        self.paths = {
+            ".".join(site.module.split(".")[:count]) for site in sites for count in range(site.module.count(".") + 2)
+        }
         self.before: dict[nn.Module, deque[Graph]] = {}
         for call in graph.walk():
             self.before.setdefault(call.module, deque()).append(call)
 
     def called(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         graph = self.before[module].popleft() if self.before.get(module) else None
-        if graph is None or graph.path in self.paths or _kind(args) != _kind(graph.args) or _kind(kwargs) != _kind(graph.kwargs):
+        if (
+            graph is None
+            or graph.path in self.paths
+            or _kind(args) != _kind(graph.args)
+            or _kind(kwargs) != _kind(graph.kwargs)
+        ):
             return super().called(module, args, kwargs)
         result = graph.result
-        return torch.empty_like(result) if isinstance(result, torch.Tensor) else tree_map_only(torch.Tensor, torch.empty_like, result)
+        return (
+            torch.empty_like(result)
+            if isinstance(result, torch.Tensor)
+            else tree_map_only(torch.Tensor, torch.empty_like, result)
+        )
 
 
 def try_out(seen: Observation, stitches: Sequence[splice.Stitch]) -> None:
@@ -64,7 +75,9 @@ def try_out(seen: Observation, stitches: Sequence[splice.Stitch]) -> None:
         # A module that did not run may have left something for another.
         answer = _answer(seen, None if seen.hooks else _Whole())
         if isinstance(answer, Exception):
-            raise CheckFailed(f"the network would not run with attention in it: {_first_line(answer)}; nothing was changed.") from answer
+            raise CheckFailed(
+                f"the network would not run with attention in it: {_first_line(answer)}; nothing was changed."
+            ) from answer
         if answer != _kind(graph.result):
             raise CheckFailed("the network would answer in other shapes with attention in it; nothing was changed.")
 

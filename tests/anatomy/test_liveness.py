@@ -35,7 +35,11 @@ def idle(model, side):
             torch.nn.init.normal_(weight, std=0.1)
     model.eval()(torch.randn(2, 3, side, side)).square().mean().backward()
     gates = surgeon.attention_modules(model)
-    return {str(gate.site) for gate in gates.values() if not any(w.grad is not None and w.grad.any() for w in gate.parameters())}
+    return {
+        str(gate.site)
+        for gate in gates.values()
+        if not any(w.grad is not None and w.grad.any() for w in gate.parameters())
+    }
 
 
 @pytest.mark.parametrize("name", NETWORKS)

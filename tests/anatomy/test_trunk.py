@@ -76,7 +76,12 @@ def test_three_blocks_before_a_stride_are_a_stage(kernels, where):
     assert found.steps[1].node.child.path == where
 
 
-LARGER = [nn.Upsample(scale_factor=2), nn.PixelShuffle(2), nn.ConvTranspose2d(16, 4, 2, 2), nn.Sequential(toy.conv(16, 4), nn.Upsample(scale_factor=2), toy.conv(4, 4))]
+LARGER = [
+    nn.Upsample(scale_factor=2),
+    nn.PixelShuffle(2),
+    nn.ConvTranspose2d(16, 4, 2, 2),
+    nn.Sequential(toy.conv(16, 4), nn.Upsample(scale_factor=2), toy.conv(4, 4)),
+]
 
 
 @pytest.mark.parametrize("up", LARGER, ids=lambda up: type(up).__name__)

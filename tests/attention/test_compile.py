@@ -51,7 +51,10 @@ def convolves(name):
     return any(isinstance(module, CONVOLUTIONS) for module in form(*FORMS[name]).modules())
 
 
-@pytest.mark.skipif(torch.__version__ < "2.12", reason="torch 2.11 compiles the backward pass of an autograd.Function for each size anew")
+@pytest.mark.skipif(
+    torch.__version__ < "2.12",
+    reason="torch 2.11 compiles the backward pass of an autograd.Function for each size anew",
+)
 @pytest.mark.parametrize("name", [name for name in FORMS if not convolves(name)] if ALL else PLAIN)
 @torch._dynamo.config.patch(error_on_recompile=True)
 def test_trained_in_one_graph_for_all_sizes(name):

@@ -84,7 +84,9 @@ def test_weights_that_are_computed_for_each_call(name, options, wrapper):
     wrapped = layers(gate).values()
     for layer in wrapped:
         wrap(layer)
-    vectors = {key: vector for key, vector in gate.named_buffers() if key.endswith(("weight_u", ".0._u")) and len(vector) > 1}
+    vectors = {
+        key: vector for key, vector in gate.named_buffers() if key.endswith(("weight_u", ".0._u")) and len(vector) > 1
+    }
     before = {key: vector.clone() for key, vector in vectors.items()}
     steps(gate)
     # Spectral norm moves its vectors in every forward pass of training.

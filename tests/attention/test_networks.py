@@ -60,7 +60,9 @@ def test_weights_to_the_digit(name, attention, options, weights):
         assert count(on_meta(make)) + sum(site.parameters for site in plan) == weights
 
 
-@pytest.mark.parametrize(("attention", "channels", "weights"), [("cbam", None, 5_074_976), ("bam", (128, 256, 512), 4_322_307)])
+@pytest.mark.parametrize(
+    ("attention", "channels", "weights"), [("cbam", None, 5_074_976), ("bam", (128, 256, 512), 4_322_307)]
+)
 def test_weights_on_mobilenet_v1(attention, channels, weights):
     """CBAM after each of its 27 conv-BN layers, BAM before three of its poolings."""
     model = on_meta(lambda: timm.create_model("mobilenetv1_100"))
@@ -202,7 +204,15 @@ def test_a_recording_says_which_input_channels_count(init):
             super().__init__()
             self.stem[0] = nn.Conv2d(4, 16, 3, padding=1)
 
-    model = surgeon.inject(Noisy(), "cbam", where="input", init=init, example_inputs=torch.zeros(2, 4, 8, 8), branches="channel", reduction=1)
+    model = surgeon.inject(
+        Noisy(),
+        "cbam",
+        where="input",
+        init=init,
+        example_inputs=torch.zeros(2, 4, 8, 8),
+        branches="channel",
+        reduction=1,
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     for step in range(150):
         batch = torch.randint(len(images), (64,))

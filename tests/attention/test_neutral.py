@@ -89,7 +89,9 @@ def test_the_last_layers_learn_first_and_then_all(name, options):
 def test_which_layers_are_zero(name, options, silent):
     gate = build(name, 64, init="neutral", **options)
     layers = {path: [*layer.parameters(recurse=False)] for path, layer in gate.named_modules()}
-    assert {path for path, weights in layers.items() if weights and not any(weight.any() for weight in weights)} == silent
+    assert {
+        path for path, weights in layers.items() if weights and not any(weight.any() for weight in weights)
+    } == silent
 
 
 def twins(name, options):
@@ -111,7 +113,11 @@ def test_its_factors_are_the_published_ones_rescaled(name, options):
         neutral(x), paper(x)
     for kind, (scale,) in maps["0"].items():
         # The second of two branches sees what the first has scaled.
-        if order == "parallel" or name != "cbam" or kind == {"channel-first": "channel", "spatial-first": "spatial"}[order]:
+        if (
+            order == "parallel"
+            or name != "cbam"
+            or kind == {"channel-first": "channel", "spatial-first": "spatial"}[order]
+        ):
             (published,) = maps["1"][kind]
             torch.testing.assert_close(scale, 2 * (published - 1 if name == "bam" else published))
 

@@ -26,7 +26,9 @@ def test_values_and_gradients_are_torchs_own(shape, over_channels, order, stride
     dims = (1,) if over_channels else tuple(range(2, len(shape)))
     axes = list(range(len(shape)))
     order.shuffle(axes)
-    x = torch.randn([shape[axis] for axis in axes], dtype=torch.float64).permute(*[axes.index(i) for i in range(len(axes))])
+    x = torch.randn([shape[axis] for axis in axes], dtype=torch.float64).permute(
+        *[axes.index(i) for i in range(len(axes))]
+    )
     x = (torch.cat([x, x], -1)[..., ::2] if strided else x).requires_grad_()
     pair, want = mean_and_max(x, dims), (x.mean(dims, keepdim=True), x.amax(dims, keepdim=True))
     assert all(map(torch.equal, pair, want))

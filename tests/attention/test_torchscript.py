@@ -15,7 +15,9 @@ from tests.shared.numbers import awkward
 
 pytestmark = [
     pytest.mark.export,
-    pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:DeprecationWarning", "ignore:.*torch.jit.* is deprecated:FutureWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:.*torch.jit.* is deprecated:DeprecationWarning", "ignore:.*torch.jit.* is deprecated:FutureWarning"
+    ),
 ]
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]
 
@@ -73,7 +75,9 @@ def test_traced_on_windows():
 @pytest.mark.parametrize(("attention", "name"), [("cbam", "CBAM"), ("timm:gc", "GlobalContext")])
 def test_a_script_is_refused_in_one_line(attention, name):
     network = nn.Sequential(nn.Conv2d(3, 16, 1), build(attention, 16))
-    message = rf"^torch\.jit\.script can't compile attention \({name}\): use torch\.jit\.trace or torch\.export\.export\.$"
+    message = (
+        rf"^torch\.jit\.script can't compile attention \({name}\): use torch\.jit\.trace or torch\.export\.export\.$"
+    )
     with pytest.raises(BadModel, match=message):
         torch.jit.script(network)
     assert torch.equal(network(torch.ones(1, 3, 4, 4)), network[0](torch.ones(1, 3, 4, 4)))

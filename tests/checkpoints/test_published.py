@@ -71,8 +71,7 @@ def bam_names():
 
 @pytest.mark.parametrize("init", ["identity", "paper"])
 @pytest.mark.parametrize(
-    ("attention", "names", "there"),
-    [("cbam", CBAM, "layer1.{block}.cbam"), ("bam", bam_names(), "bam{number}")],
+    ("attention", "names", "there"), [("cbam", CBAM, "layer1.{block}.cbam"), ("bam", bam_names(), "bam{number}")]
 )
 def test_an_official_checkpoint(attention, names, there, init):
     torch.manual_seed(0)

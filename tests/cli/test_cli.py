@@ -48,7 +48,9 @@ def test_places_as_json(capsys):
 
 
 def test_plan_prints_a_row_for_each_site_and_changes_nothing(capsys, tmp_path):
-    assert call("plan", "torchvision:resnet18", "--attention", "bam", "--where", "bottleneck", "--set", "reduction=8") == 0
+    assert (
+        call("plan", "torchvision:resnet18", "--attention", "bam", "--where", "bottleneck", "--set", "reduction=8") == 0
+    )
     printed = capsys.readouterr().out
     assert [f"layer{number}" in printed for number in (1, 2, 3, 4)] == [True, True, True, False]
     assert "64 x 56 x 56" in printed and "together" in printed
@@ -60,10 +62,27 @@ def test_plan_as_json_is_a_plan(capsys):
     assert {site.place for site in read} == {"final", "residual"}
 
 
-@pytest.mark.parametrize(("attention", "place"), [("cbam", "residual"), ("bam", "bottleneck"), ("se", "final"), ("eca", "input")])
+@pytest.mark.parametrize(
+    ("attention", "place"), [("cbam", "residual"), ("bam", "bottleneck"), ("se", "final"), ("eca", "input")]
+)
 def test_inject_writes_a_network_with_the_same_output(weights, tmp_path, attention, place):
     target = tmp_path / "out.safetensors"
-    assert call("inject", TINY, "--weights", weights, "--attention", attention, "--where", place, "--output", target, "--quiet") == 0
+    assert (
+        call(
+            "inject",
+            TINY,
+            "--weights",
+            weights,
+            "--attention",
+            attention,
+            "--where",
+            place,
+            "--output",
+            target,
+            "--quiet",
+        )
+        == 0
+    )
     model = surgeon.load(target)
     plain = library.build(TINY, num_classes=4)
     plain.load_state_dict(torch.load(weights))
@@ -86,7 +105,12 @@ def test_inject_with_the_papers_start_prints_how_far_the_output_moved(tmp_path, 
 
 
 def test_a_file_of_surgeons_can_be_operated_on_again(injected, tmp_path):
-    assert call("inject", injected, "--attention", "bam", "--where", "bottleneck", "-o", tmp_path / "two.safetensors", "-q") == 0
+    assert (
+        call(
+            "inject", injected, "--attention", "bam", "--where", "bottleneck", "-o", tmp_path / "two.safetensors", "-q"
+        )
+        == 0
+    )
     model = surgeon.load(tmp_path / "two.safetensors")
     assert {gate.made["attention"] for gate in surgeon.attention_modules(model).values()} == {"cbam", "bam"}
     assert torch.equal(output(model), output(surgeon.load(injected)))
@@ -95,12 +119,24 @@ def test_a_file_of_surgeons_can_be_operated_on_again(injected, tmp_path):
 REFUSALS = {
     "unknown attention": (["--attention", "cbma"], 2, "unknown attention 'cbma'. Did you mean 'cbam'?"),
     "unknown place": (["--attention", "cbam", "--where", "residul"], 2, "'residul'"),
-    "unknown option": (["--attention", "cbam", "--set", "reductoin=8"], 2, "cbam has no option 'reductoin'. Did you mean 'reduction'?"),
-    "option without value": (["--attention", "cbam", "--set", "reduction"], 2, "--set reduction: write key=value, such as reduction=8."),
+    "unknown option": (
+        ["--attention", "cbam", "--set", "reductoin=8"],
+        2,
+        "cbam has no option 'reductoin'. Did you mean 'reduction'?",
+    ),
+    "option without value": (
+        ["--attention", "cbam", "--set", "reduction"],
+        2,
+        "--set reduction: write key=value, such as reduction=8.",
+    ),
     "unknown start": (["--attention", "cbam", "--init", "papr"], 2, "Did you mean 'paper'?"),
     "unknown format": (["--attention", "cbam", "--format", "tflite"], 2, "unknown format 'tflite'."),
     "no attention": ([], 2, "Missing option '--attention'"),
-    "weights and pretrained": (["--attention", "cbam", "--weights", "x.pth", "--pretrained"], 2, "--weights and --pretrained are two answers to one question."),
+    "weights and pretrained": (
+        ["--attention", "cbam", "--weights", "x.pth", "--pretrained"],
+        2,
+        "--weights and --pretrained are two answers to one question.",
+    ),
     "no such weights": (["--attention", "cbam", "--weights", "nowhere.pth"], 2, "there is no file nowhere.pth."),
     "unknown argument": (["--attention", "cbam", "--arg", "wings=2"], 2, "can't be built with wings=2"),
     "unknown flag": (["--attention", "cbam", "--whre", "final"], 2, "No such option"),
@@ -118,7 +154,19 @@ def test_wrong_use_is_one_line_and_leaves_nothing_behind(case, tmp_path, capsys)
 
 
 def test_a_place_that_is_not_there_ends_with_1(tmp_path, capsys):
-    assert call("inject", "torchvision:vgg11_bn", "--attention", "cbam", "--where", "residual", "--output", tmp_path / "x.safetensors") == 1
+    assert (
+        call(
+            "inject",
+            "torchvision:vgg11_bn",
+            "--attention",
+            "cbam",
+            "--where",
+            "residual",
+            "--output",
+            tmp_path / "x.safetensors",
+        )
+        == 1
+    )
     error = capsys.readouterr().err
     assert "'residual' found no place in VGG" in error and "Places that do exist here: bottleneck (4)" in error
 
@@ -136,7 +184,10 @@ def test_a_fault_of_surgeons_own_is_one_line_too(capsys, monkeypatch):
 
     monkeypatch.setattr("surgeon.places", broken)
     assert call("places", TINY) == 70
-    assert capsys.readouterr().err == "surgeon: unexpected ZeroDivisionError: by nought Please report it with what --debug shows.\n"
+    assert (
+        capsys.readouterr().err
+        == "surgeon: unexpected ZeroDivisionError: by nought Please report it with what --debug shows.\n"
+    )
     assert call("places", TINY, "--debug") == 70
     assert "Traceback" in capsys.readouterr().err
 
@@ -153,7 +204,10 @@ def test_an_existing_target_asks_for_force(tmp_path, capsys):
 
 def test_the_output_may_be_the_input(injected, capsys):
     before = surgeon.load(injected)
-    assert call("inject", injected, "--attention", "bam", "--where", "bottleneck", "--output", injected, "--force", "-q") == 0
+    assert (
+        call("inject", injected, "--attention", "bam", "--where", "bottleneck", "--output", injected, "--force", "-q")
+        == 0
+    )
     after = surgeon.load(injected)
     assert len(surgeon.attention_modules(after)) == len(surgeon.attention_modules(before)) + 3
     assert torch.equal(output(before), output(after))
@@ -203,7 +257,9 @@ def test_delta_and_merge_give_the_whole_back(injected, weights, tmp_path, capsys
 def test_merge_refuses_another_base(injected, tmp_path, capsys):
     call("delta", injected, "-o", tmp_path / "delta.safetensors")
     torch.save(tiny(None, seed=5).state_dict(), tmp_path / "other.pth")
-    assert call("merge", tmp_path / "other.pth", tmp_path / "delta.safetensors", "-o", tmp_path / "whole.safetensors") == 2
+    assert (
+        call("merge", tmp_path / "other.pth", tmp_path / "delta.safetensors", "-o", tmp_path / "whole.safetensors") == 2
+    )
     assert "is not the base of" in capsys.readouterr().err
 
 
@@ -227,7 +283,9 @@ def test_list_prints_names_that_can_be_built(capsys):
 
 def test_the_command_runs_as_a_process_and_ends_with_its_code(tmp_path):
     script = "import sys; from surgeon.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", script, "places", "torchvision:resnet5"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script, "places", "torchvision:resnet5"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr == "surgeon: torchvision has no network 'resnet5'. Did you mean 'resnet50'?\n"
 

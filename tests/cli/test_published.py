@@ -55,8 +55,14 @@ def written(weights, folder):
 
 def test_the_authors_cbam(cbam, tmp_path, capsys):
     source, weights = cbam
-    assert {"module.layer1.0.cbam.ChannelGate.mlp.1.weight", "module.layer4.2.cbam.SpatialGate.spatial.bn.running_var"} <= weights.keys()
-    file, target = written({"epoch": 90, "arch": "resnet50", "state_dict": weights}, tmp_path), tmp_path / "out.safetensors"
+    assert {
+        "module.layer1.0.cbam.ChannelGate.mlp.1.weight",
+        "module.layer4.2.cbam.SpatialGate.spatial.bn.running_var",
+    } <= weights.keys()
+    file, target = (
+        written({"epoch": 90, "arch": "resnet50", "state_dict": weights}, tmp_path),
+        tmp_path / "out.safetensors",
+    )
     assert call("inject", "torchvision:resnet50", "--attention", "cbam", "--published", file, "-o", target) == 0
     printed = capsys.readouterr().out
     assert f"torchvision:resnet50, published weights from {file}" in printed and "bit for bit" not in printed
@@ -69,12 +75,31 @@ def test_the_authors_cbam(cbam, tmp_path, capsys):
 @pytest.mark.parametrize("init", ["identity", "paper"])
 def test_the_authors_bam(init, tmp_path, capsys):
     source, weights = authors("resnet18", "bam", "bottleneck", classes=10)
-    assert {"module.bam1.channel_att.gate_c.gate_c_fc_0.weight", "module.bam3.spatial_att.gate_s.gate_s_conv_final.bias"} <= weights.keys()
+    assert {
+        "module.bam1.channel_att.gate_c.gate_c_fc_0.weight",
+        "module.bam3.spatial_att.gate_s.gate_s_conv_final.bias",
+    } <= weights.keys()
     file, target = written(weights, tmp_path), tmp_path / "out.pth"
-    arguments = ["torchvision:resnet18", "--num-classes", "10", "--attention", "bam", "--where", "bottleneck", "--init", init, "--published", file]
+    arguments = [
+        "torchvision:resnet18",
+        "--num-classes",
+        "10",
+        "--attention",
+        "bam",
+        "--where",
+        "bottleneck",
+        "--init",
+        init,
+        "--published",
+        file,
+    ]
     assert call("inject", *arguments, "-o", target, "--json") == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["moved"] is None and told["source"].endswith(f"published weights from {file}") and len(told["plan"]["sites"]) == 3
+    assert (
+        told["moved"] is None
+        and told["source"].endswith(f"published weights from {file}")
+        and len(told["plan"]["sites"]) == 3
+    )
     # The published module has no gamma to round.
     (assert_same_bits if init == "paper" else assert_alike)(answers(surgeon.load(target)), answers(source))
     assert call("show", target) == 0 and "num_classes=10" in capsys.readouterr().out
@@ -84,7 +109,22 @@ def test_timms_se(tmp_path):
     source = spread(timm.create_model("seresnet50", num_classes=10)).eval()
     assert "layer1.0.se.fc1.weight" in source.state_dict()
     file, target = written(source.state_dict(), tmp_path), tmp_path / "out.safetensors"
-    assert call("inject", "timm:resnet50", "--num-classes", "10", "--attention", "se", "--published", file, "-o", target, "-q") == 0
+    assert (
+        call(
+            "inject",
+            "timm:resnet50",
+            "--num-classes",
+            "10",
+            "--attention",
+            "se",
+            "--published",
+            file,
+            "-o",
+            target,
+            "-q",
+        )
+        == 0
+    )
     assert_alike(answers(surgeon.load(target)), answers(source))
 
 
@@ -92,10 +132,15 @@ def test_every_tensor_without_a_place_is_named_and_nothing_is_written(cbam, tmp_
     weights = dict(cbam[1])
     weights["module.layer9.cbam.ChannelGate.mlp.1.weight"] = weights.pop("module.layer2.1.cbam.ChannelGate.mlp.3.bias")
     file = written(weights, tmp_path)
-    assert call("inject", "torchvision:resnet50", "--attention", "cbam", "--published", file, "-o", tmp_path / "out.pth") == 2
+    assert (
+        call("inject", "torchvision:resnet50", "--attention", "cbam", "--published", file, "-o", tmp_path / "out.pth")
+        == 2
+    )
     told = capsys.readouterr().err
-    assert told == (f"surgeon: {file}: these weights are not this model's: no place for layer9.cbam.ChannelGate.mlp.1.weight; "
-                    "no tensor for layer2.1.cbam.channel.fc2.bias. Nothing was loaded.\n")
+    assert told == (
+        f"surgeon: {file}: these weights are not this model's: no place for layer9.cbam.ChannelGate.mlp.1.weight; "
+        "no tensor for layer2.1.cbam.channel.fc2.bias. Nothing was loaded.\n"
+    )
     assert list(tmp_path.iterdir()) == [file]
 
 
@@ -109,16 +154,37 @@ def test_another_head_is_named(cbam, tmp_path, capsys):
 def test_a_pickled_network_is_read_if_allowed(tmp_path, capsys):
     source = spread(timm.create_model("seresnet18", num_classes=10)).eval()
     file, target = written(source, tmp_path), tmp_path / "out.safetensors"
-    arguments = ["timm:resnet18", "--num-classes", "10", "--attention", "se", "--set", "divisor=8", "--published", file, "-o", target]
+    arguments = [
+        "timm:resnet18",
+        "--num-classes",
+        "10",
+        "--attention",
+        "se",
+        "--set",
+        "divisor=8",
+        "--published",
+        file,
+        "-o",
+        target,
+    ]
     assert call("inject", *arguments) == 2 and "--allow-pickle" in capsys.readouterr().err
     assert call("inject", *arguments, "--allow-pickle", "-q") == 0
     assert_alike(answers(surgeon.load(target)), answers(source))
 
 
 REFUSALS = {
-    "with weights": (["torchvision:resnet18", "--weights", "x.pth"], "--published and --weights are two answers to one question. Give one."),
-    "with pretrained": (["torchvision:resnet18", "--pretrained"], "--published and --pretrained are two answers to one question. Give one."),
-    "into a checkpoint": (["resnet18.pth"], "--published brings every weight, and resnet18.pth has its own: give torchvision:NAME or timm:NAME"),
+    "with weights": (
+        ["torchvision:resnet18", "--weights", "x.pth"],
+        "--published and --weights are two answers to one question. Give one.",
+    ),
+    "with pretrained": (
+        ["torchvision:resnet18", "--pretrained"],
+        "--published and --pretrained are two answers to one question. Give one.",
+    ),
+    "into a checkpoint": (
+        ["resnet18.pth"],
+        "--published brings every weight, and resnet18.pth has its own: give torchvision:NAME or timm:NAME",
+    ),
     "nowhere": (["torchvision:resnet18"], "there is no file nowhere.pth."),
 }
 
@@ -126,7 +192,9 @@ REFUSALS = {
 @pytest.mark.parametrize("case", REFUSALS)
 def test_wrong_use(case, tmp_path, capsys):
     arguments, told = REFUSALS[case]
-    assert call("inject", *arguments, "--attention", "se", "--published", "nowhere.pth", "-o", tmp_path / "out.pth") == 2
+    assert (
+        call("inject", *arguments, "--attention", "se", "--published", "nowhere.pth", "-o", tmp_path / "out.pth") == 2
+    )
     assert told in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 

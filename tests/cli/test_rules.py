@@ -64,10 +64,16 @@ def test_explain(surgeon):
     cases = json.loads(out)["cases"]
     assert [case["site"]["module"] for case in cases if case["site"]] == ["layer4"]
     code, out, err = surgeon("explain", "torchvision:resnet18", "--where", "botleneck")
-    assert (code, out) == (2, "") and err.startswith("surgeon: unknown place 'botleneck'. Did you mean 'bottleneck'?") and err.count("\n") == 1
+    assert (
+        (code, out) == (2, "")
+        and err.startswith("surgeon: unknown place 'botleneck'. Did you mean 'bottleneck'?")
+        and err.count("\n") == 1
+    )
 
 
-@pytest.mark.parametrize("expect, kind, code", [(8, "found", 0), (9, "missing", 3), (7, "noisy", 3), ("[a, b]", "wrong", 3)])
+@pytest.mark.parametrize(
+    "expect, kind, code", [(8, "found", 0), (9, "missing", 3), (7, "noisy", 3), ("[a, b]", "wrong", 3)]
+)
 def test_check(surgeon, tmp_path, expect, kind, code):
     ended, out, err = surgeon("check", written(tmp_path / "rules", expect=expect))
     first, last = out.splitlines()
@@ -90,7 +96,11 @@ def test_a_broken_file_is_one_line(surgeon, tmp_path):
     file = written(tmp_path / "rules") / "mine.yaml"
     file.write_text(file.read_text().replace("op: add", "opp: add"))
     code, out, err = surgeon("check", file)
-    assert (code, out) == (2, "") and err.startswith(f"surgeon: unknown word 'opp' in find ({file}, line 6). Did you mean 'op'?") and err.count("\n") == 1
+    assert (
+        (code, out) == (2, "")
+        and err.startswith(f"surgeon: unknown word 'opp' in find ({file}, line 6). Did you mean 'op'?")
+        and err.count("\n") == 1
+    )
     assert surgeon("check", tmp_path / "none.yaml") == (2, "", f"surgeon: {tmp_path}/none.yaml: no such rule file.\n")
 
 
@@ -107,7 +117,11 @@ def test_new_writes_a_rule_that_passes_and_replaces_nothing_unasked(surgeon, tmp
     text = file.read_text()
     assert surgeon("check", file)[0] == 0
     code, _, err = surgeon("new", "torchvision:vgg11", "-o", file)
-    assert code == 2 and err == f"surgeon: {file} is there already. Give --force to replace it.\n" and file.read_text() == text
+    assert (
+        code == 2
+        and err == f"surgeon: {file} is there already. Give --force to replace it.\n"
+        and file.read_text() == text
+    )
     assert surgeon("new", "torchvision:vgg11", "-o", file, "--force")[0] == 0 and "VGG" in file.read_text()
     code, out, _ = surgeon("new", "torchvision:resnet18", "--where", "final")
     assert code == 0 and rulebook.understand(out, "out").expect == {"torchvision:resnet18": ("layer4",)}

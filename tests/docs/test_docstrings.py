@@ -20,7 +20,11 @@ from tests.shared.small import tiny
 
 pytestmark = pytest.mark.network
 
-MODULES = [module.name for module in pkgutil.walk_packages(surgeon.__path__, "surgeon.") if not module.name.startswith("surgeon.cli")]
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(surgeon.__path__, "surgeon.")
+    if not module.name.startswith("surgeon.cli")
+]
 
 
 def network(*args, **options):
@@ -83,7 +87,9 @@ def test_a_wrong_result_is_noticed():
 
 
 def test_one_example_downloads():
-    found = [example.source for name in MODULES for test in examples(name) for example in test.examples if downloads(example)]
+    found = [
+        example.source for name in MODULES for test in examples(name) for example in test.examples if downloads(example)
+    ]
     assert len(found) == 1 and 'weights="DEFAULT"' in found[0]
 
 

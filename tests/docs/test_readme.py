@@ -18,7 +18,9 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 
 
-@pytest.mark.parametrize("block", [text for kind, text in BLOCKS if kind == "python"], ids=lambda text: text.splitlines()[-1][:30])
+@pytest.mark.parametrize(
+    "block", [text for kind, text in BLOCKS if kind == "python"], ids=lambda text: text.splitlines()[-1][:30]
+)
 def test_python_blocks_run(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # One block loads the file that the command before it writes from downloaded weights.
@@ -33,7 +35,7 @@ def test_the_first_example_is_six_lines():
 
 def test_the_command_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    line, = re.findall(r"&& surgeon (inject .*)", README)
+    (line,) = re.findall(r"&& surgeon (inject .*)", README)
     # The weights would be downloaded: a small network with random ones stands in for them.
     words = line.replace("torchvision:resnet50", TINY).replace("--pretrained ", "").split()
     assert run(words) == 0

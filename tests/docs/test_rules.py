@@ -77,7 +77,11 @@ def test_the_worked_example_does_what_it_shows(room, capsys):
 
 def test_what_is_shown_could_fail():
     assert matches(["a", "b c"], ["a", "b ..."]) and matches(["a", "b", "c"], ["a", "..."])
-    assert not matches(["a", "b"], ["a"]) and not matches(["a", "b c"], ["a", "b d"]) and not matches(["x", "b"], ["a", "..."])
+    assert (
+        not matches(["a", "b"], ["a"])
+        and not matches(["a", "b c"], ["a", "b d"])
+        and not matches(["x", "b"], ["a", "..."])
+    )
 
 
 def test_the_first_rule_of_the_page_is_the_rule_for_residual_blocks():

@@ -48,8 +48,13 @@ for target in sys.argv[2:]:
 def test_a_writer_that_is_killed_leaves_the_old_file_or_the_new_one(tmp_path):
     names, kills = ("out.safetensors", "out.pth", "folder"), 15
     paths = os.pathsep.join([str(Path(__file__).parents[2]), str(Path(surgeon.__file__).parents[1])])
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", SCRIPT, str(kills), *(str(tmp_path / name) for name in names)], capture_output=True, text=True, check=False,
-                          env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SCRIPT, str(kills), *(str(tmp_path / name) for name in names)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(number) for _ in names for number in range(kills)]
     # What a killed process leaves behind is hidden and says what it is.
@@ -64,7 +69,9 @@ def full_disk(tmp_path):
         pytest.skip("mounting a small disk needs root")
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2800k", "tmpfs", str(disk)], capture_output=True, text=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2800k", "tmpfs", str(disk)], capture_output=True, text=True, check=False
+    )
     if mounted.returncode:
         pytest.skip(f"this machine mounts no tmpfs: {mounted.stderr.strip()}")
     yield disk

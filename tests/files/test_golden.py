@@ -14,7 +14,9 @@ FILES = sorted(path for path in (Path(__file__).parent / "golden").iterdir() if 
 
 
 def test_there_is_a_golden_file_for_each_format_version():
-    assert {path.stem for path in FILES} == {f"v{number}" for number in range(1, FORMAT + 1)} and len(FILES) == 2 * FORMAT
+    assert {path.stem for path in FILES} == {f"v{number}" for number in range(1, FORMAT + 1)} and len(
+        FILES
+    ) == 2 * FORMAT
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

@@ -73,7 +73,10 @@ def test_two_operations_are_two_plans_and_come_back(tmp_path):
     model = tiny("cbam", "residual", reduction=8)
     surgeon.inject(model, "bam", where="bottleneck", reduction=4)
     made = recipe_of(model)
-    assert [(plan.attention, plan.options) for plan in made.operations] == [("cbam", {"reduction": 8}), ("bam", {"reduction": 4})]
+    assert [(plan.attention, plan.options) for plan in made.operations] == [
+        ("cbam", {"reduction": 8}),
+        ("bam", {"reduction": 4}),
+    ]
     surgeon.save(model, tmp_path / "both.safetensors")
     loaded = surgeon.load(tmp_path / "both.safetensors")
     assert_same_bits(model, loaded)
@@ -92,13 +95,37 @@ def test_a_recipe_says_what_it_was_made_from(model):
 
 
 names = st.text(min_size=1, max_size=8)
-sites = st.builds(Site, module=names, after=names, place=names, channels=st.integers(1, 4096), size=st.tuples(st.integers(1, 999), st.integers(1, 999)))
-plans = st.builds(Plan, attention=names, sites=st.lists(sites, max_size=3).map(tuple), options=st.dictionaries(names, st.integers() | st.booleans() | names))
-recipes = st.builds(recipe.Recipe, base=st.builds(library.Base, library=names, name=names, arguments=st.dictionaries(names, st.integers() | names),
-                                                          settings=st.dictionaries(names, st.dictionaries(names, st.floats(allow_nan=False) | st.lists(st.integers()), max_size=2), max_size=2)),
-                    operations=st.lists(plans, max_size=2).map(tuple), tensors=st.dictionaries(names, names, max_size=4),
-                    attention=st.lists(names, max_size=2).map(tuple), prefix=names,
-                    versions=st.dictionaries(names, names, max_size=2))
+sites = st.builds(
+    Site,
+    module=names,
+    after=names,
+    place=names,
+    channels=st.integers(1, 4096),
+    size=st.tuples(st.integers(1, 999), st.integers(1, 999)),
+)
+plans = st.builds(
+    Plan,
+    attention=names,
+    sites=st.lists(sites, max_size=3).map(tuple),
+    options=st.dictionaries(names, st.integers() | st.booleans() | names),
+)
+recipes = st.builds(
+    recipe.Recipe,
+    base=st.builds(
+        library.Base,
+        library=names,
+        name=names,
+        arguments=st.dictionaries(names, st.integers() | names),
+        settings=st.dictionaries(
+            names, st.dictionaries(names, st.floats(allow_nan=False) | st.lists(st.integers()), max_size=2), max_size=2
+        ),
+    ),
+    operations=st.lists(plans, max_size=2).map(tuple),
+    tensors=st.dictionaries(names, names, max_size=4),
+    attention=st.lists(names, max_size=2).map(tuple),
+    prefix=names,
+    versions=st.dictionaries(names, names, max_size=2),
+)
 
 
 @settings(max_examples=50)
@@ -107,13 +134,22 @@ def test_reading_a_recipe_undoes_writing_it(made):
     assert recipe.from_text(recipe.to_text(made), "a file") == made
 
 
-@pytest.mark.parametrize(("change", "told"), [
-    (lambda data: data.update(format=3), r"x.safetensors has recipe format 3; this surgeon \(0.1.0\) reads up to 2. Upgrade: pip install -U attention-surgeon"),
-    (lambda data: data.pop("base"), "x.safetensors holds no recipe that can be read: KeyError: 'base'"),
-    (lambda data: data.update(tensors=["a"]), "x.safetensors holds no recipe that can be read"),
-    (lambda data: data["operations"][0].pop("sites"), "not a plan"),
-    (lambda data: data.update(order=["nobody"]), "x.safetensors holds no recipe that can be read: KeyError: 'nobody'"),
-])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            lambda data: data.update(format=3),
+            r"x.safetensors has recipe format 3; this surgeon \(0.1.0\) reads up to 2. Upgrade: pip install -U attention-surgeon",
+        ),
+        (lambda data: data.pop("base"), "x.safetensors holds no recipe that can be read: KeyError: 'base'"),
+        (lambda data: data.update(tensors=["a"]), "x.safetensors holds no recipe that can be read"),
+        (lambda data: data["operations"][0].pop("sites"), "not a plan"),
+        (
+            lambda data: data.update(order=["nobody"]),
+            "x.safetensors holds no recipe that can be read: KeyError: 'nobody'",
+        ),
+    ],
+)
 def test_a_recipe_that_means_nothing_is_refused(model, change, told):
     data = json.loads(recipe.to_text(recipe_of(model)))
     change(data)
@@ -170,16 +206,19 @@ def moved_site(tensors, data):
     data["operations"][0]["sites"][0]["module"] = "layer9.0"
 
 
-@pytest.mark.parametrize(("change", "told"), [
-    (drop, "is not whole: 'layer1.0.conv1.weight' is missing"),
-    (add, "is not whole: 'stranger' is not part of it"),
-    (reshape, "does not fit timm:test_resnet: 'fc.bias' should be 4 and is 5"),
-    (change_bits, "the weights of 'fc.bias' are not those that were saved"),
-    (other_base, "timm:resnet_of_tomorrow can't be built again here"),
-    (other_library, "keras:test_resnet can't be built again here"),
-    (foreign_code, "the attention 'os:system' is somebody's own code, and loading would import it"),
-    (moved_site, "this model has no module 'layer9.0'"),
-])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (drop, "is not whole: 'layer1.0.conv1.weight' is missing"),
+        (add, "is not whole: 'stranger' is not part of it"),
+        (reshape, "does not fit timm:test_resnet: 'fc.bias' should be 4 and is 5"),
+        (change_bits, "the weights of 'fc.bias' are not those that were saved"),
+        (other_base, "timm:resnet_of_tomorrow can't be built again here"),
+        (other_library, "keras:test_resnet can't be built again here"),
+        (foreign_code, "the attention 'os:system' is somebody's own code, and loading would import it"),
+        (moved_site, "this model has no module 'layer9.0'"),
+    ],
+)
 def test_a_file_that_does_not_fit_is_refused_with_the_first_difference(file, tmp_path, change, told):
     with pytest.raises(BadFile, match=told) as caught:
         surgeon.load(rewrite(file, tmp_path / "changed.safetensors", change))
@@ -209,7 +248,9 @@ def inner_class():
     return Local
 
 
-@pytest.mark.parametrize(("attention", "made"), [(lambda channels: Halve(channels), "Halve"), (inner_class(), "Local"), (local, "Halve")])
+@pytest.mark.parametrize(
+    ("attention", "made"), [(lambda channels: Halve(channels), "Halve"), (inner_class(), "Local"), (local, "Halve")]
+)
 def test_attention_without_an_import_path_is_refused_with_what_to_type(attention, made, tmp_path):
     model = tiny(attention, "final")
     (path,) = surgeon.attention_modules(model)
@@ -229,7 +270,10 @@ def test_what_the_refusal_says_works(tmp_path, monkeypatch):
     surgeon.save(model, tmp_path / "own.safetensors")
     assert_same_bits(model, surgeon.load(tmp_path / "own.safetensors"))
     monkeypatch.setattr(naming, "_registered", {})
-    with pytest.raises(BadFile, match=r"unknown attention 'mine'\. .* Or package\.module:Class, or one made known by surgeon\.register\."):
+    with pytest.raises(
+        BadFile,
+        match=r"unknown attention 'mine'\. .* Or package\.module:Class, or one made known by surgeon\.register\.",
+    ):
         surgeon.load(tmp_path / "own.safetensors")
     named = tiny(f"{__name__}:Halve", "final")
     surgeon.save(named, tmp_path / "named.safetensors")
@@ -239,7 +283,10 @@ def test_what_the_refusal_says_works(tmp_path, monkeypatch):
 def test_a_gate_that_surgeon_did_not_put_there_is_refused(tmp_path):
     model = tiny()
     model.fc.add_module("own", attention.build("se", 4))
-    with pytest.raises(BadModel, match=r"^fc\.own can't be named in a file: this SE was not put there by surgeon\. Leave it out, and surgeon\.inject it\.$"):
+    with pytest.raises(
+        BadModel,
+        match=r"^fc\.own can't be named in a file: this SE was not put there by surgeon\. Leave it out, and surgeon\.inject it\.$",
+    ):
         surgeon.save(model, tmp_path / "own.safetensors", base=TINY)
 
 
@@ -285,5 +332,7 @@ def test_options_that_no_file_can_hold_are_refused_by_name(tmp_path):
     model = surgeon.inject(library.build("timm:test_resnet"), "timm:se", where="final", act_layer=torch.nn.GELU)
     with pytest.raises(BadModel) as refusal:
         surgeon.save(model, tmp_path / "a.safetensors")
-    assert str(refusal.value).startswith("layer4.se can't be saved: its option 'act_layer' is the class GELU, and a file holds numbers and texts only. ")
+    assert str(refusal.value).startswith(
+        "layer4.se can't be saved: its option 'act_layer' is the class GELU, and a file holds numbers and texts only. "
+    )
     assert not list(tmp_path.iterdir())

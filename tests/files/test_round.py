@@ -46,31 +46,69 @@ def network(request, made):
 
 def said(model):
     """What a network says to noise; a detector's backbone in its place."""
-    return torch.cat([value.flatten() for value in model.backbone(torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(1))).values()]) \
-        if hasattr(model, "backbone") else output(model)
+    return (
+        torch.cat(
+            [
+                value.flatten()
+                for value in model.backbone(
+                    torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(1))
+                ).values()
+            ]
+        )
+        if hasattr(model, "backbone")
+        else output(model)
+    )
 
 
 def nested(model):
-    return {"epoch": 3, "arch": "whatever", "state_dict": OrderedDict((f"module.{key}", value) for key, value in model.state_dict().items())}
+    return {
+        "epoch": 3,
+        "arch": "whatever",
+        "state_dict": OrderedDict((f"module.{key}", value) for key, value in model.state_dict().items()),
+    }
 
 
 INPUTS = {
     "plain.pth": lambda model, path: torch.save(model.state_dict(), path),
     "nested.pth.tar": lambda model, path: torch.save(nested(model), path),
-    "lightning.ckpt": lambda model, path: torch.save({"state_dict": {f"model._orig_mod.{k}": v for k, v in model.state_dict().items()}, "loops": {}}, path),
+    "lightning.ckpt": lambda model, path: torch.save(
+        {"state_dict": {f"model._orig_mod.{k}": v for k, v in model.state_dict().items()}, "loops": {}}, path
+    ),
     "stock.safetensors": lambda model, path: safetensors.torch.save_file(model.state_dict(), path),
     "whole.pt": lambda model, path: torch.save(model, path),
 }
 
 
-@pytest.mark.parametrize(("network", "kind", "target"), pairs([*NETWORKS], [*INPUTS], ["out.safetensors", "out.pth", "out"]), indirect=["network"])
+@pytest.mark.parametrize(
+    ("network", "kind", "target"),
+    pairs([*NETWORKS], [*INPUTS], ["out.safetensors", "out.pth", "out"]),
+    indirect=["network"],
+)
 def test_what_comes_in_goes_out_and_comes_back(network, kind, target, tmp_path):
     """Each network out of each kind of file, and into each as into each other: a way in knows nothing of the way out."""
     name, place, _, plain = network
     INPUTS[kind](plain, tmp_path / kind)
     with torch.no_grad():
         expected = said(plain)
-    assert run(["inject", str(tmp_path / kind), "--arch", name, "--attention", "cbam", "--where", place, "--allow-pickle", "-q", "-o", str(tmp_path / target)]) == 0
+    assert (
+        run(
+            [
+                "inject",
+                str(tmp_path / kind),
+                "--arch",
+                name,
+                "--attention",
+                "cbam",
+                "--where",
+                place,
+                "--allow-pickle",
+                "-q",
+                "-o",
+                str(tmp_path / target),
+            ]
+        )
+        == 0
+    )
     loaded = surgeon.load(tmp_path / target)
     with torch.no_grad():
         assert torch.equal(said(loaded), expected)
@@ -90,7 +128,19 @@ def test_trained_attention_survives_every_format(network, target, tmp_path):
         assert torch.equal(said(model), said(loaded))
     assert run(["delta", str(tmp_path / target), "-o", str(tmp_path / "delta.safetensors"), "-q"]) == 0
     assert run(["strip", str(tmp_path / target), "-o", str(tmp_path / "stock.pth"), "-q"]) == 0
-    assert run(["merge", str(tmp_path / "stock.pth"), str(tmp_path / "delta.safetensors"), "-o", str(tmp_path / "merged.safetensors"), "-q"]) == 0
+    assert (
+        run(
+            [
+                "merge",
+                str(tmp_path / "stock.pth"),
+                str(tmp_path / "delta.safetensors"),
+                "-o",
+                str(tmp_path / "merged.safetensors"),
+                "-q",
+            ]
+        )
+        == 0
+    )
     assert_same_bits(model, surgeon.load(tmp_path / "merged.safetensors"))
 
 
@@ -137,7 +187,9 @@ def test_a_checkpoint_keeps_its_shape_and_strip_gives_it_back(tmp_path):
     model = tiny(None)
     whole = resumable(model)
     whole["state_dict"] = {f"module.{key}": value for key, value in model.state_dict().items()}
-    whole["state_dict_ema"] = {key: value * 2 if value.is_floating_point() else value for key, value in whole["state_dict"].items()}
+    whole["state_dict_ema"] = {
+        key: value * 2 if value.is_floating_point() else value for key, value in whole["state_dict"].items()
+    }
     torch.save(whole, tmp_path / "in.pth")
     assert run(["inject", str(tmp_path / "in.pth"), "--attention", "cbam", "-o", str(tmp_path / "out.pth"), "-q"]) == 0
     found = torch.load(tmp_path / "out.pth", weights_only=True)
@@ -151,7 +203,10 @@ def test_a_checkpoint_keeps_its_shape_and_strip_gives_it_back(tmp_path):
 
 def test_the_average_is_taken_on_request(tmp_path):
     model, average = tiny(None, seed=1), tiny(None, seed=2)
-    torch.save({"arch": "test_resnet", "state_dict": model.state_dict(), "state_dict_ema": average.state_dict()}, tmp_path / "in.pth")
+    torch.save(
+        {"arch": "test_resnet", "state_dict": model.state_dict(), "state_dict_ema": average.state_dict()},
+        tmp_path / "in.pth",
+    )
     assert_same_bits(intake.open_source(tmp_path / "in.pth").model, model)
     assert_same_bits(intake.open_source(tmp_path / "in.pth", ema=True).model, average)
 
@@ -160,7 +215,22 @@ def test_a_key_order_of_its_own_comes_back(tmp_path):
     tensors = OrderedDict(reversed(tiny(None).state_dict().items()))
     torch.save(tensors, tmp_path / "in.pth")
     for target in ("out.pth", "out.safetensors"):
-        assert run(["inject", str(tmp_path / "in.pth"), "--arch", TINY, "--attention", "cbam", "-o", str(tmp_path / target), "-q"]) == 0
+        assert (
+            run(
+                [
+                    "inject",
+                    str(tmp_path / "in.pth"),
+                    "--arch",
+                    TINY,
+                    "--attention",
+                    "cbam",
+                    "-o",
+                    str(tmp_path / target),
+                    "-q",
+                ]
+            )
+            == 0
+        )
         assert run(["strip", str(tmp_path / target), "-o", str(tmp_path / "back.pth"), "--force", "-q"]) == 0
         assert_same_bits(dict(torch.load(tmp_path / "back.pth", weights_only=True)), dict(tensors))
 
@@ -168,7 +238,22 @@ def test_a_key_order_of_its_own_comes_back(tmp_path):
 def test_step_counters_that_old_files_lack_are_not_invented(tmp_path):
     tensors = {key: value for key, value in tiny(None).state_dict().items() if not key.endswith("num_batches_tracked")}
     torch.save(tensors, tmp_path / "old.pth")
-    assert run(["inject", str(tmp_path / "old.pth"), "--arch", TINY, "--attention", "cbam", "-o", str(tmp_path / "out.safetensors"), "-q"]) == 0
+    assert (
+        run(
+            [
+                "inject",
+                str(tmp_path / "old.pth"),
+                "--arch",
+                TINY,
+                "--attention",
+                "cbam",
+                "-o",
+                str(tmp_path / "out.safetensors"),
+                "-q",
+            ]
+        )
+        == 0
+    )
     assert run(["strip", str(tmp_path / "out.safetensors"), "-o", str(tmp_path / "back.pth"), "-q"]) == 0
     assert_same_bits(dict(torch.load(tmp_path / "back.pth", weights_only=True)), tensors)
 
@@ -178,19 +263,25 @@ def test_an_output_that_moved_leaves_the_old_file(target, tmp_path, monkeypatch,
     torch.save({"arch": "test_resnet", "state_dict": tiny(None).state_dict()}, tmp_path / "in.pth")
     (tmp_path / target).write_text("old")
     monkeypatch.setattr(convert, "_after", lambda model, inputs: [torch.ones(2, 4)])
-    assert run(["inject", str(tmp_path / "in.pth"), "--attention", "cbam", "-o", str(tmp_path / target), "--force", "-q"]) == 3
+    assert (
+        run(["inject", str(tmp_path / "in.pth"), "--attention", "cbam", "-o", str(tmp_path / target), "--force", "-q"])
+        == 3
+    )
     assert "the output differs from the original's by up to" in capsys.readouterr().err
     assert (tmp_path / target).read_text() == "old" and len(list(tmp_path.iterdir())) == 2
 
 
-@pytest.mark.parametrize(("whole", "told"), [
-    ({"epoch": 3}, "holds no weights: it has epoch."),
-    ([1, 2], "holds no weights: it is a list."),
-    ({}, "holds no weights"),
-    ({"arch": "zf_net", "state_dict": {"a": torch.zeros(1)}}, "It says 'zf_net', which neither library knows."),
-    ({"a": torch.zeros(1)}, "does not say which network it is for. Name it: --arch torchvision:NAME or timm:NAME."),
-    ({"arch": "resnet18", "state_dict": {"conv1.weight": torch.zeros(1)}}, "has 122 tensors"),
-])
+@pytest.mark.parametrize(
+    ("whole", "told"),
+    [
+        ({"epoch": 3}, "holds no weights: it has epoch."),
+        ([1, 2], "holds no weights: it is a list."),
+        ({}, "holds no weights"),
+        ({"arch": "zf_net", "state_dict": {"a": torch.zeros(1)}}, "It says 'zf_net', which neither library knows."),
+        ({"a": torch.zeros(1)}, "does not say which network it is for. Name it: --arch torchvision:NAME or timm:NAME."),
+        ({"arch": "resnet18", "state_dict": {"conv1.weight": torch.zeros(1)}}, "has 122 tensors"),
+    ],
+)
 def test_a_checkpoint_that_is_for_nothing_is_refused_in_words(whole, told, tmp_path):
     torch.save(whole, tmp_path / "in.pth")
     with pytest.raises(surgeon.SurgeonError, match=told) as caught:
@@ -200,6 +291,8 @@ def test_a_checkpoint_that_is_for_nothing_is_refused_in_words(whole, told, tmp_p
 
 def test_json_says_what_was_done(tmp_path, capsys):
     torch.save(nested(tiny(None)) | {"arch": "test_resnet"}, tmp_path / "in.pth")
-    assert run(["inject", str(tmp_path / "in.pth"), "--attention", "cbam", "-o", str(tmp_path / "out.pth"), "--json"]) == 0
+    assert (
+        run(["inject", str(tmp_path / "in.pth"), "--attention", "cbam", "-o", str(tmp_path / "out.pth"), "--json"]) == 0
+    )
     told = json.loads(capsys.readouterr().out)
     assert told["moved"] == 0 and told["added"] > 0 and "keys begin with 'module.'" in told["notes"][0]

@@ -21,7 +21,13 @@ def outcome(network, way, output, room):
 
 # Exports take seconds each: the ways in that differ for them.
 PAIRS = [(way, output) for way in INPUTS for output in OUTPUTS if not output.endswith(("pt2", "onnx"))]
-PAIRS += [("nested .pth", "out.pt2"), (".pt2", "out.pt2"), ("surgeon's own", "out.pt2"), ("--weights", "out.onnx"), (".pt2", "out.onnx")]
+PAIRS += [
+    ("nested .pth", "out.pt2"),
+    (".pt2", "out.pt2"),
+    ("surgeon's own", "out.pt2"),
+    ("--weights", "out.onnx"),
+    (".pt2", "out.onnx"),
+]
 
 
 @pytest.mark.parametrize(("way", "output"), PAIRS)

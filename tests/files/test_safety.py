@@ -65,7 +65,12 @@ def test_no_command_runs_the_code_in_a_pickle(command, bomb, tmp_path, capsys):
     file, trace = bomb
     surgeon.save(tiny(), tmp_path / "good.safetensors")
     run(["delta", str(tmp_path / "good.safetensors"), "-o", str(tmp_path / "delta.safetensors"), "-q"])
-    names = {"FILE": file, "GOOD": tmp_path / "good.safetensors", "DELTA": tmp_path / "delta.safetensors", "OUT": tmp_path / "out.safetensors"}
+    names = {
+        "FILE": file,
+        "GOOD": tmp_path / "good.safetensors",
+        "DELTA": tmp_path / "delta.safetensors",
+        "OUT": tmp_path / "out.safetensors",
+    }
     assert run([str(names.get(word, word)) for word in COMMANDS[command]]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "holds more than weights" in error and "--allow-pickle" in error
@@ -78,7 +83,9 @@ def test_load_does_not_run_it_either(bomb, tmp_path):
         surgeon.load(file)
     folder = tmp_path / "folder"
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"architecture": "test_resnet", "num_classes": 4, "pretrained_cfg": {}}))
+    (folder / "config.json").write_text(
+        json.dumps({"architecture": "test_resnet", "num_classes": 4, "pretrained_cfg": {}})
+    )
     file.rename(folder / "pytorch_model.bin")
     with pytest.raises(surgeon.SurgeonError, match="Loading it would run its code"):
         surgeon.load(folder)
@@ -138,7 +145,7 @@ def test_a_flipped_bit_in_the_recipe_is_found(tmp_path):
     surgeon.save(tiny(), tmp_path / "good.safetensors")
     content = (tmp_path / "good.safetensors").read_bytes()
     place = content.index(b"residual")
-    (tmp_path / "bad.safetensors").write_bytes(content[:place] + b"resXdual" + content[place + 8:])
+    (tmp_path / "bad.safetensors").write_bytes(content[:place] + b"resXdual" + content[place + 8 :])
     with pytest.raises(surgeon.SurgeonError, match="its recipe is not the one that was saved"):
         surgeon.load(tmp_path / "bad.safetensors")
 
@@ -160,7 +167,10 @@ STRANGE = {
     "nested.safetensors": header('{"a":' + "[" * 100_000 + "]" * 100_000 + "}"),
     "nested_metadata.safetensors": header('{"__metadata__":' + '{"a":' * 50_000 + "1" + "}" * 50_000 + "}"),
     "list.safetensors": header("[]"),
-    "overlap.safetensors": header('{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}') + b"\0" * 4,
+    "overlap.safetensors": header(
+        '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    )
+    + b"\0" * 4,
     "wrong_size.safetensors": header('{"a":{"dtype":"F32","shape":[99999999999],"data_offsets":[0,4]}}') + b"\0" * 4,
     "safetensors_inside.pth": header('{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}') + b"\0" * 4,
     "picture.png": b"\x89PNG",
@@ -191,7 +201,18 @@ def test_a_zip_that_is_no_checkpoint_is_refused(name, tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 100_000, '{"architecture": "no_such"}', '{"architecture": "test_resnet", "pretrained_cfg": []}', "\ud800"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        '{"architecture": "no_such"}',
+        '{"architecture": "test_resnet", "pretrained_cfg": []}',
+        "\ud800",
+    ],
+)
 def test_a_folder_whose_config_means_nothing_is_refused(text, tmp_path):
     (tmp_path / "config.json").write_bytes(text.encode(errors="surrogatepass"))
     with pytest.raises(surgeon.SurgeonError) as caught:
@@ -213,5 +234,12 @@ def test_what_parsers_and_metrics_leave_in_checkpoints_is_no_danger(tmp_path):
     import numpy
 
     model = tiny(None)
-    torch.save({"args": argparse.Namespace(model="test_resnet", output=pathlib.Path("a")), "best": numpy.float64(0.5), "state_dict": model.state_dict()}, tmp_path / "in.pth")
+    torch.save(
+        {
+            "args": argparse.Namespace(model="test_resnet", output=pathlib.Path("a")),
+            "best": numpy.float64(0.5),
+            "state_dict": model.state_dict(),
+        },
+        tmp_path / "in.pth",
+    )
     assert_same_bits(intake.open_source(tmp_path / "in.pth").model, model)

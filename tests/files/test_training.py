@@ -33,9 +33,13 @@ def test_the_example_keeps_the_accuracy_to_the_digit_and_prints_the_papers_drop(
 KINDS = {
     "sgd": lambda model: torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9),
     "adamw": lambda model: torch.optim.AdamW(model.parameters(), lr=1e-4),
-    "adamw, two groups": lambda model: torch.optim.AdamW([
-        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": 0.05}], lr=1e-4),
+    "adamw, two groups": lambda model: torch.optim.AdamW(
+        [
+            {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": 0.05},
+        ],
+        lr=1e-4,
+    ),
     "sgd, named": lambda model: torch.optim.SGD(model.named_parameters(), lr=0.01, momentum=0.9),
 }
 
@@ -48,8 +52,26 @@ def test_training_resumes_with_its_optimizer_at_identity_exactly(kind, images, t
     model = torchvision.models.resnet18(num_classes=10)
     optimizer = KINDS[kind](model)
     digits.epoch(model, optimizer, train, labels, 0)
-    torch.save({"epoch": 1, "arch": "resnet18", "state_dict": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "in.pth")
-    assert run(["inject", str(tmp_path / "in.pth"), "--attention", "cbam", "--where", "residual", "-o", str(tmp_path / "out.pth"), "-q"]) == 0
+    torch.save(
+        {"epoch": 1, "arch": "resnet18", "state_dict": model.state_dict(), "optimizer": optimizer.state_dict()},
+        tmp_path / "in.pth",
+    )
+    assert (
+        run(
+            [
+                "inject",
+                str(tmp_path / "in.pth"),
+                "--attention",
+                "cbam",
+                "--where",
+                "residual",
+                "-o",
+                str(tmp_path / "out.pth"),
+                "-q",
+            ]
+        )
+        == 0
+    )
 
     found = torch.load(tmp_path / "out.pth", weights_only=True)
     resumed = surgeon.inject(torchvision.models.resnet18(num_classes=10), "cbam", where="residual")
@@ -76,11 +98,16 @@ def test_training_resumes_with_its_optimizer_at_identity_exactly(kind, images, t
 def test_an_optimizer_that_can_not_be_mapped_is_refused_or_left_out(tmp_path, capsys):
     model = torchvision.models.resnet18(num_classes=10)
     weights = list(model.parameters())
-    state = torch.optim.SGD([{"params": weights[:7]}, {"params": weights[7:20]}, {"params": weights[20:]}], lr=0.1).state_dict()
+    state = torch.optim.SGD(
+        [{"params": weights[:7]}, {"params": weights[7:20]}, {"params": weights[20:]}], lr=0.1
+    ).state_dict()
     torch.save({"arch": "resnet18", "state_dict": model.state_dict(), "optimizer": state}, tmp_path / "in.pth")
     arguments = ["inject", str(tmp_path / "in.pth"), "--attention", "cbam", "-o", str(tmp_path / "out.pth"), "-q"]
     assert run(arguments) == 2
-    assert "the optimizer's 3 groups (7, 13, 42 parameters) are no split of the network's 62 that surgeon knows. --drop-optimizer" in capsys.readouterr().err
+    assert (
+        "the optimizer's 3 groups (7, 13, 42 parameters) are no split of the network's 62 that surgeon knows. --drop-optimizer"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "out.pth").exists()
     assert run([*arguments, "--drop-optimizer"]) == 0
     assert "optimizer" not in torch.load(tmp_path / "out.pth", weights_only=True)
@@ -89,7 +116,10 @@ def test_an_optimizer_that_can_not_be_mapped_is_refused_or_left_out(tmp_path, ca
 def test_shrinking_undoes_extending():
     model = surgeon.inject(torchvision.models.resnet18(num_classes=10), "cbam")
     new = set(surgeon.attention_parameters(model))
-    state = {"state": {index: {"step": index} for index in range(62)}, "param_groups": [{"lr": 0.1, "params": list(range(62))}]}
+    state = {
+        "state": {index: {"step": index} for index in range(62)},
+        "param_groups": [{"lr": 0.1, "params": list(range(62))}],
+    }
     extended = optimizers.extend(state, model, new)
     assert len(extended["param_groups"][0]["params"]) == 62 + len(new) and len(extended["state"]) == 62
     assert optimizers.shrink(extended, model, new) == state

@@ -25,7 +25,17 @@ X = torch.randn(2, 8, 4, 4, generator=torch.Generator().manual_seed(0))
 class Flexible(toy.Residual):
     """A forward with parameters of every kind, and ways that the example does not take."""
 
-    def forward(self, x: torch.Tensor, mask: "torch.Tensor | None" = None, /, scale=1.0, *more, maps=None, how: str = "add", **others: int) -> torch.Tensor:
+    def forward(
+        self,
+        x: torch.Tensor,
+        mask: "torch.Tensor | None" = None,
+        /,
+        scale=1.0,
+        *more,
+        maps=None,
+        how: str = "add",
+        **others: int,
+    ) -> torch.Tensor:
         if mask is not None:
             x = x * mask
         y = self.bn(self.conv(x))
@@ -87,7 +97,9 @@ def test_signatures_are_those_of_the_originals(block, where):
     assert changed
     for module in changed:
         assert inspect.signature(type(module).forward) == inspect.signature(module.grafted_from[0].forward)
-        assert inspect.signature(module.forward).parameters.keys() == inspect.signature(module.grafted_from[0].forward).parameters.keys() - {"self"}
+        assert inspect.signature(module.forward).parameters.keys() == inspect.signature(
+            module.grafted_from[0].forward
+        ).parameters.keys() - {"self"}
 
 
 class Sets(toy.Residual):
@@ -161,7 +173,10 @@ class GivesMaps(nn.Module):
 REFUSALS = {
     "another value": (([X, X], 2.0), "called with scale=2.0, but surgeon rewrote its forward for scale=1.0"),
     "another length": (([X],), "called with 1 items in maps, but surgeon rewrote its forward for 2"),
-    "a free argument": (([X, X], 1.0, 1), "called with more arguments (more), but surgeon rewrote its forward for none"),
+    "a free argument": (
+        ([X, X], 1.0, 1),
+        "called with more arguments (more), but surgeon rewrote its forward for none",
+    ),
 }
 
 
@@ -172,7 +187,10 @@ def test_attention_behind_no_child_is_refused_in_one_line(case):
     surgeon.inject(model, toy.Mark)
     with pytest.raises(BadInput) as caught:
         model.block.block(X, *args)
-    assert str(caught.value) == f"block.block: {told}. Pass example_inputs= that reach it this way, or call surgeon.remove(model) first."
+    assert (
+        str(caught.value)
+        == f"block.block: {told}. Pass example_inputs= that reach it this way, or call surgeon.remove(model) first."
+    )
 
 
 @pytest.mark.parametrize(("value", "observed", "answer"), [
@@ -194,7 +212,9 @@ def test_parameters_as_text():
     told, handed_on = header(Flexible.forward)
     assert told == "(self, x, mask=None, /, scale=None, *more, maps=None, how=None, **others)"
     assert handed_on == "x, mask, scale, *more, maps=maps, how=how, **others"
-    assert argument(Flexible.forward, "input.how.3").place is None and argument(Flexible.forward, "input.scale").place == 2
+    assert (
+        argument(Flexible.forward, "input.how.3").place is None and argument(Flexible.forward, "input.scale").place == 2
+    )
 
 
 @torch.no_grad()
@@ -241,7 +261,9 @@ class Unpacks(nn.Module):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("kind", [tuple, list, torch.nn.modules.adaptive._ASMoutput._make], ids=["tuple", "list", "named"])
+@pytest.mark.parametrize(
+    "kind", [tuple, list, torch.nn.modules.adaptive._ASMoutput._make], ids=["tuple", "list", "named"]
+)
 def test_one_item_of_what_a_child_returns(kind):
     block = operated(Unpacks(kind), "getitem").block
     expected, block.mark.calls = Unpacks.forward(block, X, 2.0), 0

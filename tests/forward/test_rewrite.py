@@ -90,7 +90,11 @@ class Counts(toy.Residual):
 class Asks(toy.Residual):
     def forward(self, x):
         ramp = torch.arange(8.0, device=next(self.parameters()).device)
-        return self.bn(self.conv(x)) * self.conv.bias.new_ones(8, 1, 1) + x.to(next(self.parameters()).device) + ramp.view(8, 1, 1)
+        return (
+            self.bn(self.conv(x)) * self.conv.bias.new_ones(8, 1, 1)
+            + x.to(next(self.parameters()).device)
+            + ramp.view(8, 1, 1)
+        )
 
 
 class Free(toy.Residual):
@@ -152,7 +156,10 @@ def test_called_in_several_ways():
         def forward(self, x):
             return self.block(self.block(x), scale=2.0)
 
-    assert refusal(Twice(), "block.block") == "block.block: is called in several ways, and its forward differs between them."
+    assert (
+        refusal(Twice(), "block.block")
+        == "block.block: is called in several ways, and its forward differs between them."
+    )
 
 
 def test_tracing_leaves_no_constant_on_the_module():

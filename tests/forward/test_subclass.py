@@ -22,7 +22,11 @@ def put(module, *grafts, gate="gate"):
 
 def test_it_is_what_it_was():
     block = put(toy.Residual(), Output("gate"))
-    assert isinstance(block, toy.Residual) and type(block).__name__ == "Residual" and type(block).__doc__ == toy.Residual.__doc__
+    assert (
+        isinstance(block, toy.Residual)
+        and type(block).__name__ == "Residual"
+        and type(block).__doc__ == toy.Residual.__doc__
+    )
     assert grafts_of(block) == (toy.Residual, Output("gate"))
 
 
@@ -67,13 +71,23 @@ def test_input_hands_other_arguments_on():
 @pytest.mark.parametrize("kind", [nn.Sequential, nn.ModuleList, nn.ModuleDict])
 def test_containers_show_what_they_did(kind):
     parts = {"0": nn.ReLU(), "1": nn.Identity()}
-    plain = kind(parts) if kind is nn.ModuleDict else kind([*parts.values()]) if kind is nn.ModuleList else kind(*parts.values())
+    plain = (
+        kind(parts)
+        if kind is nn.ModuleDict
+        else kind([*parts.values()])
+        if kind is nn.ModuleList
+        else kind(*parts.values())
+    )
     before = len(plain), list(plain)
     container = put(plain, Output("gate"))
     assert (len(container), list(container)) == before
     assert "gate" in dict(container.named_children()) and "gate.weight" in container.state_dict()
     if kind is nn.ModuleDict:
-        assert list(container.keys()) == ["0", "1"] and list(container.values()) == [*parts.values()] and list(container.items()) == [*parts.items()]
+        assert (
+            list(container.keys()) == ["0", "1"]
+            and list(container.values()) == [*parts.values()]
+            and list(container.items()) == [*parts.items()]
+        )
     else:
         assert container[-1] is parts["1"] and list(container[:1]) == [parts["0"]]
 
@@ -89,7 +103,9 @@ def test_a_traceback_shows_the_rewritten_line():
     model = surgeon.inject(toy.Net(), toy.Mark)
     with pytest.raises(RuntimeError) as caught:
         model.block(torch.zeros(1, 3, 4, 4))
-    assert any("self.conv(x)" in line for entry in inspect.getinnerframes(caught.tb) for line in entry.code_context or ())
+    assert any(
+        "self.conv(x)" in line for entry in inspect.getinnerframes(caught.tb) for line in entry.code_context or ()
+    )
 
 
 class PassesOn(nn.Module):
@@ -100,7 +116,10 @@ class PassesOn(nn.Module):
         return [child(x) for child in self.children()]
 
 
-@pytest.mark.parametrize(("module", "does"), [(PassesOn(), True), (nn.Sequential(), False), (toy.Residual(), False), (nn.ModuleDict(), False)])
+@pytest.mark.parametrize(
+    ("module", "does"),
+    [(PassesOn(), True), (nn.Sequential(), False), (toy.Residual(), False), (nn.ModuleDict(), False)],
+)
 def test_runs_any_child(module, does):
     assert runs_any_child(module) is does
 

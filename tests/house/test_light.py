@@ -26,7 +26,9 @@ def test_importing_surgeon_imports_nothing_heavy():
     assert loaded_after("import surgeon") == []
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["show", "a.safetensors"], ["rules", "list"], ["rules", "schema"]])
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["--help"], ["show", "a.safetensors"], ["rules", "list"], ["rules", "schema"]]
+)
 def test_commands_without_torch(arguments, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     surgeon.save(surgeon.inject(timm.create_model("test_resnet"), "cbam"), "a.safetensors")
@@ -45,4 +47,6 @@ def test_timm_opens_folders_whichever_is_imported_first(first, tmp_path):
     code = f"import {first}, {second}, timm, torch\nmodel = timm.create_model('local-dir:{tmp_path}/folder', pretrained=True)\ntorch.save(model.state_dict(), 'a.pth')"
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=tmp_path, check=True)
     found = torch.load(tmp_path / "a.pth")
-    assert list(found) == list(model.state_dict()) and all(torch.equal(found[key], value) for key, value in model.state_dict().items())
+    assert list(found) == list(model.state_dict()) and all(
+        torch.equal(found[key], value) for key, value in model.state_dict().items()
+    )

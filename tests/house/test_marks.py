@@ -30,7 +30,11 @@ def builds(text):
 
 def marks(text):
     """The names in `pytestmark = ...`."""
-    assigned = [node.value for node in ast.parse(text).body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark"]
+    assigned = [
+        node.value
+        for node in ast.parse(text).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark"
+    ]
     return {node.attr for value in assigned for node in ast.walk(value) if isinstance(node, ast.Attribute)}
 
 

@@ -22,7 +22,9 @@ def imported(text, file):
 
 def from_other_tests(text, file):
     """Imports of anything below tests but what is shared."""
-    return [name for name in imported(text, file) if name.split(".")[0] == "tests" and name.split(".")[1:2] != ["shared"]]
+    return [
+        name for name in imported(text, file) if name.split(".")[0] == "tests" and name.split(".")[1:2] != ["shared"]
+    ]
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -38,6 +40,14 @@ def test_an_import_of_another_test_file_is_found(text):
     assert from_other_tests(text, "attention/test_compile.py")
 
 
-@pytest.mark.parametrize("text", ["from tests.shared import toy", "from tests.shared.toy import Net", "import torch", "from ..shared.toy import Net"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from tests.shared import toy",
+        "from tests.shared.toy import Net",
+        "import torch",
+        "from ..shared.toy import Net",
+    ],
+)
 def test_an_import_of_what_is_shared_is_fine(text):
     assert not from_other_tests(text, "attention/test_compile.py")

@@ -45,7 +45,9 @@ def test_saved_under_the_name_of_what_makes_it(tmp_path):
     with pytest.raises(surgeon.SurgeonError, match="what makes it: 'package.module:function'"):
         surgeon.save(model, tmp_path / "a.safetensors")
     surgeon.save(model, tmp_path / "a.safetensors", base=NAME)
-    with pytest.raises(surgeon.SurgeonError, match=f"the network '{NAME}' is somebody's own code, and loading would import it"):
+    with pytest.raises(
+        surgeon.SurgeonError, match=f"the network '{NAME}' is somebody's own code, and loading would import it"
+    ):
         surgeon.load(tmp_path / "a.safetensors")
     again = surgeon.load(tmp_path / "a.safetensors", allow_imports=True)
     assert_same_bits(model, again)
@@ -69,7 +71,9 @@ def test_what_was_changed_since_is_found(tmp_path):
 def test_through_every_command(tmp_path, capsys):
     model = made(classes=5)
     torch.save({"state_dict": model.state_dict(), "epoch": 4}, tmp_path / "in.pth")
-    go = lambda *words: run([str(tmp_path / word) if "." in word and ":" not in word and word[0] != "-" else word for word in words])
+    go = lambda *words: run(
+        [str(tmp_path / word) if "." in word and ":" not in word and word[0] != "-" else word for word in words]
+    )
     named = (NAME, "--arg", "classes=5", "--weights", "in.pth")
     assert go("places", *named[:3], "--json") == 0 and '"residual": 8' in capsys.readouterr().out
     assert go("plan", *named[:3], "--attention", "cbam", "--json") == 0
@@ -85,7 +89,10 @@ def test_through_every_command(tmp_path, capsys):
     assert_same_bits(torch.load(tmp_path / "c.pth")["state_dict"], model.state_dict())
     assert go("delta", "a.safetensors", "-o", "d.safetensors", "-q") == 0
     assert go("merge", "in.pth", "d.safetensors", "-o", "e.safetensors", "--allow-imports", "-q") == 0
-    assert_same_bits(surgeon.load(tmp_path / "e.safetensors", allow_imports=True), surgeon.load(tmp_path / "a.safetensors", allow_imports=True))
+    assert_same_bits(
+        surgeon.load(tmp_path / "e.safetensors", allow_imports=True),
+        surgeon.load(tmp_path / "a.safetensors", allow_imports=True),
+    )
 
 
 def test_a_checkpoint_does_not_choose_code(tmp_path, capsys):
@@ -96,21 +103,34 @@ def test_a_checkpoint_does_not_choose_code(tmp_path, capsys):
 
 
 def test_a_recipe_does_not_choose_code(tmp_path):
-    data = json.loads(recipe.to_text(recipe_of(surgeon.inject(library.build("timm:test_resnet"), "eca", where="final"))))
+    data = json.loads(
+        recipe.to_text(recipe_of(surgeon.inject(library.build("timm:test_resnet"), "eca", where="final")))
+    )
     data["base"].update(library="code", name="os:getcwd")
     with pytest.raises(surgeon.SurgeonError, match="'os:getcwd' is somebody's own code"):
         rebuild.rebuild(recipe.from_text(json.dumps(data), "it"))
 
 
-@pytest.mark.parametrize("change", [
-    {"name": "hf-hub:nobody/nothing"}, {"name": "local-dir:/tmp"}, {"library": "keras"}, {"library": "torchvision", "name": "../resnet18"},
-    {"arguments": {"checkpoint_path": "/etc/passwd"}}, {"arguments": {"pretrained_cfg": {}}}, {"arguments": {"norm_layer": "torch.nn.nope.X"}},
-    {"library": "torchvision", "name": "fcn_resnet50", "arguments": {"weights_backbone": "DEFAULT"}}, {"settings": {"bn1": {"eps": "x"}}},
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "hf-hub:nobody/nothing"},
+        {"name": "local-dir:/tmp"},
+        {"library": "keras"},
+        {"library": "torchvision", "name": "../resnet18"},
+        {"arguments": {"checkpoint_path": "/etc/passwd"}},
+        {"arguments": {"pretrained_cfg": {}}},
+        {"arguments": {"norm_layer": "torch.nn.nope.X"}},
+        {"library": "torchvision", "name": "fcn_resnet50", "arguments": {"weights_backbone": "DEFAULT"}},
+        {"settings": {"bn1": {"eps": "x"}}},
+    ],
+)
 def test_a_recipe_reads_no_files_and_downloads_nothing(change, monkeypatch):
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", None)
     monkeypatch.setattr("timm.models._factory.load_checkpoint", None)
-    data = json.loads(recipe.to_text(recipe_of(surgeon.inject(library.build("timm:test_resnet"), "eca", where="final"))))
+    data = json.loads(
+        recipe.to_text(recipe_of(surgeon.inject(library.build("timm:test_resnet"), "eca", where="final")))
+    )
     data["base"].update(change)
     with pytest.raises(surgeon.SurgeonError):
         rebuild.rebuild(recipe.from_text(json.dumps(data), "it"), allow_imports=True)
@@ -118,7 +138,9 @@ def test_a_recipe_reads_no_files_and_downloads_nothing(change, monkeypatch):
 
 @pytest.mark.parametrize("change", [{"attention": None}, {"options": []}, {"init": 3}])
 def test_an_operation_of_other_types_is_no_plan(change):
-    data = json.loads(recipe.to_text(recipe_of(surgeon.inject(library.build("timm:test_resnet"), "eca", where="final"))))
+    data = json.loads(
+        recipe.to_text(recipe_of(surgeon.inject(library.build("timm:test_resnet"), "eca", where="final")))
+    )
     data["operations"][0].update(change)
     with pytest.raises(surgeon.SurgeonError, match="not a plan"):
         recipe.from_text(json.dumps(data), "it")
@@ -132,18 +154,23 @@ def test_load_reads_files_and_no_names(name):
 
 def test_state_that_is_no_tensor_is_refused(tmp_path):
     model = surgeon.inject(Stateful(), "eca", where="conv*")
-    with pytest.raises(surgeon.SurgeonError, match="'_extra_state' in the state dict is a dict, and a file holds tensors only"):
+    with pytest.raises(
+        surgeon.SurgeonError, match="'_extra_state' in the state dict is a dict, and a file holds tensors only"
+    ):
         surgeon.save(model, tmp_path / "a.safetensors", base="tests.shared.own_networks:Stateful")
 
 
-@pytest.mark.parametrize(("words", "told"), [
-    (("tests.shared.own_networks:exits",), "ends the process when it is imported"),
-    ((f"{__name__}:nobody",), "or package.module:Class of something that Python can import"),
-    (("torchvison:resnet18",), "No module named 'torchvison'. Write torchvision:NAME, timm:NAME, or"),
-    ((NAME, "--arg", "width=2"), "can't be called with width"),
-    ((NAME, "--pretrained"), "surgeon knows no pretrained weights of it"),
-    ((f"{__name__}:NAME",), "can't be called"),
-])
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("tests.shared.own_networks:exits",), "ends the process when it is imported"),
+        ((f"{__name__}:nobody",), "or package.module:Class of something that Python can import"),
+        (("torchvison:resnet18",), "No module named 'torchvison'. Write torchvision:NAME, timm:NAME, or"),
+        ((NAME, "--arg", "width=2"), "can't be called with width"),
+        ((NAME, "--pretrained"), "surgeon knows no pretrained weights of it"),
+        ((f"{__name__}:NAME",), "can't be called"),
+    ],
+)
 def test_wrong_names(words, told, tmp_path, capsys):
     assert run(["inject", *words, "--attention", "eca", "-o", str(tmp_path / "a.safetensors")]) == 2
     assert told in capsys.readouterr().err and not any(tmp_path.iterdir())

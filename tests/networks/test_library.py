@@ -12,18 +12,32 @@ from surgeon.networks.weights import shapes_of
 pytestmark = pytest.mark.network
 
 
-@pytest.mark.parametrize(("text", "told"), [
-    ("torchvision:resnet51", "torchvision has no network 'resnet51'. Did you mean 'resnet50'?"),
-    ("timm:convnext_tny", "timm has no network 'convnext_tny'. Did you mean 'convnext_tiny'?"),
-    ("resnet50", "'resnet50' names no library. Write torchvision:NAME or timm:NAME, such as timm:resnet50 or torchvision:resnet50."),
-    ("keras:vgg-16", "'keras:vgg-16' names no library. Write torchvision:NAME or timm:NAME, such as torchvision:resnet50."),
-    ("keras_like:vgg16", "keras_like:vgg16: No module named 'keras_like'. Write torchvision:NAME, timm:NAME, or package.module:Class of something"),
-    ("timm:zzzzzz", "timm has no network 'zzzzzz'. 13"),
-])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("torchvision:resnet51", "torchvision has no network 'resnet51'. Did you mean 'resnet50'?"),
+        ("timm:convnext_tny", "timm has no network 'convnext_tny'. Did you mean 'convnext_tiny'?"),
+        (
+            "resnet50",
+            "'resnet50' names no library. Write torchvision:NAME or timm:NAME, such as timm:resnet50 or torchvision:resnet50.",
+        ),
+        (
+            "keras:vgg-16",
+            "'keras:vgg-16' names no library. Write torchvision:NAME or timm:NAME, such as torchvision:resnet50.",
+        ),
+        (
+            "keras_like:vgg16",
+            "keras_like:vgg16: No module named 'keras_like'. Write torchvision:NAME, timm:NAME, or package.module:Class of something",
+        ),
+        ("timm:zzzzzz", "timm has no network 'zzzzzz'. 13"),
+    ],
+)
 def test_a_wrong_name_is_answered_with_the_nearest(text, told):
     with pytest.raises(UnknownName) as caught:
         library.build(text, empty=True)
-    assert str(caught.value).startswith(told) or (text.startswith("timm:z") and "names: surgeon places --list timm" in str(caught.value))
+    assert str(caught.value).startswith(told) or (
+        text.startswith("timm:z") and "names: surgeon places --list timm" in str(caught.value)
+    )
 
 
 def test_an_argument_that_the_constructor_does_not_know_is_refused_in_one_line():
@@ -32,7 +46,16 @@ def test_an_argument_that_the_constructor_does_not_know_is_refused_in_one_line()
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["torchvision:resnet18", "torchvision:swin_t", "torchvision:regnet_x_400mf", "timm:convnext_atto", "timm:swin_tiny_patch4_window7_224"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "torchvision:resnet18",
+        "torchvision:swin_t",
+        "torchvision:regnet_x_400mf",
+        "timm:convnext_atto",
+        "timm:swin_tiny_patch4_window7_224",
+    ],
+)
 def test_a_hollow_network_differs_from_a_real_one_in_its_weights_alone(name):
     real, hollow = library.build(name), library.build(name, empty=True)
     assert shapes_of(real) == shapes_of(hollow)
@@ -55,18 +78,44 @@ def test_a_hollow_network_does_not_disturb_the_random_numbers_of_others():
 
 
 BUILT = {
-    "resnet, 7 classes": (lambda: torchvision.models.resnet18(num_classes=7), "torchvision:resnet18", {"num_classes": 7}),
+    "resnet, 7 classes": (
+        lambda: torchvision.models.resnet18(num_classes=7),
+        "torchvision:resnet18",
+        {"num_classes": 7},
+    ),
     "mobilenet": (torchvision.models.mobilenet_v3_small, "torchvision:mobilenet_v3_small", {}),
     "swin": (lambda: torchvision.models.swin_t(num_classes=3), "torchvision:swin_t", {"num_classes": 3}),
     "timm": (lambda: timm.create_model("convnext_atto", num_classes=10), "timm:convnext_atto", {"num_classes": 10}),
-    "timm, image size": (lambda: timm.create_model("vit_tiny_patch16_224", img_size=96), "timm:vit_tiny_patch16_224", {"img_size": 96}),
-    "detector": (lambda: torchvision.models.detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=5),
-                 "torchvision:ssdlite320_mobilenet_v3_large", {"num_classes": 5}),
-    "segmentation": (lambda: torchvision.models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=5),
-                     "torchvision:lraspp_mobilenet_v3_large", {"num_classes": 5}),
-    "auxiliary head": (lambda: torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, aux_loss=True),
-                       "torchvision:fcn_resnet50", {"aux_loss": True}),
-    "input transform": (lambda: torchvision.models.inception_v3(transform_input=True, init_weights=False), "torchvision:inception_v3", {}, {"": {"transform_input": True}}),
+    "timm, image size": (
+        lambda: timm.create_model("vit_tiny_patch16_224", img_size=96),
+        "timm:vit_tiny_patch16_224",
+        {"img_size": 96},
+    ),
+    "detector": (
+        lambda: torchvision.models.detection.ssdlite320_mobilenet_v3_large(
+            weights=None, weights_backbone=None, num_classes=5
+        ),
+        "torchvision:ssdlite320_mobilenet_v3_large",
+        {"num_classes": 5},
+    ),
+    "segmentation": (
+        lambda: torchvision.models.segmentation.lraspp_mobilenet_v3_large(
+            weights=None, weights_backbone=None, num_classes=5
+        ),
+        "torchvision:lraspp_mobilenet_v3_large",
+        {"num_classes": 5},
+    ),
+    "auxiliary head": (
+        lambda: torchvision.models.segmentation.fcn_resnet50(weights=None, weights_backbone=None, aux_loss=True),
+        "torchvision:fcn_resnet50",
+        {"aux_loss": True},
+    ),
+    "input transform": (
+        lambda: torchvision.models.inception_v3(transform_input=True, init_weights=False),
+        "torchvision:inception_v3",
+        {},
+        {"": {"transform_input": True}},
+    ),
 }
 
 
@@ -92,14 +141,19 @@ def test_a_network_that_nobody_builds_is_refused():
         identify.infer(torch.nn.Linear(2, 2))
     model = torchvision.models.resnet18()
     model.extra = torch.nn.Linear(2, 2)
-    with pytest.raises(BadModel, match="ResNet with 124 tensors is no network of torchvision's or timm's as they build it"):
+    with pytest.raises(
+        BadModel, match="ResNet with 124 tensors is no network of torchvision's or timm's as they build it"
+    ):
         identify.infer(model)
 
 
 def test_the_first_difference_is_named():
     shapes = shapes_of(torchvision.models.resnet18())
     shapes["layer1.0.conv1.weight"] = (64, 64, 5, 5)
-    with pytest.raises(BadFile, match="torchvision:resnet18 has 122 tensors, these are 122: first difference: 'layer1.0.conv1.weight' should be 64 x 64 x 3 x 3 and is 64 x 64 x 5 x 5"):
+    with pytest.raises(
+        BadFile,
+        match="torchvision:resnet18 has 122 tensors, these are 122: first difference: 'layer1.0.conv1.weight' should be 64 x 64 x 3 x 3 and is 64 x 64 x 5 x 5",
+    ):
         identify.fit(library.parse("torchvision:resnet18"), shapes)
 
 

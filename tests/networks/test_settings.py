@@ -45,10 +45,16 @@ def with_epsilon(model):
 
 # Each computes something else than what its library builds by that name, with the same keys and shapes.
 CHANGED = {
-    "an epsilon given to the constructor": lambda: torchvision.models.mobilenet_v2(norm_layer=partial(nn.BatchNorm2d, eps=0.5)),
+    "an epsilon given to the constructor": lambda: torchvision.models.mobilenet_v2(
+        norm_layer=partial(nn.BatchNorm2d, eps=0.5)
+    ),
     "an epsilon set afterwards": lambda: with_epsilon(timm.create_model(TINY.removeprefix("timm:"))),
-    "strides turned into dilation": lambda: torchvision.models.resnet50(replace_stride_with_dilation=[False, True, True]),
-    "a switch in the forward": lambda: torchvision.models.googlenet(transform_input=True, aux_logits=False, init_weights=False),
+    "strides turned into dilation": lambda: torchvision.models.resnet50(
+        replace_stride_with_dilation=[False, True, True]
+    ),
+    "a switch in the forward": lambda: torchvision.models.googlenet(
+        transform_input=True, aux_logits=False, init_weights=False
+    ),
 }
 
 
@@ -73,7 +79,9 @@ def test_another_image_size_comes_back(tmp_path):
     model = torchvision.models.vit_b_32(image_size=64, num_classes=3).eval()
     expected = outputs(model)
     again = saved(model, tmp_path)
-    assert library.remembered(again).arguments == {"image_size": 64, "num_classes": 3} and torch.equal(outputs(again), expected)
+    assert library.remembered(again).arguments == {"image_size": 64, "num_classes": 3} and torch.equal(
+        outputs(again), expected
+    )
 
 
 def test_they_stay_through_every_command(tmp_path):
@@ -82,8 +90,13 @@ def test_they_stay_through_every_command(tmp_path):
     model = with_epsilon(library.build(TINY)).eval()
     torch.save(model, tmp_path / "in.pt")
     torch.save(model.state_dict(), tmp_path / "in.pth")
-    go = lambda *words: run([str(tmp_path / word) if "." in word and not word.startswith("-") else word for word in words])
-    assert go("inject", "in.pt", "--allow-pickle", "--attention", "eca", "--where", "final", "-o", "a.safetensors", "-q") == 0
+    go = lambda *words: run(
+        [str(tmp_path / word) if "." in word and not word.startswith("-") else word for word in words]
+    )
+    assert (
+        go("inject", "in.pt", "--allow-pickle", "--attention", "eca", "--where", "final", "-o", "a.safetensors", "-q")
+        == 0
+    )
     assert go("export", "a.safetensors", "-o", "b.pth", "-q") == 0
     assert go("delta", "b.pth", "-o", "delta.safetensors", "-q") == 0
     assert go("merge", "in.pth", "delta.safetensors", "-o", "c.safetensors", "-q") == 0
@@ -91,7 +104,9 @@ def test_they_stay_through_every_command(tmp_path):
     for name in ("a.safetensors", "b.pth", "c.safetensors"):
         assert torch.equal(outputs(surgeon.load(tmp_path / name)), outputs(model))
     assert run(["export", str(tmp_path / "a.safetensors"), "-o", str(tmp_path / "folder"), "-q"]) == 0
-    assert torch.equal(outputs(timm.create_model(f"local-dir:{tmp_path / 'folder'}", pretrained=True).eval()), outputs(model))
+    assert torch.equal(
+        outputs(timm.create_model(f"local-dir:{tmp_path / 'folder'}", pretrained=True).eval()), outputs(model)
+    )
 
 
 def test_a_timm_folder_has_no_words_for_them(tmp_path, capsys):
@@ -119,8 +134,14 @@ def doubled():
 
 
 REFUSED = {
-    "another activation": (resnet(lambda model: setattr(model.layer1[0], "relu", nn.GELU())), "layer1.0.relu .* a GELU where the library builds a ReLU"),
-    "a forward on the object": (resnet(lambda model: setattr(model, "forward", lambda x: x)), "the network itself .* its 'forward' is a function"),
+    "another activation": (
+        resnet(lambda model: setattr(model.layer1[0], "relu", nn.GELU())),
+        "layer1.0.relu .* a GELU where the library builds a ReLU",
+    ),
+    "a forward on the object": (
+        resnet(lambda model: setattr(model, "forward", lambda x: x)),
+        "the network itself .* its 'forward' is a function",
+    ),
     "a class of one's own": (doubled, "the network itself .* a Doubled where the library builds a ResNet"),
 }
 
@@ -197,9 +218,15 @@ def test_tables_of_half_precision_are_the_same_tables(name, dtype):
 
 
 LOST = {
-    "a module without weights": (lambda model: model.layer4.append(nn.Tanh()), "layer4 .* it holds 0, 1, 2 where the library puts 0, 1"),
+    "a module without weights": (
+        lambda model: model.layer4.append(nn.Tanh()),
+        "layer4 .* it holds 0, 1, 2 where the library puts 0, 1",
+    ),
     "another order": (lambda model: swap(model.layer1), "layer1 .* it holds 1, 0 where the library puts 0, 1"),
-    "a hook": (lambda model: model.layer1.register_forward_hook(lambda module, args, out: out * 2), "computes something else: outputs differ by up to"),
+    "a hook": (
+        lambda model: model.layer1.register_forward_hook(lambda module, args, out: out * 2),
+        "computes something else: outputs differ by up to",
+    ),
 }
 
 
@@ -226,8 +253,10 @@ def test_what_would_be_lost_in_a_file_is_refused(kind, tmp_path):
 def test_a_detectors_anchors_are_compared(tmp_path):
     kw = dict(weights=None, weights_backbone=None, num_classes=3)
     sizes = AnchorGenerator(((16,), (32,), (64,), (128,), (256,)), ((0.5, 1.0, 2.0),) * 5)
-    for model in (torchvision.models.detection.fasterrcnn_resnet50_fpn(**kw, rpn_anchor_generator=sizes),
-                  torchvision.models.detection.fasterrcnn_resnet50_fpn(**kw, bbox_reg_weights=(1.0, 1.0, 1.0, 1.0))):
+    for model in (
+        torchvision.models.detection.fasterrcnn_resnet50_fpn(**kw, rpn_anchor_generator=sizes),
+        torchvision.models.detection.fasterrcnn_resnet50_fpn(**kw, bbox_reg_weights=(1.0, 1.0, 1.0, 1.0)),
+    ):
         with pytest.raises(surgeon.SurgeonError, match="is not what the library makes"):
             identify.infer(model)
 
@@ -244,7 +273,10 @@ def test_operations_are_repeated_in_their_order(tmp_path):
     surgeon.save(model, tmp_path / "a.safetensors")
     again = surgeon.load(tmp_path / "a.safetensors")
     assert torch.equal(outputs(again), expected)
-    assert [plan.options for plan in intake.open_surgeon_file(tmp_path / "a.safetensors").recipe.operations] == [{"dilation": 2}, {}]
+    assert [plan.options for plan in intake.open_surgeon_file(tmp_path / "a.safetensors").recipe.operations] == [
+        {"dilation": 2},
+        {},
+    ]
 
 
 def test_what_no_file_could_open_is_not_written(tmp_path):
@@ -252,7 +284,9 @@ def test_what_no_file_could_open_is_not_written(tmp_path):
     surgeon.apply(model, surgeon.plan(model, "cbam").only("layer4*"))
     surgeon.inject(model, "eca", where="layer?.0")
     surgeon.save(model, tmp_path / "a.safetensors")
-    assert list(surgeon.attention_modules(surgeon.load(tmp_path / "a.safetensors"))) == list(surgeon.attention_modules(model))
+    assert list(surgeon.attention_modules(surgeon.load(tmp_path / "a.safetensors"))) == list(
+        surgeon.attention_modules(model)
+    )
 
 
 def test_settings_inside_the_attention_come_back(tmp_path):
@@ -290,13 +324,22 @@ def test_synchronised_norms_count_as_norms():
 
 def test_attention_is_no_change():
     model = surgeon.inject(torchvision.models.resnet18(), "cbam")
-    assert changed(model, torchvision.models.resnet18()) == {} and identify.infer(model) == library.Base("torchvision", "resnet18")
+    assert changed(model, torchvision.models.resnet18()) == {} and identify.infer(model) == library.Base(
+        "torchvision", "resnet18"
+    )
     assert recipe_of(model).settings == {}
 
 
 def test_a_file_sets_nothing_but_settings():
     model = torchvision.models.resnet18()
-    for wrong in ({"layer9": {"eps": 1}}, {"bn1": {"forward": 1}}, {"bn1": {"_parameters": {}}}, {"bn1": {"weight": 1}}, {"bn1": {"training": True}}, {"bn1": {"eps": "much"}}):
+    for wrong in (
+        {"layer9": {"eps": 1}},
+        {"bn1": {"forward": 1}},
+        {"bn1": {"_parameters": {}}},
+        {"bn1": {"weight": 1}},
+        {"bn1": {"training": True}},
+        {"bn1": {"eps": "much"}},
+    ):
         with pytest.raises(surgeon.SurgeonError):
             settle(model, wrong)
     settle(model, {"conv1": {"stride": [1, 1]}})
@@ -343,9 +386,25 @@ class Twice(nn.Module):
 
 def test_a_program_that_is_not_the_named_network_is_refused(tmp_path, capsys):
     torch.manual_seed(0)
-    for name, model in (("same", library.build(TINY)), ("other", with_epsilon(library.build(TINY))), ("twice", Twice(library.build(TINY)))):
+    for name, model in (
+        ("same", library.build(TINY)),
+        ("other", with_epsilon(library.build(TINY))),
+        ("twice", Twice(library.build(TINY))),
+    ):
         torch.export.save(torch.export.export(model, (torch.randn(1, 3, 64, 64),)), tmp_path / f"{name}.pt2")
-    words = lambda name: ["inject", str(tmp_path / f"{name}.pt2"), "--arch", TINY, "--attention", "eca", "--where", "final", "-o", str(tmp_path / f"{name}.pth"), "-q"]
+    words = lambda name: [
+        "inject",
+        str(tmp_path / f"{name}.pt2"),
+        "--arch",
+        TINY,
+        "--attention",
+        "eca",
+        "--where",
+        "final",
+        "-o",
+        str(tmp_path / f"{name}.pth"),
+        "-q",
+    ]
     assert run(words("same")) == 0
     for name, told in (("other", "outputs of up to"), ("twice", "1 x 1000, 1 x 1000 and not 1 x 1000")):
         assert run(words(name)) == 2

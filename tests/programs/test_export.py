@@ -30,7 +30,9 @@ NETWORKS = {
 @pytest.fixture(scope="module", params=NETWORKS)
 def network_and_words(request):
     name, arguments, attention, words = NETWORKS[request.param]
-    return stir(surgeon.inject(library.build(name, num_classes=5, arguments=arguments), attention, where="bottleneck")), words
+    return stir(
+        surgeon.inject(library.build(name, num_classes=5, arguments=arguments), attention, where="bottleneck")
+    ), words
 
 
 def batches(words):
@@ -62,7 +64,7 @@ def test_an_onnx_runs_as_the_network_does(network_and_words, tmp_path, capsys):
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
     assert "surgeon" in session.get_modelmeta().custom_metadata_map
     for image in batches(words):
-        found, = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+        (found,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
         with torch.no_grad():
             assert distance(torch.from_numpy(numpy.asarray(found)), model(image)) < 1e-4
 
@@ -72,7 +74,12 @@ def exported(tmp_path_factory):
     """(a program that somebody exported, the network it is from)."""
     model = tiny(None)
     path = tmp_path_factory.mktemp("program") / "net.pt2"
-    torch.export.save(torch.export.export(model, (torch.randn(2, 3, 64, 64),), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},)), path)
+    torch.export.save(
+        torch.export.export(
+            model, (torch.randn(2, 3, 64, 64),), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},)
+        ),
+        path,
+    )
     return path, model
 
 
@@ -100,13 +107,39 @@ def test_a_program_of_somebodys_is_operated_on(place, attention, exported, tmp_p
 
 def test_windows_of_a_program_take_attention_in_their_residual_branches(tmp_path):
     torch.manual_seed(0)
-    model = timm.models.swin_transformer.SwinTransformer(img_size=32, window_size=4, embed_dim=8, depths=(2,), num_heads=(2,), num_classes=3).eval()
-    torch.export.save(torch.export.export(model, (torch.randn(2, 3, 32, 32),), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},)), tmp_path / "net.pt2")
-    assert run(["inject", str(tmp_path / "net.pt2"), "--attention", "eca", "--where", "residual", "-o", str(tmp_path / "out.pt2"), "-q"]) == 0
+    model = timm.models.swin_transformer.SwinTransformer(
+        img_size=32, window_size=4, embed_dim=8, depths=(2,), num_heads=(2,), num_classes=3
+    ).eval()
+    torch.export.save(
+        torch.export.export(
+            model, (torch.randn(2, 3, 32, 32),), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},)
+        ),
+        tmp_path / "net.pt2",
+    )
+    assert (
+        run(
+            [
+                "inject",
+                str(tmp_path / "net.pt2"),
+                "--attention",
+                "eca",
+                "--where",
+                "residual",
+                "-o",
+                str(tmp_path / "out.pt2"),
+                "-q",
+            ]
+        )
+        == 0
+    )
     image, program = torch.randn(3, 3, 32, 32), torch.export.load(tmp_path / "out.pt2")
     with torch.no_grad():
         assert distance(program.module()(image), model(image)) < 1e-6
-    assert sum(".eca" in key and key.endswith(".gamma") for key in program.state_dict) == surgeon.places(model)["residual"] == 4
+    assert (
+        sum(".eca" in key and key.endswith(".gamma") for key in program.state_dict)
+        == surgeon.places(model)["residual"]
+        == 4
+    )
 
 
 def test_a_program_without_a_name_is_written_as_a_program_only(exported, tmp_path, capsys):
@@ -121,7 +154,9 @@ def test_a_program_without_a_name_is_written_as_a_program_only(exported, tmp_pat
 
 @pytest.fixture(scope="module")
 def detector():
-    return surgeon.inject(library.build("torchvision:ssdlite320_mobilenet_v3_large", num_classes=3), "eca", where="bottleneck")
+    return surgeon.inject(
+        library.build("torchvision:ssdlite320_mobilenet_v3_large", num_classes=3), "eca", where="bottleneck"
+    )
 
 
 @pytest.mark.parametrize("ending", ["pt2", "onnx"])
@@ -130,8 +165,10 @@ def test_a_detector_is_refused_in_one_line_that_says_what_exports(ending, detect
         surgeon.save(detector, tmp_path / f"net.{ending}")
     told = str(caught.value)
     assert "\n" not in told and "SSD does not export: " in told and not list(tmp_path.iterdir())
-    assert told.endswith("Its backbone does: torch.export.export(model.backbone, (torch.zeros(1, 3, 320, 320),)), "
-                         "or torch.onnx.export(model.backbone, ..., dynamo=True), with model = surgeon.load(FILE).")
+    assert told.endswith(
+        "Its backbone does: torch.export.export(model.backbone, (torch.zeros(1, 3, 320, 320),)), "
+        "or torch.onnx.export(model.backbone, ..., dynamo=True), with model = surgeon.load(FILE)."
+    )
     assert capfd.readouterr() == ("", "")
 
 

@@ -15,8 +15,14 @@ from tests.shared import toy
 pytestmark = pytest.mark.network
 
 BOOK = rulebook.load()
-NETWORKS = ["torchvision:resnet18", "torchvision:vgg11_bn", "torchvision:fasterrcnn_mobilenet_v3_large_fpn", "timm:convnext_atto",
-            "timm:vit_tiny_patch16_224", "timm:dla34"]
+NETWORKS = [
+    "torchvision:resnet18",
+    "torchvision:vgg11_bn",
+    "torchvision:fasterrcnn_mobilenet_v3_large_fpn",
+    "timm:convnext_atto",
+    "timm:vit_tiny_patch16_224",
+    "timm:dla34",
+]
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -53,7 +59,9 @@ def test_an_own_rule_for_the_class_is_pointed_at():
     text = draft(library.build("timm:hrnet_w18_small", empty=True), "bottleneck", source="timm:hrnet_w18_small")
     assert f"# {own} is for this class and place already: edit that one." in text.splitlines()
     rule = rulebook.understand(text, "draft.yaml")
-    assert rule.id == "highresolutionnet_bottleneck" and rule.find is None and rule.expect == {"timm:hrnet_w18_small": 0}
+    assert (
+        rule.id == "highresolutionnet_bottleneck" and rule.find is None and rule.expect == {"timm:hrnet_w18_small": 0}
+    )
 
 
 def test_a_draft_copies_what_a_rule_says_of_its_pixels():
@@ -85,7 +93,10 @@ def test_a_draft_stays_short_and_plain():
 
         def forward(self, x):
             for number, conv in enumerate(self.convs):
-                exec(compile("\n" * number + "y = x + conv(x)  # \x0c odd\x85", f"odd\x07{number}", "exec"), scope := {"x": x, "conv": conv})
+                exec(
+                    compile("\n" * number + "y = x + conv(x)  # \x0c odd\x85", f"odd\x07{number}", "exec"),
+                    scope := {"x": x, "conv": conv},
+                )
                 x = scope["y"]
             return x
 

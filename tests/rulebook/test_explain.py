@@ -54,14 +54,18 @@ def test_a_near_miss_names_the_word_the_node_and_the_line():
 def test_inner_adds_are_told_apart():
     told = explain(timm.create_model("res2net50_26w_4s"), "residual")
     assert len(told.found) == 16 and len(told.near_misses) == 24
-    assert {(case.failed.word, case.failed.why) for case in told.near_misses} == {("keep", "it lies inside the branch of another one")}
+    assert {(case.failed.word, case.failed.why) for case in told.near_misses} == {
+        ("keep", "it lies inside the branch of another one")
+    }
     assert {case.line.text for case in told.near_misses} == {"sp = sp + spx[i]"}
 
 
 def test_a_network_with_nothing_to_look_at_says_what_it_does_instead():
     told = explain(torchvision.models.vgg11(), "residual")
     assert not told.cases
-    assert str(told).endswith("The operators of this network: adaptive_avg_pool2d, conv2d, dropout, flatten, linear, max_pool2d, relu.")
+    assert str(told).endswith(
+        "The operators of this network: adaptive_avg_pool2d, conv2d, dropout, flatten, linear, max_pool2d, relu."
+    )
 
 
 def test_a_forward_that_can_not_be_rewritten_shows_its_line_and_what_to_do():
@@ -79,7 +83,10 @@ def test_a_forward_that_can_not_be_rewritten_shows_its_line_and_what_to_do():
         (lambda x, conv: conv(x) + x.mean((2, 3), keepdim=True), "their shapes differ, (2, 8, 8, 8) and (2, 8, 1, 1)"),
         (lambda x, conv: conv(x) + conv(x), "as much is learned on the one way as on the other"),
         (lambda x, conv: conv(x) + 1, "1 tensor and a number, where two are added"),
-        (lambda x, conv: conv(conv(conv(conv(x)))) + conv(conv(conv(x))), "3 layers with a kernel on the way of the shortcut"),
+        (
+            lambda x, conv: conv(conv(conv(conv(x)))) + conv(conv(conv(x))),
+            "3 layers with a kernel on the way of the shortcut",
+        ),
     ],
 )
 def test_why_an_add_joins_no_branch(block, why):
@@ -101,7 +108,9 @@ def test_keep_is_a_word_too(tmp_path):
     file.write_text("id: last_shrink\nabout: The last map that is made smaller.\nfind: {into: smaller, keep: last}\n")
     told = explain(torchvision.models.resnet50(), file)
     assert [case.site.module for case in told.found] == ["layer3"]
-    assert [case.failed.why for case in told.near_misses if case.failed.word == "keep"] == ["another one comes after it"] * 4
+    assert [case.failed.why for case in told.near_misses if case.failed.word == "keep"] == [
+        "another one comes after it"
+    ] * 4
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "vgg11_bn", "swin_t"])

@@ -44,7 +44,10 @@ def test_candidates_come_in_order_of_execution(rule):
     assert [c.value.order for c, _ in found] == sorted(c.value.order for c, _ in found)
 
 
-@pytest.mark.parametrize(("keep", "wanted"), [("each", ["block.branch.0", "block.branch.1", "block"]), ("outermost", ["block"]), ("last", ["block"])])
+@pytest.mark.parametrize(
+    ("keep", "wanted"),
+    [("each", ["block.branch.0", "block.branch.1", "block"]), ("outermost", ["block"]), ("last", ["block"])],
+)
 def test_keep(keep, wanted, rule):
     assert paths(match.candidates(rule(keep=keep), [], scene(toy.Net(Outer())))) == wanted
 
@@ -62,7 +65,9 @@ def test_a_rule_for_a_base_class_holds_for_those_derived(rule):
 
 
 def test_a_class_may_have_no_such_place(rule, tmp_path):
-    (tmp_path / "none.yaml").write_text("id: none\nplace: residual\nabout: nothing\nfor: [tests.shared.toy.TwoAdds]\nfind: null\n")
+    (tmp_path / "none.yaml").write_text(
+        "id: none\nplace: residual\nabout: nothing\nfor: [tests.shared.toy.TwoAdds]\nfind: null\n"
+    )
     nothing = rulebook.read(tmp_path / "none.yaml")
     found = match.candidates(rule(), [nothing], scene(toy.Net(nn.Sequential(toy.TwoAdds(), toy.Residual()))))
     assert paths(found) == ["block.1"]
@@ -71,5 +76,7 @@ def test_a_class_may_have_no_such_place(rule, tmp_path):
 def test_inside_narrows_the_scene(rule, tmp_path):
     text = RULE.format(id="inside", keep="each", more="").replace("  op: add", "  inside: block.1\n  op: add")
     (tmp_path / "inside.yaml").write_text(text)
-    found = match.find(rulebook.read(tmp_path / "inside.yaml"), scene(toy.Net(nn.Sequential(toy.Residual(), toy.Residual()))))
+    found = match.find(
+        rulebook.read(tmp_path / "inside.yaml"), scene(toy.Net(nn.Sequential(toy.Residual(), toy.Residual())))
+    )
     assert [candidate.graph.path for candidate in found] == ["block.1"]

@@ -11,9 +11,18 @@ pytestmark = pytest.mark.network
 
 ABSENT = {
     ("torchvision:vgg11", "residual"): "none of its 32 graphs adds two values",
-    ("timm:repvgg_a0", "residual"): "parallel convolutions that are merged into one for deployment; the identity among them is one more kernel, no shortcut",
-    ("timm:test_vit", "bottleneck"): "its map gets smaller only in its stem or right behind it, at patch_embed from 160 x 160",
-    ("timm:hrnet_w18_small", "bottleneck"): "a network that keeps all its resolutions side by side has no stage that ends where the next begins",
+    (
+        "timm:repvgg_a0",
+        "residual",
+    ): "parallel convolutions that are merged into one for deployment; the identity among them is one more kernel, no shortcut",
+    (
+        "timm:test_vit",
+        "bottleneck",
+    ): "its map gets smaller only in its stem or right behind it, at patch_embed from 160 x 160",
+    (
+        "timm:hrnet_w18_small",
+        "bottleneck",
+    ): "a network that keeps all its resolutions side by side has no stage that ends where the next begins",
 }
 
 
@@ -25,5 +34,8 @@ def test_why_there_is_no_such_place(name, place):
 
 
 def test_sums_that_are_no_shortcuts_are_counted():
-    with pytest.raises(NoSite, match=r": it has 1 sum, none of a branch and its shortcut \(1 of 1: as much is learned on the one way as on the other\)\. "):
+    with pytest.raises(
+        NoSite,
+        match=r": it has 1 sum, none of a branch and its shortcut \(1 of 1: as much is learned on the one way as on the other\)\. ",
+    ):
         surgeon.plan(toy.Net(toy.Twins()), "cbam")

@@ -40,7 +40,14 @@ def test_owners(case):
     assert owners(toy.Net(block), where) == wanted
 
 
-NORMS = [nn.BatchNorm2d(4), nn.LayerNorm(4), nn.GroupNorm(2, 4), nn.InstanceNorm2d(4), nn.SyncBatchNorm(4), nn.LocalResponseNorm(2)]
+NORMS = [
+    nn.BatchNorm2d(4),
+    nn.LayerNorm(4),
+    nn.GroupNorm(2, 4),
+    nn.InstanceNorm2d(4),
+    nn.SyncBatchNorm(4),
+    nn.LocalResponseNorm(2),
+]
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -121,11 +128,18 @@ class Indexed(nn.Sequential):
 
 @pytest.mark.parametrize(
     ("last", "owner"),
-    [(RunsChildren(), "down.two"), (ByMethod(), "down.two"), (Dense(), "down"), (Indexed(toy.Residual(), toy.Residual()), "down")],
+    [
+        (RunsChildren(), "down.two"),
+        (ByMethod(), "down.two"),
+        (Dense(), "down"),
+        (Indexed(toy.Residual(), toy.Residual()), "down"),
+    ],
     ids=lambda value: type(value).__name__,
 )
 def test_attention_is_never_run_as_one_child_more(last, owner):
-    model = net(nn.Sequential(toy.conv(8, 8, 2)), down=last, fc=nn.Linear(24 if isinstance(last, Dense) else 8, 4)).eval()
+    model = net(
+        nn.Sequential(toy.conv(8, 8, 2)), down=last, fc=nn.Linear(24 if isinstance(last, Dense) else 8, 4)
+    ).eval()
     x = toy.image(32)
     y = model(x)
     surgeon.inject(model, toy.Mark, where="final", example_inputs=x)

@@ -10,23 +10,38 @@ from tests.shared.bits import assert_same_bits
 pytestmark = pytest.mark.network
 
 SIZES = dict(hidden_sizes=[8, 16, 24, 32], depths=[2, 1, 2, 1])
-TOKENS = dict(hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32, image_size=64, patch_size=16)
+TOKENS = dict(
+    hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32, image_size=64, patch_size=16
+)
 WINDOWS = dict(image_size=64, patch_size=4, embed_dim=8, depths=[2, 2, 2], num_heads=[1, 2, 2], window_size=4)
 
 # Residual: blocks, or in transformers two for each layer. Bottleneck: ends of stages but the last.
 NETWORKS = {
     "ResNet": (lambda: hf.ResNetModel(hf.ResNetConfig(embedding_size=8, layer_type="basic", **SIZES)), (6, 3, 1)),
-    "ResNet-bottleneck": (lambda: hf.ResNetForImageClassification(hf.ResNetConfig(embedding_size=8, **SIZES)), (6, 3, 1)),
+    "ResNet-bottleneck": (
+        lambda: hf.ResNetForImageClassification(hf.ResNetConfig(embedding_size=8, **SIZES)),
+        (6, 3, 1),
+    ),
     "ConvNeXt": (lambda: hf.ConvNextModel(hf.ConvNextConfig(**SIZES)), (6, 3, 1)),
     "ConvNeXt-classifier": (lambda: hf.ConvNextForImageClassification(hf.ConvNextConfig(**SIZES)), (6, 3, 1)),
     "RegNetY": (lambda: hf.RegNetModel(hf.RegNetConfig(embedding_size=8, groups_width=8, **SIZES)), (6, 3, 1)),
-    "RegNetX": (lambda: hf.RegNetForImageClassification(hf.RegNetConfig(embedding_size=8, groups_width=8, layer_type="x", **SIZES)), (6, 3, 1)),
+    "RegNetX": (
+        lambda: hf.RegNetForImageClassification(
+            hf.RegNetConfig(embedding_size=8, groups_width=8, layer_type="x", **SIZES)
+        ),
+        (6, 3, 1),
+    ),
     "ViT": (lambda: hf.ViTModel(hf.ViTConfig(**TOKENS)), (6, 0, 1)),
     "ViT-classifier": (lambda: hf.ViTForImageClassification(hf.ViTConfig(**TOKENS)), (6, 0, 1)),
     "Swin": (lambda: hf.SwinModel(hf.SwinConfig(**WINDOWS)), (12, 2, 1)),
     "Swin-classifier": (lambda: hf.SwinForImageClassification(hf.SwinConfig(**WINDOWS)), (12, 2, 1)),
 }
-CASES = [(name, where, count) for name, (_, counts) in NETWORKS.items() for where, count in zip(("residual", "bottleneck", "final", "input"), (*counts, 1)) if count]
+CASES = [
+    (name, where, count)
+    for name, (_, counts) in NETWORKS.items()
+    for where, count in zip(("residual", "bottleneck", "final", "input"), (*counts, 1))
+    if count
+]
 
 
 def made(name):
@@ -46,10 +61,14 @@ def tensors(model, seed=0):
 def test_places_are_those_that_the_configuration_says(name):
     found = surgeon.places(made(name))
     residual, bottleneck, final = NETWORKS[name][1]
-    assert {key: found[key] for key in ("residual", "bottleneck", "final", "input")} == dict(residual=residual, bottleneck=bottleneck, final=final, input=1)
+    assert {key: found[key] for key in ("residual", "bottleneck", "final", "input")} == dict(
+        residual=residual, bottleneck=bottleneck, final=final, input=1
+    )
 
 
-@pytest.mark.filterwarnings("ignore::surgeon.errors.UnusedSite")  # the classifier reads a class token alone behind its last block
+@pytest.mark.filterwarnings(
+    "ignore::surgeon.errors.UnusedSite"
+)  # the classifier reads a class token alone behind its last block
 @pytest.mark.parametrize("name, where, count", CASES)
 def test_identity_is_bit_equal_in_both_modes_and_removal_restores(name, where, count):
     model = made(name)
@@ -64,7 +83,9 @@ def test_identity_is_bit_equal_in_both_modes_and_removal_restores(name, where, c
         new = tensors(model.train(mode))
         assert_same_bits(new, old[mode])
     sum(value.float().square().sum() for value in new.values()).backward()
-    assert all(weight.grad is not None for key, weight in surgeon.attention_parameters(model).items() if key.endswith("gamma"))
+    assert all(
+        weight.grad is not None for key, weight in surgeon.attention_parameters(model).items() if key.endswith("gamma")
+    )
     surgeon.remove(model)
     assert [type(module) for module in model.modules()] == classes and list(model.state_dict()) == list(state)
 

@@ -35,7 +35,10 @@ def broken():
 
 def rule(text, *, id="mine", place="residual", classes="[torchvision.models.resnet.ResNet]"):
     words = "find:\n  op: add\n  from:\n    branch: {layers: most}\n    shortcut: {layers: fewest}\n"
-    return rulebook.understand(f"id: {id}\nplace: {place}\nabout: A test.\nfor: {classes}\n{words}splice: after branch\nexpect:\n{text}", f"{id}.yaml")
+    return rulebook.understand(
+        f"id: {id}\nplace: {place}\nabout: A test.\nfor: {classes}\n{words}splice: after branch\nexpect:\n{text}",
+        f"{id}.yaml",
+    )
 
 
 def told(*rules, **options):
@@ -48,10 +51,22 @@ def told(*rules, **options):
         ("8", "found", "8"),
         ("9", "missing", "8 of 9: layer1.0, layer1.1, layer2.0, layer2.1, layer3.0, layer3.1, ... (8)"),
         ("7", "noisy", "8 of 7: layer1.0, layer1.1, layer2.0, layer2.1, layer3.0, layer3.1, ... (8)"),
-        ("[layer1.0, layer1.1, layer2.0, layer2.1, layer3.0, layer3.1, layer4.0, layer4.1]", "found", "layer1.0, layer1.1, layer2.0, layer2.1, layer3.0, layer3.1, ... (8)"),
+        (
+            "[layer1.0, layer1.1, layer2.0, layer2.1, layer3.0, layer3.1, layer4.0, layer4.1]",
+            "found",
+            "layer1.0, layer1.1, layer2.0, layer2.1, layer3.0, layer3.1, ... (8)",
+        ),
         ("[layer1.0, layer1.1, layer2.0, layer2.1, layer3.0, layer3.1, layer4.0]", "noisy", "has layer4.1"),
-        ("[layer1.0, layer1.1, layer2.0, layer2.1, layer3.0, layer3.1, layer4.0, layer4.1, layer5.0]", "missing", "lacks layer5.0"),
-        ("[layer1.0, layer1.1, layer2.0, layer2.1, layer3.0, layer3.1, layer4.0, layer5.0]", "wrong", "lacks layer5.0 and has layer4.1"),
+        (
+            "[layer1.0, layer1.1, layer2.0, layer2.1, layer3.0, layer3.1, layer4.0, layer4.1, layer5.0]",
+            "missing",
+            "lacks layer5.0",
+        ),
+        (
+            "[layer1.0, layer1.1, layer2.0, layer2.1, layer3.0, layer3.1, layer4.0, layer5.0]",
+            "wrong",
+            "lacks layer5.0 and has layer4.1",
+        ),
     ],
 )
 def test_what_is_expected_is_held_against_what_is_found(expected, kind, text):
@@ -64,7 +79,9 @@ def test_a_network_that_nobody_knows_is_wrong():
 
 
 def test_a_checked_rule_takes_the_place_of_another_for_the_same():
-    everywhere = rulebook.understand((rulebook.folder() / "residual.yaml").read_text().replace("keep: outermost", "keep: last"), "mine.yaml")
+    everywhere = rulebook.understand(
+        (rulebook.folder() / "residual.yaml").read_text().replace("keep: outermost", "keep: last"), "mine.yaml"
+    )
     verdicts = {verdict.network: verdict.kind for verdict in verdict.check([everywhere], BOOK)}
     assert verdicts["torchvision:resnet50"] == "missing" and verdicts["torchvision:vgg16_bn"] == "found"
 
@@ -91,7 +108,18 @@ def test_somebodys_code_is_run_only_when_allowed(tmp_path, monkeypatch):
         sys.modules.pop("surgeon_test_networks", None)
 
 
-@pytest.mark.parametrize("text, code", [("a.b:C.d", True), ("a:b", True), ("timm:a", False), ("torchvision:a", False), ("a.pth", False), ("C:/a.pth", False), ("a:b-c", False)])
+@pytest.mark.parametrize(
+    "text, code",
+    [
+        ("a.b:C.d", True),
+        ("a:b", True),
+        ("timm:a", False),
+        ("torchvision:a", False),
+        ("a.pth", False),
+        ("C:/a.pth", False),
+        ("a:b-c", False),
+    ],
+)
 def test_which_sources_are_code(text, code):
     assert names_code(text) is code
 

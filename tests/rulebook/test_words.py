@@ -174,7 +174,10 @@ class Resized(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.one, self.two = nn.Sequential(toy.conv(3, 8, 4), toy.Residual()), nn.Sequential(toy.conv(3, 8, 4), toy.conv(8, 8, 2))
+        self.one, self.two = (
+            nn.Sequential(toy.conv(3, 8, 4), toy.Residual()),
+            nn.Sequential(toy.conv(3, 8, 4), toy.conv(8, 8, 2)),
+        )
         self.head = nn.AdaptiveAvgPool2d(1)
 
     def forward(self, x):

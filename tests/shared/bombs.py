@@ -28,7 +28,9 @@ class Bomb:
 def program(path):
     """An ordinary program, as anybody exports one."""
     image = torch.randn(2, 3, 64, 64)
-    torch.export.save(torch.export.export(tiny(None), (image,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},)), path)
+    torch.export.save(
+        torch.export.export(tiny(None), (image,), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},)), path
+    )
 
 
 def pickled(trace):
@@ -53,6 +55,7 @@ def _json(change):
         data = json.loads(content)
         change(data)
         return json.dumps(data).encode()
+
     return changed
 
 
@@ -65,45 +68,90 @@ def samples(source, target, trace):
 
 
 def weight(source, target, trace):
-    changed(source, target, {WEIGHTS: _json(lambda data: data["config"]["fc.bias"].update(use_pickle=True, path_name="weight_bomb"))},
-            {"data/weights/weight_bomb": pickled(trace)})
+    changed(
+        source,
+        target,
+        {WEIGHTS: _json(lambda data: data["config"]["fc.bias"].update(use_pickle=True, path_name="weight_bomb"))},
+        {"data/weights/weight_bomb": pickled(trace)},
+    )
 
 
 def constant(source, target, trace):
     entry = {"path_name": "opaque_obj_0", "is_param": False, "use_pickle": True, "tensor_meta": None}
-    changed(source, target, {CONSTANTS: _json(lambda data: data["config"].update(bomb=entry))}, {"data/constants/opaque_obj_0": pickle.dumps(Bomb(trace))})
+    changed(
+        source,
+        target,
+        {CONSTANTS: _json(lambda data: data["config"].update(bomb=entry))},
+        {"data/constants/opaque_obj_0": pickle.dumps(Bomb(trace))},
+    )
 
 
 def size(source, target, trace):
-    changed(source, target, {MODEL: _text("Symbol('s77', positive=True, integer=True)", f"__import__('os').mkdir('{trace}')")})
+    changed(
+        source,
+        target,
+        {MODEL: _text("Symbol('s77', positive=True, integer=True)", f"__import__('os').mkdir('{trace}')")},
+    )
 
 
 def name(source, target, trace):
     told = json.dumps(f"x=__import__('os').mkdir('{trace}')")
-    changed(source, target, {MODEL: lambda content: content.decode().replace('"name": "x"', f'"name": {told}').replace('"x": {', told + ": {").encode()})
+    changed(
+        source,
+        target,
+        {
+            MODEL: lambda content: (
+                content.decode().replace('"name": "x"', f'"name": {told}').replace('"x": {', told + ": {").encode()
+            )
+        },
+    )
 
 
 def operator(source, target, trace):
     def change(data):
-        node = {"target": "torch.os.mkdir", "inputs": [{"name": "", "arg": {"as_string": str(trace)}, "kind": 1}], "outputs": [{"as_none": True}],
-                "metadata": {}, "is_hop_single_tensor_return": None, "name": "bomb"}
+        node = {
+            "target": "torch.os.mkdir",
+            "inputs": [{"name": "", "arg": {"as_string": str(trace)}, "kind": 1}],
+            "outputs": [{"as_none": True}],
+            "metadata": {},
+            "is_hop_single_tensor_return": None,
+            "name": "bomb",
+        }
         data["graph_module"]["graph"]["nodes"].insert(0, node)
+
     changed(source, target, {MODEL: _json(change)})
 
 
 def structure(source, target, trace):
     def change(data):
-        data["graph_module"]["module_call_graph"][0]["signature"]["out_spec"] = json.dumps([1, {
-            "type": "collections.defaultdict", "context": json.dumps({"default_factory_module": "bomb_of_the_tests", "default_factory_name": "x", "dict_context": []}), "children_spec": []}])
+        data["graph_module"]["module_call_graph"][0]["signature"]["out_spec"] = json.dumps(
+            [
+                1,
+                {
+                    "type": "collections.defaultdict",
+                    "context": json.dumps(
+                        {"default_factory_module": "bomb_of_the_tests", "default_factory_name": "x", "dict_context": []}
+                    ),
+                    "children_spec": [],
+                },
+            ]
+        )
+
     changed(source, target, {MODEL: _json(change)})
 
 
 def guard(source, target, trace):
-    changed(source, target, {MODEL: _json(lambda data: data["guards_code"].append(f"__import__('os').mkdir('{trace}')"))})
+    changed(
+        source, target, {MODEL: _json(lambda data: data["guards_code"].append(f"__import__('os').mkdir('{trace}')"))}
+    )
 
 
 def path(source, target, trace):
-    changed(source, target, {MODEL: _text(",layer1,", f""",lay"), __import__('os').mkdir('{trace}'), getattr(self, "er1,""")})
+    changed(
+        source,
+        target,
+        {MODEL: _text(",layer1,", f""",lay"), __import__('os').mkdir('{trace}'), getattr(self, "er1,""")},
+    )
 
 
 def library(source, target, trace):

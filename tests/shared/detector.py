@@ -5,7 +5,9 @@ from torch import nn
 
 
 def conv(inputs, outputs, kernel=1, stride=1):
-    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs), nn.SiLU())
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs), nn.SiLU()
+    )
 
 
 class Bottleneck(nn.Module):
@@ -39,7 +41,11 @@ class SPPF(nn.Module):
 
     def __init__(self, channels):
         super().__init__()
-        self.cv1, self.cv2, self.pool = conv(channels, channels // 2), conv(channels * 2, channels), nn.MaxPool2d(5, 1, 2)
+        self.cv1, self.cv2, self.pool = (
+            conv(channels, channels // 2),
+            conv(channels * 2, channels),
+            nn.MaxPool2d(5, 1, 2),
+        )
 
     def forward(self, x):
         y = [self.cv1(x)]
@@ -58,7 +64,9 @@ class Detect(nn.Module):
     def __init__(self, classes, channels):
         super().__init__()
         self.heads = nn.ModuleList(nn.Conv2d(count, 4 + classes, 1) for count in channels)
-        self.prior = nn.ModuleList(nn.Sequential(nn.Conv2d(count, 4, 1), nn.Conv2d(4, 4 + classes, 1)) for count in channels)
+        self.prior = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(count, 4, 1), nn.Conv2d(4, 4 + classes, 1)) for count in channels
+        )
 
     def forward(self, maps):
         return torch.cat([(head(x) + prior(x)).flatten(2) for head, prior, x in zip(self.heads, self.prior, maps)], 2)
@@ -71,14 +79,28 @@ class Detector(nn.Module):
         super().__init__()
         w = width
         plan = [
-            (-1, conv(3, w, 3, 2)), (-1, conv(w, 2 * w, 3, 2)), (-1, C2f(2 * w, 2 * w, 1, True)),
-            (-1, conv(2 * w, 4 * w, 3, 2)), (-1, C2f(4 * w, 4 * w, 2, True)),
-            (-1, conv(4 * w, 8 * w, 3, 2)), (-1, C2f(8 * w, 8 * w, 2, True)),
-            (-1, conv(8 * w, 16 * w, 3, 2)), (-1, C2f(16 * w, 16 * w, 1, True)), (-1, SPPF(16 * w)),
-            (-1, nn.Upsample(scale_factor=2)), ((-1, 6), Concat()), (-1, C2f(24 * w, 8 * w)),
-            (-1, nn.Upsample(scale_factor=2)), ((-1, 4), Concat()), (-1, C2f(12 * w, 4 * w)),
-            (-1, conv(4 * w, 4 * w, 3, 2)), ((-1, 12), Concat()), (-1, C2f(12 * w, 8 * w)),
-            (-1, conv(8 * w, 8 * w, 3, 2)), ((-1, 9), Concat()), (-1, C2f(24 * w, 16 * w)),
+            (-1, conv(3, w, 3, 2)),
+            (-1, conv(w, 2 * w, 3, 2)),
+            (-1, C2f(2 * w, 2 * w, 1, True)),
+            (-1, conv(2 * w, 4 * w, 3, 2)),
+            (-1, C2f(4 * w, 4 * w, 2, True)),
+            (-1, conv(4 * w, 8 * w, 3, 2)),
+            (-1, C2f(8 * w, 8 * w, 2, True)),
+            (-1, conv(8 * w, 16 * w, 3, 2)),
+            (-1, C2f(16 * w, 16 * w, 1, True)),
+            (-1, SPPF(16 * w)),
+            (-1, nn.Upsample(scale_factor=2)),
+            ((-1, 6), Concat()),
+            (-1, C2f(24 * w, 8 * w)),
+            (-1, nn.Upsample(scale_factor=2)),
+            ((-1, 4), Concat()),
+            (-1, C2f(12 * w, 4 * w)),
+            (-1, conv(4 * w, 4 * w, 3, 2)),
+            ((-1, 12), Concat()),
+            (-1, C2f(12 * w, 8 * w)),
+            (-1, conv(8 * w, 8 * w, 3, 2)),
+            ((-1, 9), Concat()),
+            (-1, C2f(24 * w, 16 * w)),
             ((15, 18, 21), Detect(classes, (4 * w, 8 * w, 16 * w))),
         ]
         self.sources = [source for source, _ in plan]

@@ -53,7 +53,9 @@ def bam(x, w, training, *, form="released", dilation=4, combine=None, branches="
     def channel():
         y = POOLS["avg"](x)
         for step in range(1, layers + 2):
-            y = normed(y @ w[f"channel.fc{step}.weight"].T + w[f"channel.fc{step}.bias"], w, f"channel.bn{step}", training)
+            y = normed(
+                y @ w[f"channel.fc{step}.weight"].T + w[f"channel.fc{step}.bias"], w, f"channel.bn{step}", training
+            )
             y = np.maximum(y, 0) if step <= layers else y
         return y.reshape(*y.shape, *[1] * (x.ndim - 2))
 

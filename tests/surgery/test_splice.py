@@ -49,7 +49,11 @@ def test_sites_of_one_module_are_done_together():
     model = toy.Net(toy.TwoAdds())
     plan = surgeon.plan(model, toy.Mark, where=["block*", "residual"])
     # What `block.first` returns is the branch of the first add: one value, one site.
-    assert [str(site) for site in plan] == ["block.first: after output", "block.second: after output", "block: after output"]
+    assert [str(site) for site in plan] == [
+        "block.first: after output",
+        "block.second: after output",
+        "block: after output",
+    ]
     surgeon.apply(model, plan)
     model(toy.image())
     assert [gate.calls for gate in surgeon.attention_modules(model).values()] == [1, 1, 1]
@@ -103,13 +107,18 @@ def test_a_class_put_on_top_later_is_not_lost():
     parametrizations.weight_norm(model.block.conv)
     with pytest.raises(BadModel) as caught:
         surgeon.remove(model)
-    assert str(caught.value) == "block.conv: its class was changed after surgeon's operation (to ParametrizedConv2d); undo that first."
+    assert (
+        str(caught.value)
+        == "block.conv: its class was changed after surgeon's operation (to ParametrizedConv2d); undo that first."
+    )
     nn.utils.parametrize.remove_parametrizations(model.block.conv, "weight")
     surgeon.remove(model)
     assert type(model.block.conv) is nn.Conv2d
 
 
-@pytest.mark.parametrize("wrap", [parametrizations.weight_norm, parametrizations.spectral_norm, parametrizations.orthogonal])
+@pytest.mark.parametrize(
+    "wrap", [parametrizations.weight_norm, parametrizations.spectral_norm, parametrizations.orthogonal]
+)
 @pytest.mark.parametrize("where", ["residual", "block.conv"])
 def test_parametrized_layers(where, wrap):
     model, x = toy.Net(), toy.image()

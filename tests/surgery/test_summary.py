@@ -22,7 +22,11 @@ class Mine(torch.nn.Module):
 
 
 @pytest.mark.parametrize("attention", ["cbam", "timm:gc", Mine])
-@pytest.mark.parametrize("build", [torchvision.models.resnet18, torchvision.models.swin_t, torchvision.models.video.mc3_18], ids=["NCHW", "NHWC", "video"])
+@pytest.mark.parametrize(
+    "build",
+    [torchvision.models.resnet18, torchvision.models.swin_t, torchvision.models.video.mc3_18],
+    ids=["NCHW", "NHWC", "video"],
+)
 def test_costs_are_those_of_the_plan(build, attention):
     model = build().eval()
     plan = surgeon.plan(model, attention, where="final")
@@ -30,14 +34,16 @@ def test_costs_are_those_of_the_plan(build, attention):
     report = surgeon.report(model)
     assert tuple(report.gates.values()) == plan.sites and report.macs == sum(site.macs for site in plan) > 0
     assert report.added == sum(site.parameters for site in plan) > 0
-    assert f"+ {report.macs:,} MACs an image" in str(report) and f"{plan.sites[0].macs:,}" in str(report).splitlines()[2]
+    assert (
+        f"+ {report.macs:,} MACs an image" in str(report) and f"{plan.sites[0].macs:,}" in str(report).splitlines()[2]
+    )
 
 
 def test_costs_are_in_the_file(tmp_path):
     model = library.build("timm:test_resnet")
     plan = surgeon.plan(model, "cbam")
     surgeon.save(surgeon.inject(model, "cbam"), tmp_path / "a.safetensors")
-    operation, = intake.open_surgeon_file(tmp_path / "a.safetensors").recipe.operations
+    (operation,) = intake.open_surgeon_file(tmp_path / "a.safetensors").recipe.operations
     assert operation.sites == plan.sites and all(site.macs for site in plan)
 
 

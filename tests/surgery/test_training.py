@@ -30,7 +30,9 @@ def trainable(model):
     return {key for key, weight in model.named_parameters() if weight.requires_grad}
 
 
-@pytest.mark.parametrize(("head", "more"), [(False, set()), (True, {"fc.weight", "fc.bias"}), ("conv", {"conv.weight", "conv.bias"})])
+@pytest.mark.parametrize(
+    ("head", "more"), [(False, set()), (True, {"fc.weight", "fc.bias"}), ("conv", {"conv.weight", "conv.bias"})]
+)
 def test_freeze(head, more):
     model = freeze(Net(), head=head)
     assert trainable(model) == set(attention_parameters(model)) | more
@@ -81,7 +83,11 @@ def test_the_head_of_real_networks(model, head):
     ("model", "head", "message"),
     [
         (nn.Sequential(nn.Linear(2, 2)), False, r"^this model has no attention to train; inject some first\.$"),
-        (nn.Sequential(build("se", 8)), True, r"^can't tell the head of this Sequential: say where it is, as in head='fc'\.$"),
+        (
+            nn.Sequential(build("se", 8)),
+            True,
+            r"^can't tell the head of this Sequential: say where it is, as in head='fc'\.$",
+        ),
         (Net(), "top", r"^there is no module 'top' in this Net to be its head\.$"),
     ],
 )

@@ -62,4 +62,7 @@ def test_other_numbers_of_channels(channels):
 def test_no_guess_for_sound():
     with pytest.raises(BadInput) as caught:
         surgeon.places(nn.Sequential(nn.Conv1d(1, 4, 3)))
-    assert str(caught.value) == "can't guess an input for Sequential: pass example_inputs=, such as torch.zeros(2, 3, 224, 224)."
+    assert (
+        str(caught.value)
+        == "can't guess an input for Sequential: pass example_inputs=, such as torch.zeros(2, 3, 224, 224)."
+    )

@@ -24,7 +24,19 @@ def graph_of(graph, path):
 
 def test_every_module_has_its_own_graph():
     graph = record(toy.Net())
-    assert [inner.path for inner in graph.walk()] == ["", "stem", "stem.0", "stem.1", "block", "block.conv", "block.bn", "down", "down.0", "down.1", "fc"]
+    assert [inner.path for inner in graph.walk()] == [
+        "",
+        "stem",
+        "stem.0",
+        "stem.1",
+        "block",
+        "block.conv",
+        "block.bn",
+        "down",
+        "down.0",
+        "down.1",
+        "fc",
+    ]
     assert graph.parent is None and graph_of(graph, "block.bn").parent is graph_of(graph, "block")
 
 

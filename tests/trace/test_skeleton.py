@@ -18,7 +18,9 @@ from tests.shared import toy
 def test_structure_classes_and_settings_are_the_models():
     model = toy.FrozenBN().train()
     twin = skeleton(model)
-    assert [(path, type(module)) for path, module in twin.named_modules()] == [(path, type(module)) for path, module in model.named_modules()]
+    assert [(path, type(module)) for path, module in twin.named_modules()] == [
+        (path, type(module)) for path, module in model.named_modules()
+    ]
     assert list(twin.state_dict()) == list(model.state_dict())
     assert twin.block.bn.eps == model.block.bn.eps and not any(module.training for module in twin.modules())
     assert set(twin.modules()).isdisjoint(model.modules()) and model.training
@@ -29,7 +31,9 @@ def test_weights_are_on_meta_and_those_of_the_model_stay():
     model.down[0].weight = model.block.conv.weight
     before = [(key, id(tensor)) for key, tensor in model.state_dict(keep_vars=True).items()]
     twin = skeleton(model)
-    assert all(tensor.is_meta for tensor in twin.state_dict().values()) and isinstance(twin.down[0].weight, nn.Parameter)
+    assert all(tensor.is_meta for tensor in twin.state_dict().values()) and isinstance(
+        twin.down[0].weight, nn.Parameter
+    )
     assert twin.down[0].weight is twin.block.conv.weight
     assert observe(twin, (toy.image().to("meta"),))[0].outputs[0].shape == (2, 4)
     assert [(key, id(tensor)) for key, tensor in model.state_dict(keep_vars=True).items()] == before

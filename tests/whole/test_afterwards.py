@@ -111,7 +111,10 @@ def test_autocast(name):
         y = model(x)
     y.float().square().sum().backward()
     assert y.dtype == torch.bfloat16 and y.isfinite().all()
-    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in surgeon.attention_parameters(model).values())
+    assert all(
+        weight.grad is not None and weight.grad.isfinite().all()
+        for weight in surgeon.attention_parameters(model).values()
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])

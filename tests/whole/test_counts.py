@@ -82,7 +82,9 @@ def calls(model, run):
 
 @pytest.mark.filterwarnings("ignore::surgeon.errors.UnusedSite")  # a class token alone is read behind some of the sites
 @pytest.mark.parametrize("where", ["residual", "final", "input"])
-@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet", "densenet121", "mobilenetv3_small_050"])
+@pytest.mark.parametrize(
+    "name", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet", "densenet121", "mobilenetv3_small_050"]
+)
 def test_forward_features(name, where):
     model, x = timm.create_model(name).eval(), torch.randn(1, 3, 160, 160)
     if where not in [place for place, count in surgeon.places(model).items() if count]:

@@ -24,7 +24,10 @@ def train(rank, folder):
         for _ in range(2):
             model.zero_grad()
             model(image(name)[rank : rank + 1].repeat(2, 1, 1, 1)).square().sum().backward()
-        torch.save({key: weight.grad for key, weight in surgeon.attention_parameters(model.module).items()}, f"{folder}/{name}{rank}.pt")
+        torch.save(
+            {key: weight.grad for key, weight in surgeon.attention_parameters(model.module).items()},
+            f"{folder}/{name}{rank}.pt",
+        )
     distributed.destroy_process_group()
 
 

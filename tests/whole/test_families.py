@@ -21,7 +21,9 @@ pytestmark = pytest.mark.network
 def vgg():
     """VGG's features in little, with a head of one layer."""
     features = torchvision.models.vgg.make_layers([8, 8, "M", 16, 16, "M", 16, 16, "M", 32, "M"], batch_norm=True)
-    return nn.Sequential(OrderedDict(features=features, pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(32, 4)))
+    return nn.Sequential(
+        OrderedDict(features=features, pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(32, 4))
+    )
 
 
 # Small builds of real families; one line each, with the side of the image.
@@ -46,7 +48,10 @@ FAMILIES = {
     "mambaout": (lambda: timm.create_model("test_mambaout"), 160),
     "mixer": (lambda: timm.create_model("mixer_s32_224", img_size=64), 64),
     "rows of pixels": (lambda: timm.create_model("mobilevitv2_050"), 128),
-    "segmentation": (lambda: segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=4), 64),
+    "segmentation": (
+        lambda: segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=4),
+        64,
+    ),
     "video": (lambda: video.r3d_18(num_classes=4), (8, 32, 32)),
 }
 PLACES = ("residual", "bottleneck", "final", "input")

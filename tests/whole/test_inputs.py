@@ -127,14 +127,18 @@ def test_what_would_not_run_is_not_changed():
     plan = surgeon.plan(model, toy.Mark, where="*block")
     with pytest.raises(CheckFailed) as caught:
         surgeon.apply(model, plan)
-    assert str(caught.value) == "the network would not run with attention in it: two children only; nothing was changed."
+    assert (
+        str(caught.value) == "the network would not run with attention in it: two children only; nothing was changed."
+    )
     assert dict(model.named_modules()) == modules and type(model.block) is Strict and torch.equal(model(IMAGE), before)
 
 
 def test_an_answer_in_other_shapes(monkeypatch):
     model = toy.Net()
     monkeypatch.setattr(trial, "_kind", lambda result, seen=[]: seen.append(1) or len(seen))
-    with pytest.raises(CheckFailed, match="^the network would answer in other shapes with attention in it; nothing was changed.$"):
+    with pytest.raises(
+        CheckFailed, match="^the network would answer in other shapes with attention in it; nothing was changed.$"
+    ):
         surgeon.inject(model, "cbam")
     assert not surgeon.attention_modules(model)
 

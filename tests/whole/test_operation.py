@@ -63,7 +63,9 @@ def test_a_network_that_returns_a_dict():
 def test_gates_are_in_the_mode_of_their_owner(block, training):
     model = (toy.Tokens() if block is toy.Tokens else toy.Net(block())).train(training)
     surgeon.inject(model, "cbam", example_inputs=toy.image())
-    assert {module.training for gate in surgeon.attention_modules(model).values() for module in gate.modules()} == {training}
+    assert {module.training for gate in surgeon.attention_modules(model).values() for module in gate.modules()} == {
+        training
+    }
 
 
 def test_a_frozen_norm_stays_frozen():
@@ -76,7 +78,9 @@ def test_a_frozen_norm_stays_frozen():
 def test_frozen_weights_stay_frozen_and_new_ones_learn():
     model = toy.Net().requires_grad_(False)
     surgeon.inject(model, "cbam")
-    assert {key for key, weight in model.named_parameters() if weight.requires_grad} == set(surgeon.attention_parameters(model))
+    assert {key for key, weight in model.named_parameters() if weight.requires_grad} == set(
+        surgeon.attention_parameters(model)
+    )
 
 
 def test_hooks_stay_and_are_called():
@@ -103,7 +107,9 @@ def test_building_on_meta_and_looking_there_costs_no_memory():
     assert surgeon.plan(wide, "cbam").sites[0].channels == 20_000
 
 
-@pytest.mark.parametrize("attention", ["cbam", "bam", "se", "timm:gc", toy.Mark, lambda channels: nn.Conv2d(channels, channels, 1)])
+@pytest.mark.parametrize(
+    "attention", ["cbam", "bam", "se", "timm:gc", toy.Mark, lambda channels: nn.Conv2d(channels, channels, 1)]
+)
 def test_check_output(attention):
     model, numbers = toy.Net(), torch.get_rng_state()
     mean = model.block.bn.running_mean.clone()

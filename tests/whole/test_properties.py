@@ -47,7 +47,10 @@ def skeleton(model):
         (path, id(module), type(module), attributes(module), children(module))
         for path, module in model.named_modules(remove_duplicate=False)
     ]
-    tensors = [(key, id(t), t._version, t.requires_grad, t.detach().numpy().tobytes()) for key, t in model.state_dict(keep_vars=True).items()]
+    tensors = [
+        (key, id(t), t._version, t.requires_grad, t.detach().numpy().tobytes())
+        for key, t in model.state_dict(keep_vars=True).items()
+    ]
     return modules, tensors
 
 
@@ -122,7 +125,9 @@ def test_every_gate_is_asked_as_often_as_its_owner_runs(model):
     plan = surgeon.plan(model, toy.Mark, where=["residual", "final"])
     surgeon.apply(model, plan)
     for site in plan:
-        model.get_submodule(site.module).register_forward_pre_hook(lambda module, args: owners.__setitem__(id(module), owners.get(id(module), 0) + 1))
+        model.get_submodule(site.module).register_forward_pre_hook(
+            lambda module, args: owners.__setitem__(id(module), owners.get(id(module), 0) + 1)
+        )
     model(toy.image())
     sites_of = {site.module: sum(other.module == site.module for other in plan) for site in plan}
     for path, gate in surgeon.attention_modules(model).items():

@@ -25,8 +25,13 @@ from tests.shared import toy
 
 def state(model):
     """Everything that a failed operation must leave alone, by object and by number."""
-    tensors = [(key, id(t), t._version, t.detach().numpy().tobytes()) for key, t in model.state_dict(keep_vars=True).items()]
-    modules = {path: (id(module), type(module), [*vars(module)], module.training, [*module._modules]) for path, module in model.named_modules()}
+    tensors = [
+        (key, id(t), t._version, t.detach().numpy().tobytes()) for key, t in model.state_dict(keep_vars=True).items()
+    ]
+    modules = {
+        path: (id(module), type(module), [*vars(module)], module.training, [*module._modules])
+        for path, module in model.named_modules()
+    }
     return tensors, modules
 
 
@@ -134,7 +139,10 @@ def fx():
 
 
 WRAPPED = {
-    "parallel": (lambda: nn.DataParallel(toy.Net()), "DataParallel is a wrapper: operate on model.module, and wrap it afterwards."),
+    "parallel": (
+        lambda: nn.DataParallel(toy.Net()),
+        "DataParallel is a wrapper: operate on model.module, and wrap it afterwards.",
+    ),
     "compiled": (
         lambda: torch.compile(toy.Net(), backend="eager"),
         "this is a compiled model: operate on model._orig_mod, and compile it afterwards.",
@@ -156,14 +164,20 @@ def test_wrapped_models(case):
 def test_model_compiled_in_place():
     model = toy.Net()
     model.compile(backend="eager")
-    assert refused(BadModel, model) == "this model was compiled in place: operate first, and call model.compile() afterwards."
+    assert (
+        refused(BadModel, model)
+        == "this model was compiled in place: operate first, and call model.compile() afterwards."
+    )
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
 def test_scripted_model():
     with pytest.raises(BadModel) as caught:
         surgeon.inject(torch.jit.script(toy.Net()), "cbam")
-    assert str(caught.value) == "RecursiveScriptModule is scripted, its forward can't be changed: operate on the model before torch.jit.script."
+    assert (
+        str(caught.value)
+        == "RecursiveScriptModule is scripted, its forward can't be changed: operate on the model before torch.jit.script."
+    )
 
 
 def test_model_wrapped_for_training_in_many_processes(tmp_path):
@@ -185,7 +199,9 @@ def test_lazy_model():
 def test_a_model_made_under_inference_mode():
     with torch.inference_mode():
         model = toy.Net()
-    with pytest.raises(BadModel, match="made under torch.inference_mode.. and can never be trained: build the model outside of it"):
+    with pytest.raises(
+        BadModel, match="made under torch.inference_mode.. and can never be trained: build the model outside of it"
+    ):
         surgeon.inject(model, "cbam")
 
 
@@ -199,7 +215,9 @@ def test_no_model_at_all(thing):
 def test_an_input_that_can_t_be_guessed():
     # Its positions are for images of 16 x 16, and nothing in it says so.
     assert refused(BadInput, toy.Tokens()).startswith("Tokens does not run on an example input (2 x 3 x 224 x 224): ")
-    assert refused(BadInput, toy.Tokens()).endswith("Pass example_inputs= as the model takes them, such as torch.zeros(2, 3, 224, 224).")
+    assert refused(BadInput, toy.Tokens()).endswith(
+        "Pass example_inputs= as the model takes them, such as torch.zeros(2, 3, 224, 224)."
+    )
     assert surgeon.places(toy.Tokens(), example_inputs=toy.image())["residual"] == 1
 
 
@@ -312,7 +330,9 @@ class Doubles(Gate):
 
 def test_a_gate_that_is_no_identity_is_taken_out_again():
     line = refused(CheckFailed, toy.Net(), Doubles, check="output")
-    assert line.startswith("the output differs from the original's by up to ") and line.endswith("; the model is as it was.")
+    assert line.startswith("the output differs from the original's by up to ") and line.endswith(
+        "; the model is as it was."
+    )
     assert surgeon.inject(toy.Net(), Doubles, check="output", init="paper")
 
 

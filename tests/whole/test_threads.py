@@ -67,7 +67,10 @@ def test_stock_networks_answer_while_others_are_operated_on():
 @torch.no_grad()
 def test_two_threads_operate():
     with ThreadPoolExecutor(2) as pool:
-        jobs = [pool.submit(operated, make, 10) for make in (toy.Net, lambda: torchvision.models.mobilenet_v2(num_classes=4))]
+        jobs = [
+            pool.submit(operated, make, 10)
+            for make in (toy.Net, lambda: torchvision.models.mobilenet_v2(num_classes=4))
+        ]
         assert [job.result() for job in jobs] == [10, 10]
 
 
@@ -132,10 +135,16 @@ def test_two_operations_on_one_model_are_refused():
 
 def test_the_model_is_not_touched_while_it_is_looked_at():
     model = toy.FrozenBN().train()
-    before = {path: {name: id(value) for name, value in vars(module).items()} | {"training": module.training} for path, module in model.named_modules()}
+    before = {
+        path: {name: id(value) for name, value in vars(module).items()} | {"training": module.training}
+        for path, module in model.named_modules()
+    }
     tensors = {key: id(tensor) for key, tensor in model.state_dict(keep_vars=True).items()}
     with observed(model) as observation:
         assert {key: id(tensor) for key, tensor in model.state_dict(keep_vars=True).items()} == tensors
-        now = {path: {name: id(value) for name, value in vars(module).items()} | {"training": module.training} for path, module in model.named_modules()}
+        now = {
+            path: {name: id(value) for name, value in vars(module).items()} | {"training": module.training}
+            for path, module in model.named_modules()
+        }
         assert now == before
         assert set(observation.model.modules()).isdisjoint(model.modules())

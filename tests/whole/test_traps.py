@@ -24,7 +24,9 @@ def kept(model, x, where="residual", **options):
     before = repr(model)
     surgeon.inject(model, toy.Mark, where=where, **options)
     again = model(x)
-    assert [gate.calls for gate in surgeon.attention_modules(model).values()] == [1] * len(surgeon.attention_modules(model))
+    assert [gate.calls for gate in surgeon.attention_modules(model).values()] == [1] * len(
+        surgeon.attention_modules(model)
+    )
     assert repr(surgeon.remove(model)) == before
     return torch.equal(y, again) if isinstance(y, torch.Tensor) else repr(y) == repr(again)
 
@@ -39,7 +41,9 @@ def test_quantizable_networks_in_float(name, where):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("shape", [tuple, list, lambda y: {"scores": y}, lambda y: Answer(y, 3)], ids=["tuple", "list", "dict", "named"])
+@pytest.mark.parametrize(
+    "shape", [tuple, list, lambda y: {"scores": y}, lambda y: Answer(y, 3)], ids=["tuple", "list", "dict", "named"]
+)
 def test_outputs_of_any_shape(shape):
     assert kept(toy.Returns(toy.Net(), shape), toy.image())
 
@@ -131,7 +135,9 @@ def test_a_look_at_a_detector_leaves_its_anchors():
     assert all(module.training for module in model.modules())
 
 
-@pytest.mark.parametrize("example", [None, ([torch.zeros(3, 64, 64), torch.zeros(3, 70, 80)],)], ids=["guessed", "given"])
+@pytest.mark.parametrize(
+    "example", [None, ([torch.zeros(3, 64, 64), torch.zeros(3, 70, 80)],)], ids=["guessed", "given"]
+)
 def test_the_output_of_a_detector_is_checked(example):
     model = surgeon.inject(detector(), "cbam", check="output", example_inputs=example)
     assert len(surgeon.attention_modules(model)) == 10
