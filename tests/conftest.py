@@ -2,6 +2,8 @@
 
 import os
 import random
+import re
+from pathlib import Path
 
 import numpy
 import pytest
@@ -29,6 +31,13 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     return f"{val[:60]}..." if isinstance(val, str) and len(val) > 60 else None
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`-m fast` does not even import the files of the other two marks, which import what takes seconds."""
+    if config.option.markexpr == "fast" and collection_path.suffix == ".py":
+        return bool(re.search(r"^pytestmark = (\[\s*)?pytest\.mark\.(network|export)\b", collection_path.read_text(), re.MULTILINE)) or None
+    return None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -39,7 +48,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def reseed() -> None:
     random.seed(0)
     numpy.random.seed(0)
-    torch.manual_seed(0)
+    # torch.manual_seed asks every kind of device: a hundred times as long, some ten thousand times.
+    torch.default_generator.manual_seed(0)
 
 
 # A fixture that several tests share is made by whichever of them runs first: it starts from a seed of its own.

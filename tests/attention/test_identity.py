@@ -137,6 +137,7 @@ def test_a_recording_keeps_the_factors_and_changes_no_output():
     assert len(maps["1"]["channel"]) == 2
 
 
+@pytest.mark.export
 def test_a_recording_of_a_compiled_network():
     model, x = network(), torch.randn(2, 8, 4, 6)
     torch._dynamo.reset()

@@ -92,6 +92,7 @@ def test_unknown_layout():
         Layout("NLCC", (3, 4))
 
 
+@pytest.mark.export
 @pytest.mark.parametrize("prefix", [0, 1])
 def test_compiled_tokens_at_two_sizes(prefix):
     layout = Layout("NLC", (4, 6), prefix)
