@@ -31,7 +31,7 @@ class _Whole:
 
 
 class _Changed(_Whole):
-    """Only modules with something new inside run; others, given what they were given before, return what they returned."""
+    """Only modules with something new inside run; others that are given the same as before return the same."""
 
     def __init__(self, graph: Graph, sites: Iterable[Site]) -> None:
         self.paths = {

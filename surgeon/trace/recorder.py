@@ -209,7 +209,7 @@ def observe(
 ) -> tuple[Graph, Exception | None]:
     """Run `model`, a skeleton or a module of one, on tensors as they are, and return the Graph of the whole.
 
-    With `lines`, each step knows the line of the model's own code that took it; with `hooks`, those of the skeleton run.
+    With `lines`, each step knows the line of the model's own code that took it; with `hooks`, hooks run as well.
 
     The graph is returned even when the run stops half-way, with the error: `graph, error`. What had
     finished by then (a detector's backbone) is complete.
