@@ -54,8 +54,8 @@ def plan(
             that makes a module from the number of channels.
         where: a place (`residual`, `bottleneck`, `final`, `input`), a list of places, a rule file, or
             a glob over module paths (`layer3.*.bn2`), which means after that module.
-        init: `identity`, where the network computes the same bits until it is trained; `paper`, the
-            published module as it is.
+        init: `identity` and `neutral`, where the network computes the same bits until it is trained, by a gamma at 0 or
+            by last layers at 0; `paper`, the published module as it is.
         rules: one more folder of rules, or a list of them.
         example_inputs: what to run the model on, if surgeon can't guess: a tensor, a tuple, a dict.
         options: the attention's own, such as `reduction=8`.

@@ -255,7 +255,7 @@ def _print(done: Conversion, output: str) -> None:
 def _moved(done: Conversion) -> str:
     if done.moved is None:
         return "every published tensor has its place, and the attention acts in full, as it was trained"
-    if done.plan.init == "identity":
+    if done.plan.init != "paper":
         return "output on a small image: the same as before, bit for bit"
     return (
         f"output on a small image moved by up to {done.moved.absolute:.3g} "

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor, nn
 
 from surgeon import operation
+from surgeon.attention import EXACT
 from surgeon.checkpoints import checkpoint, digest, nested
 from surgeon.checkpoints.checkpoint import first_line
 from surgeon.checkpoints.published import load_published
@@ -80,7 +81,7 @@ def convert(
         output: path; its ending, or `format`, chooses the format.
 
     Raises:
-        CheckFailed: with `init="identity"` the output is not the same, bit for bit. Nothing is written then.
+        CheckFailed: with an exact start (identity, neutral) the output is not the same, bit for bit. Nothing is written then.
     """
     model, chosen = loaded.model, formats.format_of(output, format)
     refuse_target(output, force)
@@ -142,14 +143,14 @@ def _moved(model: nn.Module, plan: Plan, before: _Run | None) -> Distance:
     """How far the output moved; not a number where that is not known.
 
     Raises:
-        CheckFailed: with `init="identity"`, at all.
+        CheckFailed: with an exact start, at all.
     """
-    is_identity = plan.init == "identity"
+    is_exact = plan.init in EXACT
     if before is None:
-        return Distance(0.0, 0.0) if is_identity else Distance(float("nan"), float("nan"))
+        return Distance(0.0, 0.0) if is_exact else Distance(float("nan"), float("nan"))
     after = _after(model, before.example)
     absolute = max_abs_diff(before.outputs, after)
-    if is_identity and not same_bits(before.outputs, after):
+    if is_exact and not same_bits(before.outputs, after):
         raise CheckFailed(f"the output differs from the original's by up to {absolute:.3g}; nothing was written.")
     largest = _largest(before.outputs)
     return Distance(absolute, absolute / largest if largest else 0.0)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map, tree_map_only
 
 from surgeon import attention as modules
+from surgeon.attention.gate import EXACT
 from surgeon.attention.layouts import Layout
 from surgeon.errors import BadModel, BadOption, BadPlan, CheckFailed, suggest
 from surgeon.surgery import check, splice, trial
@@ -80,7 +81,7 @@ def perform(model: Model, plan: Plan, prepared: Prepared, wanted: Check) -> Mode
     try:
         check.same_as_before(model, before)
         splice.count_stitches(model, gates)
-        if old is not None and plan.init == "identity":
+        if old is not None and plan.init in EXACT:
             _same_output(old, outputs(trunk, *_real(model, graph, example)))
     except BaseException:
         splice.take_back(undo)
