@@ -1,4 +1,7 @@
-"""What a forward takes: its parameters as text, and where among them a value is given (`input`, `input.pixel_values`, `input.maps.1`)."""
+"""What a forward takes: its parameters as text, and where among them a value is given.
+
+The place is text: `input`, `input.pixel_values`, `input.maps.1`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_
 
 def parameters(forward: Callable[..., Any]) -> list[str]:
     """The names of what a forward takes by position, `self` aside."""
-    return [name for name, parameter in inspect.signature(forward).parameters.items() if parameter.kind in _BY_POSITION][1:]
+    taken = inspect.signature(forward).parameters.items()
+    return [name for name, parameter in taken if parameter.kind in _BY_POSITION][1:]
 
 
 def free(forward: Callable[..., Any]) -> list[str]:
@@ -27,37 +31,54 @@ def free(forward: Callable[..., Any]) -> list[str]:
 
 
 def header(forward: Callable[..., Any]) -> tuple[str, str]:
-    """The parameters of a forward as text, with a default wherever there is one, and the same as text of a call that hands them all on.
+    """The parameters of a forward as text, defaulted where they have a default, and that of a call that hands them on.
 
     >>> header(torch.nn.Flatten.forward), header(torch.nn.Sequential.forward)
     (('(self, input)', 'input'), ('(self, input)', 'input'))
     """
     first, *rest = inspect.signature(forward).parameters.values()
-    bare = [parameter.replace(annotation=parameter.empty, default=parameter.default if parameter.default is parameter.empty else None) for parameter in rest]
+    bare = [_bare(parameter) for parameter in rest]
     told = str(inspect.Signature([first.replace(name="self", annotation=first.empty), *bare]))
     return told, ", ".join(_ON.get(parameter.kind, "{}").format(parameter.name) for parameter in rest)
 
 
+def _bare(parameter: inspect.Parameter) -> inspect.Parameter:
+    """A parameter without its annotation, and with None for its default where it has one."""
+    default = parameter.empty if parameter.default is parameter.empty else None
+    return parameter.replace(annotation=parameter.empty, default=default)
+
+
 _FREE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-_ON = {inspect.Parameter.VAR_POSITIONAL: "*{}", inspect.Parameter.VAR_KEYWORD: "**{}", inspect.Parameter.KEYWORD_ONLY: "{0}={0}"}
+_ON: dict[int, str] = {
+    inspect.Parameter.VAR_POSITIONAL: "*{}",
+    inspect.Parameter.VAR_KEYWORD: "**{}",
+    inspect.Parameter.KEYWORD_ONLY: "{0}={0}",
+}
 
 
 def with_defaults(function: FunctionType, forward: Callable[..., Any]) -> FunctionType:
     """`function`, whose parameters are those of `header(forward)`, with the defaults of `forward`."""
-    there = [parameter for parameter in inspect.signature(forward).parameters.values() if parameter.default is not parameter.empty]
+    taken = inspect.signature(forward).parameters.values()
+    there = [parameter for parameter in taken if parameter.default is not parameter.empty]
+    by_name = [parameter for parameter in there if parameter.kind not in _BY_POSITION]
     function.__defaults__ = tuple(parameter.default for parameter in there if parameter.kind in _BY_POSITION) or None
-    function.__kwdefaults__ = {parameter.name: parameter.default for parameter in there if parameter.kind not in _BY_POSITION} or None
+    function.__kwdefaults__ = {parameter.name: parameter.default for parameter in by_name} or None
     return function
 
 
 def where_given(call: Graph, value: Value) -> str:
-    """`input` for a module's first argument, else the argument's name (its number among free ones), and the leaf of it where it is a collection."""
+    """`input` for a module's first argument, else the argument's name (its number among free ones).
+
+    Where the argument is a collection, followed by the leaf of it.
+    """
     names = parameters(type(call.module).forward)
-    arguments = [(names[place] if place < len(names) else str(place), argument) for place, argument in enumerate(call.args)]
+    numbered = enumerate(call.args)
+    arguments = [(names[place] if place < len(names) else str(place), argument) for place, argument in numbered]
     values = iter(call.inputs)
     for name, argument in (*arguments, *call.kwargs.items()):
         leaves, _ = tree_flatten(argument)
-        found = [number for number, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor) and next(values) is value]
+        tensors = ((number, leaf) for number, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor))
+        found = [number for number, _ in tensors if next(values) is value]
         if found and isinstance(argument, torch.Tensor):
             return "input" if name in ("0", *names[:1]) else f"input.{name}"
         if found:
@@ -76,7 +97,9 @@ class Argument:
     place: int | None
     leaf: int | None
 
-    def changed(self, change: Callable[[Any], Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def changed(
+        self, change: Callable[[Any], Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of a call with this one changed."""
         if self.place is not None and self.place < len(args):
             return (*args[: self.place], self._new(change, args[self.place]), *args[self.place + 1 :]), kwargs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 
 import torch
@@ -56,4 +56,4 @@ def none(values: object) -> bool:
     return isinstance(values, fx.Proxy) or not values
 
 
-QUESTIONS = {"same": same, "as_many": as_many, "none": none}
+QUESTIONS: dict[str, Callable[..., bool]] = {"same": same, "as_many": as_many, "none": none}

@@ -1,4 +1,4 @@
-"""A call that differs from the observed one: the original forward, with attention behind the children that it stands behind."""
+"""A call that differs from the observed one: the original forward, with attention behind the same children."""
 
 from __future__ import annotations
 
@@ -27,7 +27,14 @@ class Behind:
     item: int | None = None
 
 
-def otherwise(module: nn.Module, base: type, asked: tuple[Guard, ...], gates: tuple[Behind, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def otherwise(
+    module: nn.Module,
+    base: type[nn.Module],
+    asked: tuple[Guard, ...],
+    gates: tuple[Behind, ...],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
     """What the forward of `base` returns, run on a stand-in for `module` whose children are followed by attention.
 
     Args:
@@ -37,12 +44,14 @@ def otherwise(module: nn.Module, base: type, asked: tuple[Guard, ...], gates: tu
     Raises:
         BadInput: attention stands behind something else, and nobody knows where that is on this way.
     """
-    if any(behind.child is None for behind in gates):
-        wrong = _complaint(module, base, asked, args, kwargs)
-        raise BadInput(f"{_path(module, gates)}: {wrong}. Pass example_inputs= that reach it this way, or call surgeon.remove(model) first.")
+    children = [behind.child for behind in gates if behind.child is not None]
+    if len(children) < len(gates):
+        wrong = f"{_path(module, gates)}: {_complaint(module, base, asked, args, kwargs)}"
+        way_out = "Pass example_inputs= that reach it this way, or call surgeon.remove(model) first."
+        raise BadInput(f"{wrong}. {way_out}")
     twin = _shallow(module, base)
-    for behind in gates:
-        _follow(twin, behind.child.split("."), twin._modules.pop(behind.gate), behind.item)
+    for behind, child in zip(gates, children):
+        _follow(twin, child.split("."), twin._modules.pop(behind.gate), behind.item)
     before = dict(vars(twin))
     result = base.forward(twin, *args, **kwargs)
     # What a forward sets, it sets on the module.
@@ -50,19 +59,27 @@ def otherwise(module: nn.Module, base: type, asked: tuple[Guard, ...], gates: tu
     return result
 
 
-def _shallow(module: nn.Module, base: type) -> Any:
+def _shallow(module: nn.Module, base: type[nn.Module]) -> Any:
     """Another object with the attributes of `module` and a table of children of its own."""
     twin = object.__new__(base)
-    is_own = lambda value: isinstance(value, MethodType) and value.__self__ is module
-    vars(twin).update((name, MethodType(value.__func__, twin) if is_own(value) else value) for name, value in vars(module).items())
+
+    def own(value: Any) -> Any:
+        is_bound = isinstance(value, MethodType) and value.__self__ is module
+        return MethodType(value.__func__, twin) if is_bound else value
+
+    vars(twin).update((name, own(value)) for name, value in vars(module).items())
     vars(twin)["_modules"] = dict(module._modules)
     return twin
 
 
 def _follow(parent: nn.Module, path: list[str], gate: nn.Module, item: int | None) -> None:
-    """Let a call of the child at `path` end in `gate`; the child itself is as it was, and may be called elsewhere meanwhile."""
+    """Let a call of the child at `path` end in `gate`.
+
+    The child itself is as it was, and may be called elsewhere meanwhile.
+    """
     name, *rest = path
     child = parent._modules[name]
+    assert child is not None, "what gave the output that a gate takes is a module"
     parent._modules[name] = twin = _shallow(child, type(child))
     if rest:
         _follow(twin, rest, gate, item)
@@ -78,7 +95,9 @@ def _weighed(result: Any, gate: nn.Module, item: int | None) -> Any:
     return result._make(items) if hasattr(result, "_make") else type(result)(items)
 
 
-def _complaint(module: nn.Module, base: type, asked: tuple[Guard, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+def _complaint(
+    module: nn.Module, base: type[nn.Module], asked: tuple[Guard, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> str:
     bound = inspect.signature(base.forward).bind(module, *args, **kwargs)
     bound.apply_defaults()
     known = {**QUESTIONS, "inf": float("inf"), "nan": float("nan")}

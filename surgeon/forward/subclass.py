@@ -9,9 +9,11 @@ import inspect
 import linecache
 import math
 import re
+from collections.abc import Callable, KeysView, Mapping
 from dataclasses import dataclass
 from functools import cache
-from types import CodeType
+from types import FunctionType
+from typing import Any
 
 import torch
 import torch.fx
@@ -20,6 +22,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from surgeon.forward.arguments import argument, free, header, with_defaults
 from surgeon.forward.guards import QUESTIONS, Guard
+from surgeon.forward.leaves import names_in
 from surgeon.forward.otherwise import Behind, otherwise
 
 
@@ -35,33 +38,35 @@ class Forward:
 
     evaluate: str
     train: str
-    functions: tuple
+    functions: tuple[tuple[str, Callable[..., Any]], ...]
     guards: tuple[Guard, ...] = ()
     gates: tuple[Behind, ...] = ()
 
-    def method(self, base):
+    def method(self, base: type[nn.Module]) -> Callable[..., Any]:
         evaluate = self._compiled(self.evaluate, base)
         if self.train == self.evaluate:
             return evaluate
         train = self._compiled(self.train, base)
 
-        def forward(self, *args, **kwargs):
+        def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
             return train(self, *args, **kwargs) if self.training else evaluate(self, *args, **kwargs)
 
         return forward
 
-    def _compiled(self, source, base):
+    def _compiled(self, source: str, base: type[nn.Module]) -> FunctionType:
         """The function that `source` defines, with the parameters of the original and the guards before all else."""
         asked, gates = self.guards, self.gates
 
-        def other(module, *args, **kwargs):
+        def other(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             return otherwise(module, base, asked, gates, args, kwargs)
 
         head, taken = header(base.forward)
         questions = [guard.text for guard in asked] + [f"none({name})" for name in free(base.forward)]
-        first = f"    if not ({' and '.join(questions)}):\n        return otherwise(self, {taken})\n" if questions else ""
+        asking = f"    if not ({' and '.join(questions)}):\n        return otherwise(self, {taken})\n"
+        first = asking if questions else ""
         source = re.sub(r"def forward\(.*\n", lambda _: f"def forward{head}:\n{first}", source, count=1)
-        return with_defaults(_compiled(source, {"otherwise": other, **QUESTIONS, **dict(self.functions)}, base), base.forward)
+        functions = {"otherwise": other, **QUESTIONS, **dict(self.functions)}
+        return with_defaults(_compiled(source, functions, base), base.forward)
 
 
 @dataclass(frozen=True)
@@ -71,18 +76,21 @@ class Output:
     child: str
     index: int | None = None
 
-    def method(self, base):
+    def method(self, base: type[nn.Module]) -> Callable[..., Any]:
         child, index = self.child, self.index
+        if index is None:
 
-        def forward(self, *args, **kwargs):
-            return self.get_submodule(child)(base.forward(self, *args, **kwargs))
+            def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+                return self.get_submodule(child)(base.forward(self, *args, **kwargs))
 
-        def forward_leaf(self, *args, **kwargs):
+            return forward
+
+        def forward_leaf(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
             leaves, tree = tree_flatten(base.forward(self, *args, **kwargs))
             leaves[index] = self.get_submodule(child)(leaves[index])
             return tree_unflatten(leaves, tree)
 
-        return forward if index is None else forward_leaf
+        return forward_leaf
 
 
 @dataclass(frozen=True)
@@ -92,32 +100,54 @@ class Input:
     child: str
     where: str = "input"
 
-    def method(self, base):
+    def method(self, base: type[nn.Module]) -> Callable[..., Any]:
         child, given = self.child, argument(base.forward, self.where)
 
-        def forward(self, *args, **kwargs):
+        def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
             args, kwargs = given.changed(self.get_submodule(child), args, kwargs)
             return base.forward(self, *args, **kwargs)
 
         return forward
 
 
-def _views(inner, child):
+Graft = Forward | Input | Output
+
+
+def _views(inner: type[nn.Module], child: str) -> dict[str, Callable[..., Any]]:
     """How a container shows what it holds: all but `child`, since a forward may run whatever it is shown."""
-    shown = lambda self: [(name, module) for name, module in _held(inner, self) if name != child]
+
+    def shown(self: nn.Module) -> dict[str, nn.Module | None]:
+        return {name: module for name, module in _held(inner, self) if name != child}
+
+    def modules(self: nn.Module) -> list[Any]:
+        return list(shown(self).values())
+
+    def keys(self: nn.Module) -> KeysView[str]:
+        return shown(self).keys()
+
+    def item(self: nn.Module, at: int | slice) -> nn.Module:
+        return nn.Sequential(*modules(self)[at]) if isinstance(at, slice) else modules(self)[at]
+
     if issubclass(inner, nn.ModuleDict):
-        keys = lambda self: dict(shown(self)).keys()
-        return {"items": lambda self: dict(shown(self)).items(), "values": lambda self: dict(shown(self)).values(), "keys": keys,
-                "__iter__": lambda self: iter(keys(self)), "__len__": lambda self: len(shown(self))}  # fmt: skip
-    modules = lambda self: [module for _, module in shown(self)]
+        return {
+            "items": lambda self: shown(self).items(),
+            "values": lambda self: shown(self).values(),
+            "keys": keys,
+            "__iter__": lambda self: iter(keys(self)),
+            "__len__": lambda self: len(shown(self)),
+        }
     if issubclass(inner, nn.Sequential | nn.ModuleList):
-        return {"__iter__": lambda self: iter(modules(self)), "__len__": lambda self: len(modules(self)),
-                "__getitem__": lambda self, at: nn.Sequential(*modules(self)[at]) if isinstance(at, slice) else modules(self)[at]}  # fmt: skip
+        return {
+            "__iter__": lambda self: iter(modules(self)),
+            "__len__": lambda self: len(modules(self)),
+            "__getitem__": item,
+        }
     return {}
 
 
-def _held(inner, container):
-    hidden = {graft.child for graft in vars(inner).get("grafted_from", ())[1:] if not isinstance(graft, Forward)}
+def _held(inner: type[nn.Module], container: nn.Module) -> list[tuple[str, nn.Module | None]]:
+    grafts = vars(inner).get("grafted_from", ())[1:]
+    hidden = {graft.child for graft in grafts if not isinstance(graft, Forward)}
     return [(name, module) for name, module in container._modules.items() if name not in hidden]
 
 
@@ -125,40 +155,44 @@ def _held(inner, container):
 _ALL_CHILDREN = {"children", "named_children", "_modules", "modules", "named_modules"}
 
 
-def runs_any_child(module):
+def runs_any_child(module: nn.Module) -> bool:
     """True if the forward of `module`, or a method that it calls, runs whatever children there are."""
-    return bool(_ALL_CHILDREN & names_read(type(module), theirs=False))
+    kind: type = type(module)
+    return bool(_ALL_CHILDREN & names_read(kind, theirs=False))
 
 
 @cache
-def names_read(cls, theirs=True):
-    """Names of attributes and functions in the forward of `cls` and in the methods that it calls; without `theirs`, torch's own left out."""
-    names, seen, todo = set(), set(), ["forward"]
+def names_read(cls: type, theirs: bool = True) -> frozenset[str]:
+    """Names of attributes and functions in the forward of `cls` and in the methods that it calls.
+
+    Args:
+        theirs: False to leave torch's own methods out.
+    """
+    names: set[str] = set()
+    seen: set[str] = set()
+    todo = ["forward"]
     while todo:
         name = todo.pop()
         function = inspect.getattr_static(cls, name, None)
         function = function.fget if isinstance(function, property) else function
-        if name in seen or not inspect.isfunction(function) or not theirs and (function.__module__ or "").startswith("torch.nn.modules."):
+        if name in seen or not inspect.isfunction(function):
+            continue
+        if not theirs and (function.__module__ or "").startswith("torch.nn.modules."):
             continue
         seen.add(name)
-        found = _names_in(function.__code__)
+        found = list(names_in(function.__code__))
         names.update(found)
         todo += found
     return frozenset(names)
 
 
-def _names_in(code):
-    """Names in a function's code, and in that of its comprehensions and lambdas."""
-    return [*code.co_names, *(name for part in code.co_consts if isinstance(part, CodeType) for name in _names_in(part))]
-
-
 @cache
-def grafted(base, *grafts):
+def grafted(base: type, *grafts: Graft) -> type[nn.Module]:
     """The subclass of `base` with each of `grafts` applied, innermost first; one class for all equal modules."""
     if not grafts:
         return base
     inner = grafted(base, *grafts[:-1])
-    forward = grafts[-1].method(inner)
+    forward: Any = grafts[-1].method(inner)
     # To whoever asks, it takes what the original takes.
     forward.__signature__ = inspect.signature(inner.forward)
     body = {
@@ -175,36 +209,39 @@ def grafted(base, *grafts):
     return type(base.__name__, (inner,), body)
 
 
-NO_GRAFTS = "its forward is set on the object, or written by torch.fx or torch.jit; surgeon can extend that of a class only"
+NO_GRAFTS = (
+    "its forward is set on the object, or written by torch.fx or torch.jit; surgeon can extend that of a class only"
+)
 
 
-def takes_grafts(module):
+def takes_grafts(module: nn.Module) -> bool:
     """True if a subclass may replace the module's class, and would be heard."""
     return "forward" not in vars(module) and not isinstance(module, (torch.fx.GraphModule, torch.jit.ScriptModule))
 
 
-def grafts_of(module):
+def grafts_of(module: nn.Module) -> tuple[type, *tuple[Graft, ...]]:
     """(original class, *grafts) of a module; its own class alone if nothing was done to it."""
     return vars(type(module)).get("grafted_from", (type(module),))
 
 
-def _reduce(self, protocol):
+def _reduce(self: Any, protocol: int) -> tuple[Any, ...]:
     """Pickle and copy as the original class would, but through `revived`, which makes the subclass again."""
     base, *_ = self.grafted_from
     made = base.__reduce_ex__(self, protocol)
     return (revived, self.grafted_from, *made[2:])
 
 
-def revived(base, *grafts):
+def revived(base: type, *grafts: Graft) -> nn.Module:
     """An empty module of the grafted class; pickle fills in its state."""
     cls = grafted(base, *grafts)
     return cls.__new__(cls)
 
 
-def _compiled(source, functions, base):
+def _compiled(source: str, functions: Mapping[str, Callable[..., Any]], base: type) -> FunctionType:
     """The function `forward` that `source` defines, with tracebacks that show its lines."""
     name = f"<surgeon: forward of {base.__name__} {abs(hash(source)):x}>"
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    scope = {"torch": torch, "device": torch.device, "inf": math.inf, "nan": math.nan, "NoneType": type(None), **functions}
+    known = {"torch": torch, "device": torch.device, "inf": math.inf, "nan": math.nan, "NoneType": type(None)}
+    scope: dict[str, Any] = {**known, **functions}
     exec(compile(source, name, "exec"), scope)
     return scope["forward"]

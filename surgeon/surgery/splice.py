@@ -114,19 +114,22 @@ def _names(module: nn.Module, name: str, count: int) -> Iterator[str]:
 def _forward(path: str, forward: Rewritable, inner: Mapping[str, str]) -> Forward:
     """The graft that calls each child of `inner`, {node name: child}, right after its node."""
     evaluate, functions = _source(path, forward.evaluate, forward.evaluate, inner)
-    gates = tuple(_behind(_counterpart(path, after, forward.evaluate, forward.evaluate), child) for after, child in inner.items())
+    nodes = [_counterpart(path, after, forward.evaluate, forward.evaluate) for after in inner]
+    gates = tuple(_behind(node, child) for node, child in zip(nodes, inner.values()))
     if forward.train is forward.evaluate:
         return Forward(evaluate, evaluate, functions, forward.guards, gates)
     train, more = _source(path, forward.train, forward.evaluate, inner)
     return Forward(evaluate, train, tuple(dict(functions + more).items()), forward.guards, gates)
 
 
-def _behind(node, gate):
+def _behind(node: fx.Node, gate: str) -> Behind:
     """Where in the original forward a gate stands that stands behind `node` in its graph."""
     if node.op == "call_module":
-        return Behind(gate, node.target)
-    if node.target is operator.getitem and node.args[0].op == "call_module" and type(node.args[1]) is int:
-        return Behind(gate, node.args[0].target, node.args[1])
+        return Behind(gate, str(node.target))
+    if node.target is operator.getitem:
+        source, item = node.args
+        if isinstance(source, fx.Node) and source.op == "call_module" and type(item) is int:
+            return Behind(gate, str(source.target), item)
     return Behind(gate)
 
 
