@@ -56,7 +56,7 @@ class Rewritable:
         """Both graphs as source text."""
         return _code(self.evaluate), _code(self.train)
 
-    def does_as(self, other):
+    def does_as(self, other: Rewritable) -> bool:
         """True if both are one and the same forward."""
         return (self.text, self.guards) == (other.text, other.guards)
 

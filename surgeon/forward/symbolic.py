@@ -4,19 +4,24 @@ What the forward was given when it was observed says what may change from call t
 sizes become proxies, a None or a flag stays what it was, and the rewritten forward insists on it.
 """
 
+from __future__ import annotations
+
 import inspect
 import operator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from types import MethodType
+from typing import Any
 
 import torch
-from torch import fx
+from torch import fx, nn
 from torch.utils._pytree import tree_leaves
 
 from surgeon.errors import Untraceable
 from surgeon.forward.guards import Guard
 from surgeon.forward.leaves import scoped
 from surgeon.forward.subclass import NO_GRAFTS, names_read, takes_grafts
+from surgeon.trace.graph import Graph
 from surgeon.trace.skeleton import listening
 from surgeon.trace.state import in_mode, preserved
 
@@ -28,72 +33,83 @@ class Shallow(fx.Tracer):
     own instances say when they are called, and hold proxies for their weights.
     """
 
-    def __init__(self, record):
+    def __init__(self, record: Graph) -> None:
         super().__init__(param_shapes_constant=True)
         self.record = record
-        self.lists, self.guards = [], []
+        self.lists: list[tuple[list[Any], list[Any]]] = []
+        self.guards: list[Guard] = []
 
-    def follow(self, module):
+    def follow(self, module: nn.Module) -> fx.Graph:
         """The forward of `module` as a graph, run once on proxies."""
         self.root, self.root_module_name = module, module._get_name()
         self.submodule_paths = {inner: path for path, inner in module.named_modules()}
         self.graph = fx.Graph(tracer_cls=type(self))
         self.tensor_attrs = {held: name for name, held in _plain_tensors(module)}
-        function = type(module).forward
+        # To mypy a callable; `scoped` needs a function of Python's, and what else there is can't be traced.
+        function: Any = type(module).forward
         args, kwargs = _arguments(self, function, self.record)
         with listening(module, self):
             result = scoped(function)(module, *args, **kwargs)
             self.create_node("output", "output", (self.create_arg(result),), {})
         return self.graph
 
-    def called(self, module, args, kwargs):
+    def called(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self.call_module(module, module.forward, args, kwargs)
 
-    def is_leaf_module(self, module, path):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return True
 
-    def proxy(self, node):
+    def proxy(self, node: fx.Node) -> InPlace:
         return InPlace(node, self)
 
 
-def _plain_tensors(module):
+def _plain_tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     """(dotted name, tensor) of all that are neither weights nor buffers."""
     for path, inner in module.named_modules():
-        yield from ((f"{path}.{name}".lstrip("."), held) for name, held in vars(inner).items() if isinstance(held, torch.Tensor))
+        for name, held in vars(inner).items():
+            if isinstance(held, torch.Tensor):
+                yield f"{path}.{name}".lstrip("."), held
 
 
 class Weight(fx.proxy.ParameterProxy):
-    """A weight or a buffer, a node from its first use on: its shape is known, its numbers, device and dtype are those of each call."""
+    """A weight or a buffer, a node from its first use on.
 
-    def __init__(self, tracer, name, tensor):
-        self.tracer, self.name, self.param = tracer, name, tensor
+    Its shape is known, its numbers, device and dtype are those of each call.
+    """
+
+    def __init__(self, tracer: Shallow, name: str, tensor: torch.Tensor) -> None:
+        self.tracer, self.name = tracer, name
+        self.param = tensor  # type: ignore[assignment]  # asked for its shape only, which a buffer has as well
 
     @cached_property
-    def node(self):
+    def node(self) -> fx.Node:  # type: ignore[override]  # nobody sets it; made when it is first asked for
         return self.tracer.create_node("get_attr", self.name, (), {})
 
 
-def _hold_stand_ins(tracer, module):
+def _hold_stand_ins(tracer: Shallow, module: nn.Module) -> None:
     """Put proxies for weights, and methods that take proxies, where Python looks first: on the instances."""
-    for name in names_read(type(module), theirs=False):
-        method = inspect.getattr_static(type(module), name, None)
+    # As a `type[Module]` it would not be hashable to mypy.
+    kind: type = type(module)
+    for name in names_read(kind, theirs=False):
+        method = inspect.getattr_static(kind, name, None)
         if inspect.isfunction(method) and scoped(method) is not method:
             vars(module)[name] = MethodType(scoped(method), module)
-    proxies = {}
+    proxies: dict[int, Weight] = {}
     for path, inner in module.named_modules():
         for name, tensor in (*inner._parameters.items(), *inner._buffers.items()):
             if tensor is not None:
-                vars(inner)[name] = proxies.setdefault(id(tensor), Weight(tracer, f"{path}.{name}".lstrip("."), tensor))
+                weight = Weight(tracer, f"{path}.{name}".lstrip("."), tensor)
+                vars(inner)[name] = proxies.setdefault(id(tensor), weight)
 
 
 class InPlace(fx.Proxy):
     """A proxy that keeps `out += shortcut` what it is; fx would make it `out + shortcut`, a map more."""
 
 
-def _in_place(name):
+def _in_place(name: str) -> Callable[[InPlace, Any], fx.Proxy]:
     function = getattr(operator, name)
 
-    def method(self, other):
+    def method(self: InPlace, other: Any) -> fx.Proxy:
         return self.tracer.create_proxy("call_function", function, (self, other), {})
 
     return method
@@ -103,8 +119,8 @@ for _name in ("iadd", "isub", "imul", "itruediv"):
     setattr(InPlace, f"__{_name}__", _in_place(_name))
 
 
-def traced(record, *, training):
-    """The forward of `record`'s module in one mode, as an fx graph that is not verified yet, and what it asks of each call.
+def traced(record: Graph, *, training: bool) -> tuple[fx.Graph, tuple[Guard, ...]]:
+    """The forward of `record`'s module in one mode, as an fx graph not verified yet, and what it asks of each call.
 
     Raises:
         Untraceable: with the line of the forward that stopped the trace.
@@ -123,33 +139,39 @@ def traced(record, *, training):
             return graph, tuple(tracer.guards)
         except Untraceable:
             raise
-        except Exception as stop:  # fx and the model's own code raise anything at all
-            raise Untraceable(f"{record.path}: {_line(module, stop)}: {first_line(stop)}") from stop
+        except Exception as error:  # fx and the model's own code raise anything at all
+            raise Untraceable(f"{record.path}: {_line(module, error)}: {first_line(error)}") from error
 
 
-def _refuse_frozen(graph, record):
+def _refuse_frozen(graph: fx.Graph, record: Graph) -> None:
     """Refuse what holds at this moment only: a tensor that the forward makes itself, the device of a weight."""
     for node in graph.nodes:
         if node.op == "get_attr" and node.target.startswith("_tensor_constant"):
             raise Untraceable(f"{record.path}: its forward makes a tensor that the trace would freeze.")
         if any(isinstance(leaf, torch.device) for leaf in tree_leaves((node.args, node.kwargs))):
-            raise Untraceable(f"{record.path}: its forward asks a weight for its device, which the trace would freeze (at {node.name!r}).")
+            frozen = f"its device, which the trace would freeze (at {node.name!r})"
+            raise Untraceable(f"{record.path}: its forward asks a weight for {frozen}.")
 
 
-def _refuse_changes(tracer, before, module):
+def _refuse_changes(tracer: Shallow, before: dict[str, Any], module: nn.Module) -> None:
     """Refuse a forward that changes more than it returns: an attribute, or the list that it is given."""
-    changed = next((name for name, value in vars(module).items() if before.get(name, module) is not value and name != "training"), None)
+    others = ((name, value) for name, value in vars(module).items() if name != "training")
+    changed = next((name for name, value in others if before.get(name, module) is not value), None)
     if changed:
         raise Untraceable(f"{tracer.record.path}: its forward sets self.{changed}, which a rewritten one would not.")
     if any(list(map(id, now)) != list(map(id, then)) for now, then in tracer.lists):
-        raise Untraceable(f"{tracer.record.path}: its forward changes the list that it is given, which a rewritten one would not.")
+        reason = "its forward changes the list that it is given, which a rewritten one would not"
+        raise Untraceable(f"{tracer.record.path}: {reason}.")
 
 
-def _line(module, stop):
+def _line(module: nn.Module, error: Exception) -> str:
     """File, number and text of the last line of the model's own code on the traceback."""
-    files = {base.forward.__code__.co_filename for base in type(module).__mro__ if inspect.isfunction(vars(base).get("forward"))}
+    forwards = (vars(base).get("forward") for base in type(module).__mro__)
+    files = {forward.__code__.co_filename for forward in forwards if inspect.isfunction(forward)}
     files = {file for file in files if "/torch/nn/" not in file}
-    frames = [frame for frame in inspect.getinnerframes(stop.__traceback__) if frame.filename in files]
+    traceback = error.__traceback__
+    inner = inspect.getinnerframes(traceback) if traceback else []
+    frames = [frame for frame in inner if frame.filename in files]
     if not frames:
         return f"the forward of {type(module).__name__} can't be traced"
     frame = frames[-1]
@@ -157,11 +179,11 @@ def _line(module, stop):
     return f"{frame.filename}:{frame.lineno} stops the trace at `{text}`"
 
 
-def first_line(stop):
-    return (str(stop).strip() or type(stop).__name__).splitlines()[0]
+def first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _arguments(tracer, function, record):
+def _arguments(tracer: Shallow, function: Callable[..., Any], record: Graph) -> tuple[list[Any], dict[str, Any]]:
     """Proxies for what was a tensor in the observed call, the very value for all else.
 
     A value that was frozen so (None, a flag) is asked for by the rewritten forward at each call.
@@ -169,11 +191,14 @@ def _arguments(tracer, function, record):
     signature = inspect.signature(function)
     bound = signature.bind(record.module, *record.args, **record.kwargs)
     parameters = list(signature.parameters.values())[1:]
-    args, kwargs, given = [], {}, []
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    given: list[tuple[inspect.Parameter, fx.Proxy, Any]] = []
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             if bound.arguments.get(parameter.name):
-                raise Untraceable(f"{record.path}: called with free arguments *{parameter.name}, which can't be rewritten.")
+                free = f"free arguments *{parameter.name}"
+                raise Untraceable(f"{record.path}: called with {free}, which can't be rewritten.")
             continue
         proxy = tracer.create_proxy("placeholder", parameter.name, _default(parameter), {})
         value = bound.arguments.get(parameter.name, parameter.default)
@@ -187,16 +212,16 @@ def _arguments(tracer, function, record):
     return args, kwargs
 
 
-def _default(parameter):
+def _default(parameter: inspect.Parameter) -> tuple[Any, ...]:
     return () if parameter.default is parameter.empty else (parameter.default,)
 
 
-def _stand_in(tracer, record, name, proxy, value):
+def _stand_in(tracer: Shallow, record: Graph, name: str, proxy: fx.Proxy, value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return proxy
     if isinstance(value, (list, tuple)) and any(isinstance(item, torch.Tensor) for item in value):
         tracer.guards.append(Guard("as_many", name, str(len(value))))
-        items = [_stand_in(tracer, record, f"{name}[{i}]", proxy[i], item) for i, item in enumerate(value)]
+        items = [_stand_in(tracer, record, f"{name}[{i}]", _item(proxy, i), item) for i, item in enumerate(value)]
         tracer.lists.append((items, items.copy()))
         return items if isinstance(value, list) else tuple(items)
     if isinstance(value, (tuple, list)) and value and all(type(item) is int for item in tree_leaves(value)):
@@ -209,8 +234,12 @@ def _stand_in(tracer, record, name, proxy, value):
     raise Untraceable(f"{record.path}: its argument {name!r} is a {type(value).__name__}, which can't be rewritten.")
 
 
-def _numbers(value, proxy):
+def _item(proxy: fx.Proxy, index: int) -> fx.Proxy:
+    return proxy[index]  # type: ignore[index]  # fx gives its proxies their operators in a loop
+
+
+def _numbers(value: Any, proxy: fx.Proxy) -> Any:
     """Sizes, which may be others at the next call, in lists as deep as observed."""
     if type(value) is int:
         return proxy
-    return type(value)(_numbers(item, proxy[index]) for index, item in enumerate(value))
+    return type(value)(_numbers(item, _item(proxy, index)) for index, item in enumerate(value))
