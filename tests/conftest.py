@@ -34,7 +34,14 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """`-m fast` does not even import the files of the other two marks, which import what takes seconds."""
     if config.option.markexpr == "fast" and collection_path.suffix == ".py":
-        return bool(re.search(r"^pytestmark = (\[\s*)?pytest\.mark\.(network|export)\b", collection_path.read_text(), re.MULTILINE)) or None
+        return (
+            bool(
+                re.search(
+                    r"^pytestmark = (\[\s*)?pytest\.mark\.(network|export)\b", collection_path.read_text(), re.MULTILINE
+                )
+            )
+            or None
+        )
     return None
 
 
