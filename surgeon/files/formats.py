@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from surgeon.checkpoints import nested, optimizer
 from surgeon.checkpoints.checkpoint import Checkpoint
+from surgeon.checkpoints.prefix import find_prefix
 from surgeon.errors import BadOption, suggest
 from surgeon.files import folder, rebuild, recipe, store
 from surgeon.files.atomic import replacing
@@ -160,11 +161,13 @@ def write(
 def _extended(checkpoint: Checkpoint, prefix: str, model: nn.Module, text: str) -> Any:
     """The checkpoint that came in, with the attention of `model` in it."""
     known = {key.removeprefix(prefix) for key in checkpoint.tensors}
-    fresh = {f"{prefix}{key}": value for key, value in model.state_dict().items() if key not in known}
+    attention = {key: value for key, value in model.state_dict().items() if key not in known}
     new = {name for name, _ in model.named_parameters()} - known
 
     def with_attention(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return store.labelled({**tensors, **fresh}, text)
+        # Weights and their average may lie under prefixes of their own.
+        here = find_prefix(tensors, known)
+        return store.labelled({**tensors, **{f"{here}{key}": value for key, value in attention.items()}}, text)
 
     def with_new_parameters(state: dict[str, Any]) -> dict[str, Any]:
         return optimizer.extend(state, model, new)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from surgeon import networks
 from surgeon.checkpoints import digest, nested, optimizer
 from surgeon.checkpoints.checkpoint import Checkpoint
+from surgeon.checkpoints.prefix import find_prefix
 from surgeon.errors import BadFile, BadOption
 from surgeon.files import folder, formats, intake, rebuild, store
 from surgeon.files.atomic import replacing
@@ -61,10 +62,12 @@ def _stock_checkpoint(opened: SurgeonFile, drop_optimizer: bool, allow_imports: 
     checkpoint, recipe = opened.checkpoint, opened.recipe
     if checkpoint.whole is None or checkpoint.nest == ((),):
         return _stock(opened)
-    attention = {opened.prefix + key for key in opened.tensors if recipe.is_attention(key)}
 
     def without_attention(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return OrderedDict((key, value) for key, value in tensors.items() if key not in attention)
+        prefix = find_prefix(tensors, opened.tensors)
+        return OrderedDict(
+            (key, value) for key, value in tensors.items() if not recipe.is_attention(key.removeprefix(prefix))
+        )
 
     if not nested.has_optimizer(checkpoint) or drop_optimizer:
         return nested.changed(checkpoint, weights=without_attention, state=None)

@@ -296,3 +296,16 @@ def test_json_says_what_was_done(tmp_path, capsys):
     )
     told = json.loads(capsys.readouterr().out)
     assert told["moved"] == 0 and told["added"] > 0 and "keys begin with 'module.'" in told["notes"][0]
+
+
+def test_weights_and_their_average_keep_prefixes_of_their_own(tmp_path):
+    model, average = tiny(None, seed=1), tiny(None, seed=2)
+    wrapped = {f"module.{key}": value for key, value in average.state_dict().items()}
+    whole = {"arch": "test_resnet", "state_dict": model.state_dict(), "state_dict_ema": wrapped}
+    torch.save(whole, tmp_path / "in.pth")
+    assert run(["inject", str(tmp_path / "in.pth"), "--attention", "cbam", "-o", str(tmp_path / "out.pth")]) == 0
+    found = torch.load(tmp_path / "out.pth", weights_only=True)
+    own, averaged = found["state_dict"], found["state_dict_ema"]
+    assert list(averaged) == [f"module.{key}" for key in own] and any("cbam" in key for key in own)
+    assert run(["strip", str(tmp_path / "out.pth"), "-o", str(tmp_path / "back.pth")]) == 0
+    assert_same_bits(torch.load(tmp_path / "back.pth", weights_only=True), whole)
