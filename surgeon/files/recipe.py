@@ -135,7 +135,7 @@ def _from_data(data: Any) -> Recipe:
         order=tuple(key for key in data["order"] if tensors[key]),
         prefix=str(data["prefix"]),
         versions=_texts(data["versions"]),
-        settings=_settings(data, number),
+        settings=_settings_of_attention(data, number),
     )
 
 
@@ -143,6 +143,15 @@ def _settings(data: Mapping[str, Any], number: Any) -> dict[str, dict[str, Any]]
     """Path -> settings; format 1 had none."""
     settings = data["settings"] if number > 1 else {}
     return {str(path): dict(values) for path, values in settings.items()}
+
+
+def _settings_of_attention(data: Mapping[str, Any], number: Any) -> dict[str, dict[str, Any]]:
+    """As `_settings`, less what early files of format 2 noted there of each gate: which operation it came from."""
+    found = {
+        path: {name: value for name, value in values.items() if name != "turn"}
+        for path, values in _settings(data, number).items()
+    }
+    return {path: values for path, values in found.items() if values}
 
 
 def _texts(table: Any) -> dict[str, str]:

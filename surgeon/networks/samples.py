@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from surgeon.errors import BadInput
-from surgeon.trace.outputs import outputs
 from surgeon.trace import inputs
+from surgeon.trace.outputs import outputs
 
 SIDES = (64, 96, 128)
 

@@ -4,10 +4,10 @@ Not torch's `meta` device: several constructors compute with real numbers, table
 the state dict would stay without values, and tied weights would come apart.
 """
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from unittest.mock import patch
 
 from torch import Tensor, nn
 from torch._ops import OpOverload
@@ -35,10 +35,34 @@ def skip_init(wanted: bool = True) -> Iterator[None]:
     if not wanted:
         yield
         return
-    # Newer torch draws truncated normals until all lie inside, which unfilled memory never does.
-    with patch.object(nn.init, "_no_grad_trunc_normal_", _unfilled), _SkipInit():
+    with _unfilled_truncated_normals(), _SkipInit():
         yield
 
 
-def _unfilled(tensor: Tensor, *args: object, **kwargs: object) -> Tensor:
-    return tensor
+# The threads that skip the filling just now, each as often as it does, and torch's own function.
+_skipping: list[int] = []
+_lock = threading.Lock()
+_fill = nn.init._no_grad_trunc_normal_
+
+
+@contextmanager
+def _unfilled_truncated_normals() -> Iterator[None]:
+    """Newer torch draws truncated normals until all lie inside, which unfilled memory never does.
+
+    The function belongs to the whole process: in other threads it fills as ever.
+    """
+    thread = threading.get_ident()
+    with _lock:
+        _skipping.append(thread)
+        nn.init._no_grad_trunc_normal_ = _fill_elsewhere
+    try:
+        yield
+    finally:
+        with _lock:
+            _skipping.remove(thread)
+            if not _skipping:
+                nn.init._no_grad_trunc_normal_ = _fill
+
+
+def _fill_elsewhere(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return tensor if threading.get_ident() in _skipping else _fill(tensor, *args, **kwargs)
