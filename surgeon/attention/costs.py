@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from surgeon.attention.gate import Gate
@@ -16,6 +17,8 @@ from surgeon.sites import Site
 Kind = tuple[str, int, tuple[int, ...]]
 
 
+# What is copied under a caller's inference mode could not be run outside of it.
+@torch.inference_mode(False)
 def costed_sites(model: nn.Module) -> dict[str, Site]:
     """{path of each gate that surgeon put into `model`: its Site, with what attention costs there}.
 

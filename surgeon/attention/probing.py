@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from surgeon.attention.faked import check
 from surgeon.attention.foreign import Foreign
@@ -41,6 +43,8 @@ def probe(
         check(gate, tuple(shape), dtype, device)
 
 
+# Under a caller's inference mode operators arrive whole, and tensors tell no version.
+@torch.inference_mode(False)
 def cost(gate: Gate, shape: Sequence[int]) -> Cost:
     """What `gate` costs on one image of `shape` (C, *spatial): weights, and multiply-adds.
 
@@ -50,14 +54,29 @@ def cost(gate: Gate, shape: Sequence[int]) -> Cost:
     >>> cost(build("se", 256, init="paper"), (256, 56, 56))
     Cost(parameters=8464, macs=8192)
     """
-    with FlopCounterMode(display=False) as counter:
+    with _Flops() as counter:
         if _is_shape_only(gate):
             with torch.no_grad():
                 gate.attend(torch.empty(1, *shape, device="meta"))
         else:
             probe(gate, (1, *shape))
     parameters = sum(weight.numel() for weight in gate.parameters())
-    return Cost(parameters, counter.get_total_flops() // 2)
+    return Cost(parameters, counter.total // 2)
+
+
+class _Flops(TorchDispatchMode):
+    """Counts by torch's own table; its FlopCounterMode would hook every module of the process, in any thread."""
+
+    total = 0
+
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        options = dict(kwargs or {})
+        count = flop_registry.get(func._overloadpacket)
+        result = func(*args, **options)
+        self.total += count(*args, **options, out_val=result) if count else 0
+        return result
 
 
 def _is_shape_only(gate: Gate) -> bool:

@@ -48,7 +48,8 @@ def kind_of(record: Graph) -> Hashable:
 def _kind_of_argument(leaf: Any) -> Hashable:
     """Flags and settings count by what they are, tensors and sizes by their class alone."""
     if leaf is None or isinstance(leaf, (bool, str, float)):
-        return leaf
+        # With its class, since True equals 1.0.
+        return type(leaf), leaf
     cls: type = type(leaf)
     return cls
 

@@ -69,7 +69,8 @@ def channel_axis(
 
 def _moved(op: str, dims: Sequence[Any], kwargs: Mapping[str, Any], value: _Known) -> int | None:
     """Where the channel axis goes when axes are permuted."""
-    dims = kwargs.get("dims", dims) or (kwargs.get("dim0"), kwargs.get("dim1"))
+    by_name = [kwargs[name] for name in ("dim0", "dim1", "axis0", "axis1") if name in kwargs]
+    dims = [*kwargs.get("dims", dims), *by_name]
     dims = dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims
     if op.startswith("move") or any(not isinstance(dim, int) for dim in dims):
         return None
@@ -83,15 +84,19 @@ def _moved(op: str, dims: Sequence[Any], kwargs: Mapping[str, Any], value: _Know
 def _stacked(op: str, rest: Sequence[Any], kwargs: Mapping[str, Any], value: _Known, rank: int) -> int | None:
     """Where the channel axis is when one axis was put in or taken away (branches that are summed in parallel)."""
     default = 0 if op == "stack" else None
-    dim = kwargs.get("dim", rest[0] if rest else default)
-    if rank == value.rank and dim != value.axis:
-        return value.axis
-    if not isinstance(dim, int) or abs(rank - value.rank) != 1:
+    given = kwargs.get("dim", kwargs.get("axis", rest[0] if rest else default))
+    dims = given if isinstance(given, (list, tuple)) else [given]
+    if not dims or any(not isinstance(dim, int) for dim in dims):
         return None
-    if op != "stack" and dim % value.rank == value.axis:
+    axes = [dim % max(rank, value.rank) for dim in dims]
+    if op != "stack" and value.axis in axes:
+        return None
+    if rank == value.rank:
+        return value.axis
+    if len(axes) != 1 or abs(rank - value.rank) != 1:
         return None
     step = 1 if op == "stack" else -1
-    return value.axis + step if dim % max(rank, value.rank) <= value.axis else value.axis
+    return value.axis + step if axes[0] <= value.axis else value.axis
 
 
 def _reshaped(value: _Known, shape: Shape) -> int | None:

@@ -214,3 +214,21 @@ def offered():
 
 def test_every_name_of_timms_is_listed():
     assert "timm:gc" in offered() and offered() <= set(TIMM)
+
+
+def test_counting_costs_hooks_no_module_of_the_process():
+    class Watching(torch.nn.Module):
+        def forward(self, x):
+            seen.append(len(torch.nn.modules.module._global_forward_pre_hooks))
+            return x * 1
+
+    seen = []
+    before = len(torch.nn.modules.module._global_forward_pre_hooks)
+    cost(build(lambda channels: Watching(), 8), (8, 4, 4))
+    assert seen and set(seen) == {before}
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_costs_are_the_same_under_inference_mode(inference):
+    with torch.inference_mode(inference):
+        assert cost(build("se", 256, init="paper"), (256, 56, 56)) == (8464, 8192)

@@ -1,5 +1,7 @@
 """Forwards as graphs: only those that do what was seen are believed."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,9 @@ from torch import nn
 import surgeon
 from surgeon.anatomy.observation import observed
 from surgeon.errors import BadInput, Untraceable
+from surgeon.forward.alike import kind_of
 from tests.shared import toy
+from tests.shared.seen import scene
 
 
 def text(block, path="block"):
@@ -170,3 +174,10 @@ def test_tracing_leaves_no_constant_on_the_module():
     block = FromNumbers()
     assert "makes a tensor" in refusal(block) or "differs" in refusal(block)
     assert not [name for name in vars(block) if "constant" in name]
+
+
+def test_a_flag_and_a_number_that_is_equal_are_two_kinds_of_call():
+    found = scene(toy.Net())
+    graph = next(graph for graph in found.graphs if graph.path == "block")
+    kinds = [kind_of(replace(graph, kwargs={"flag": flag})) for flag in (True, 1.0, False, 0.0)]
+    assert len(set(kinds)) == 4

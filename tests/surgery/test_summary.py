@@ -60,3 +60,11 @@ def test_a_report_changes_nothing():
     assert {key: (id(value), value._version) for key, value in model.state_dict(keep_vars=True).items()} == before
     assert {path: gate.site for path, gate in surgeon.attention_modules(model).items()} == sites
     assert not surgeon.attention_modules(surgeon.remove(model))
+
+
+@pytest.mark.parametrize("attention", ["cbam", "timm:gc"])
+def test_a_report_under_inference_mode(attention):
+    model = surgeon.inject(torchvision.models.resnet18(), attention, where="final")
+    expected = surgeon.report(model)
+    with torch.inference_mode():
+        assert surgeon.report(model) == expected
