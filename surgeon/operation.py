@@ -74,10 +74,11 @@ def apply(model: Model, plan: Plan, *, example_inputs: Any = None, check: Check 
 
     Args:
         check: `stitches` compares everything that must not change; `output` also runs the model
-            before and after, and at identity the output must be the same bit for bit.
+            before and after, and with an exact start (identity, neutral) the output must be the same bit for bit.
 
     Raises:
-        BadPlan: the plan is for another network. CheckFailed: something changed; it was undone.
+        BadPlan: the plan is for another network.
+        CheckFailed: the network would not run with the attention, or something changed; it is as it was.
         BadModel: another thread operates on this very model.
     """
     operate.check_choice(check)

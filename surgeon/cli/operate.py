@@ -253,8 +253,10 @@ def _print(done: Conversion, output: str) -> None:
 
 
 def _moved(done: Conversion) -> str:
-    if done.moved is None:
+    if done.is_published:
         return "every published tensor has its place, and the attention acts in full, as it was trained"
+    if done.moved is None:
+        return "output not compared: surgeon knows no image that this network takes as it is"
     if done.plan.init != "paper":
         return "output on a small image: the same as before, bit for bit"
     return (

@@ -38,7 +38,9 @@ class Conversion:
     loaded: the network and where it came from, the attention now in it.
     plan: what was put where.
     parameters: number of weights before.
-    moved: how far the output on a small image moved; None where the weights are not those from before.
+    moved: how far the output on a small image moved; None where nobody knows: surgeon knows no input, or the weights
+        are not those from before.
+    is_published: whether all weights came from a published file.
     note: what there is to say of the file, such as the sizes that an exported program takes.
     """
 
@@ -47,6 +49,7 @@ class Conversion:
     parameters: int
     moved: Distance | None
     note: str | None = None
+    is_published: bool = False
 
 
 class Progress(Protocol):
@@ -139,15 +142,16 @@ def _operate(model: nn.Module, plan: Plan, example: Example | None, first_run: F
     return before
 
 
-def _moved(model: nn.Module, plan: Plan, before: _Run | None) -> Distance:
-    """How far the output moved; not a number where that is not known.
+def _moved(model: nn.Module, plan: Plan, before: _Run | None) -> Distance | None:
+    """How far the output moved; None where that is not known.
 
     Raises:
         CheckFailed: with an exact start, at all.
     """
     is_exact = plan.init in EXACT
     if before is None:
-        return Distance(0.0, 0.0) if is_exact else Distance(float("nan"), float("nan"))
+        # What `_operate` compared in its place was the same to the bit.
+        return Distance(0.0, 0.0) if is_exact else None
     after = _after(model, before.example)
     absolute = max_abs_diff(before.outputs, after)
     if is_exact and not same_bits(before.outputs, after):
@@ -210,7 +214,7 @@ def adopt(
     text = recipe.to_text(recipe_of(loaded.model, base=loaded.base))
     note = formats.write(loaded.model, text, output, loaded=loaded, format=format, force=force)
     filled = replace(loaded, description=f"{loaded.base}, published weights from {path}")
-    return Conversion(filled, plan, parameters, None, note)
+    return Conversion(filled, plan, parameters, None, note, is_published=True)
 
 
 def _weights(path: str | PathLike[str], ema: bool, allow_pickle: bool) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 A source is a library's name, a checkpoint, a folder, a program, or a file of surgeon's.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -14,12 +14,13 @@ from torch.export import ExportedProgram
 
 from surgeon import networks
 from surgeon.checkpoints import digest
-from surgeon.checkpoints.checkpoint import Checkpoint, first_line, read
+from surgeon.checkpoints.checkpoint import Checkpoint, read
 from surgeon.checkpoints.prefix import find_prefix, strip_prefix
 from surgeon.errors import BadFile, BadOption
 from surgeon.files import rebuild, store
 from surgeon.files.derive import recipe_of
 from surgeon.files.folder import read_folder
+from surgeon.files.program import refuse_another_function, unfolded
 from surgeon.files.recipe import Recipe
 from surgeon.files.store import SurgeonFile
 from surgeon.networks import identify
@@ -27,12 +28,7 @@ from surgeon.networks.blueprint import PROGRAM, Base
 from surgeon.networks.code import names_code
 from surgeon.networks.recognise import candidates, completed, recognise
 from surgeon.networks.weights import load_weights, shapes_of
-from surgeon.programs import unfold
 from surgeon.programs.export import read_program
-from surgeon.trace.outputs import max_abs_diff, outputs
-
-# Of the largest output: how far a program's may lie from those of the network that it was made of.
-MOST_ROUNDING = 1e-4
 
 # The positional and the keyword arguments of one call of a network.
 Example = tuple[tuple[Any, ...], dict[str, Any]]
@@ -103,8 +99,12 @@ def open_source(
             "or give torchvision:NAME as the source."
         )
     options = dict(arguments or {}) | ({"num_classes": num_classes} if num_classes is not None else {})
-    in_config = read_folder(source, ema=ema)[1] if Path(source).is_dir() else None
-    found = open_file(source, allow_pickle=allow_pickle, ema=ema)
+    found: Checkpoint | nn.Module
+    in_config = None
+    if Path(source).is_dir():
+        found, in_config = read_folder(source, ema=ema)
+    else:
+        found = open_file(source, allow_pickle=allow_pickle, ema=ema)
     if isinstance(found, nn.Module):
         return _unpickled(found, source, arch)
     if found.recipe is not None:
@@ -237,20 +237,12 @@ def _program(program: ExportedProgram, path: Path) -> LoadedModel:
     """A program that nobody names: operated on as it is."""
     note = "a program without a library's name: it can be written as .pt2 or .onnx (--arch NAME opens all formats)"
     return LoadedModel(
-        _unfolded(program, path),
+        unfolded(program, path),
         Base(PROGRAM, path.name),
         f"the program in {path}",
         notes=[note],
         example=program.example_inputs,
     )
-
-
-def _unfolded(program: ExportedProgram, path: Path) -> nn.Module:
-    try:
-        return unfold.network(program)
-    # Whole, and yet no graph that Python can run: unfolding can fail in any part of torch.
-    except Exception as error:
-        raise BadFile(f"{path} can't be unfolded into modules: {first_line(error)}.") from error
 
 
 def _recognised(found: Checkpoint, guesses: Iterable[Base], copy: bool) -> LoadedModel:
@@ -260,7 +252,7 @@ def _recognised(found: Checkpoint, guesses: Iterable[Base], copy: bool) -> Loade
     order = tuple(tensors) if list(tensors) != list(shapes_of(model)) else ()
     load_weights(model, completed(model, tensors), copy=copy)
     if isinstance(found.program, ExportedProgram):
-        _refuse_another_function(found.program, found.path, model, base)
+        refuse_another_function(found.program, found.path, model, base)
     # Under translated keys the file's own shape has no place for the attention.
     is_untranslated = all(prefix + key in found.tensors for key in tensors)
     return LoadedModel(
@@ -272,35 +264,3 @@ def _recognised(found: Checkpoint, guesses: Iterable[Base], copy: bool) -> Loade
         order=order,
         notes=notes,
     )
-
-
-def _refuse_another_function(program: ExportedProgram, path: Path, model: nn.Module, base: Base) -> None:
-    """A program may have the keys of a network and compute something else: another epsilon, another activation.
-
-    Raises:
-        BadOption: on the program's own example the two give different outputs.
-    """
-    example = program.example_inputs
-    if example is None:
-        return
-    difference = _difference(outputs(_unfolded(program, path), *example), outputs(model, *example))
-    if difference:
-        raise BadOption(
-            f"{path} has the weights of {base}, and computes something else: {difference}. "
-            "Leave --arch out to put attention into the program itself."
-        )
-
-
-def _difference(answer: Sequence[Tensor], expected: Sequence[Tensor]) -> str:
-    """In what two lists of outputs differ, in words; "" where they are the same but for rounding."""
-    found_shapes, expected_shapes = _shapes(answer), _shapes(expected)
-    if found_shapes != expected_shapes:
-        return f"{found_shapes or 'nothing'} and not {expected_shapes or 'nothing'}"
-    distance = max_abs_diff(expected, answer)
-    largest = max((float(part.abs().max()) for part in expected), default=0.0)
-    return "" if distance <= MOST_ROUNDING * largest else f"outputs of up to {largest:.3g} differ by {distance:.3g}"
-
-
-def _shapes(tensors: Iterable[Tensor]) -> str:
-    """`1 x 1000, 1 x 64`."""
-    return ", ".join(" x ".join(map(str, tensor.shape)) for tensor in tensors)

@@ -9,8 +9,6 @@ norms replace these objects, and the attention would vanish without a word).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -20,7 +18,7 @@ from surgeon.anatomy.trunk import entry
 from surgeon.errors import BadPlan, NoSite, Untraceable
 from surgeon.forward.arguments import where_given
 from surgeon.forward.subclass import runs_any_child, takes_grafts
-from surgeon.sites import Site
+from surgeon.rulebook.anchor import Anchor
 from surgeon.trace.axes import MOVES, VIEWS
 
 if TYPE_CHECKING:
@@ -32,46 +30,6 @@ if TYPE_CHECKING:
     from surgeon.trace.graph import Graph, Node, Value
 
     Rewrites = Callable[[Graph], Rewritable]
-
-
-@dataclass(frozen=True)
-class Anchor:
-    """Where attention goes, as it was seen in a run.
-
-    value: the value that it goes to, and `map`, the feature map that this is. place: the id of the rule's place.
-    module: path of the owner. after: the value's name inside the owner, as a Site has it.
-    """
-
-    value: Value
-    map: FeatureMap
-    place: str
-    module: str
-    after: str
-
-    def __str__(self) -> str:
-        return f"{self.module or 'the model itself'}: after {self.after}"
-
-    def size(self, *, is_grid: bool = True) -> tuple[int, ...]:
-        """The size of the map; that of tokens that do not lie in rows (not `is_grid`) is their number alone."""
-        return self.map.size if is_grid or self.map.layout != "NLC" else (prod(self.map.size),)
-
-    def site(
-        self, *, is_grid: bool = True, read: bool = True, cost: tuple[int | None, int | None] = (None, None)
-    ) -> Site:
-        """The Site here. cost: weights and multiply-adds of the attention, None where nobody asked."""
-        parameters, macs = cost
-        return Site(
-            module=self.module,
-            after=self.after,
-            place=self.place,
-            channels=self.map.channels,
-            size=tuple(self.size(is_grid=is_grid)),
-            layout=self.map.layout,
-            prefix=self.map.prefix,
-            parameters=parameters,
-            macs=macs,
-            read=read,
-        )
 
 
 def anchor(candidate: Candidate, rule: Rule, scene: Scene, rewrites: Rewrites) -> Anchor:

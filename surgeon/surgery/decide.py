@@ -25,8 +25,8 @@ from surgeon.sites import Plan
 if TYPE_CHECKING:
     from surgeon.anatomy.observation import Observation
     from surgeon.anatomy.scene import Scene
+    from surgeon.rulebook.anchor import Anchor
     from surgeon.rulebook.grammar import Rule
-    from surgeon.rulebook.owner import Anchor
     from surgeon.rulebook.words import Candidate
     from surgeon.sites import Site
     from surgeon.trace.graph import Value

@@ -16,6 +16,7 @@ from surgeon.attention.layouts import Layout
 from surgeon.errors import BadModel, BadOption, BadPlan, CheckFailed, suggest
 from surgeon.surgery import check, splice, trial
 from surgeon.surgery.decide import fingerprint
+from surgeon.trace.inputs import Arguments
 from surgeon.trace.outputs import max_abs_diff, outputs, same_bits
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 CHECKS = ("stitches", "output")
 
 Check = Literal["stitches", "output"]
-# Positional and keyword arguments of a forward.
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -136,7 +135,7 @@ def _real(model: nn.Module, graph: Graph, example: Arguments | None) -> Argument
         raise BadModel("check='output' needs weights, and this model is on meta.")
     if example is not None:
         # A network may change its input in place.
-        return tree_map_only(torch.Tensor, torch.clone, example)
+        return Arguments(*tree_map_only(torch.Tensor, torch.clone, tuple(example)))
     generator = torch.Generator().manual_seed(0)
 
     def noise(leaf: Any) -> Any:
@@ -144,7 +143,7 @@ def _real(model: nn.Module, graph: Graph, example: Arguments | None) -> Argument
             return leaf
         return torch.randn(leaf.shape, generator=generator).to(weight.device, leaf.dtype)
 
-    return tree_map(noise, graph.args), tree_map(noise, graph.kwargs)
+    return Arguments(tree_map(noise, graph.args), tree_map(noise, graph.kwargs))
 
 
 def remove(model: nn.Module) -> int:

@@ -58,22 +58,25 @@ class _Changed(_Whole):
         )
 
 
-def try_out(seen: Observation, stitches: Sequence[splice.Stitch]) -> None:
-    """Put gates that only hand on into the skeleton of `seen`, and run it on the very example that it was watched with.
+def try_out(observation: Observation, stitches: Sequence[splice.Stitch]) -> None:
+    """Put gates that only hand on into the skeleton that was watched, and run it on the very same example.
 
     Raises:
         CheckFailed: it does not run, or answers otherwise.
     """
     sites = {site: stitch for stitch in stitches for site in stitch.children}
-    own = {id(stitch): replace(stitch, module=seen.model.get_submodule(site.module)) for site, stitch in sites.items()}
+    own = {
+        id(stitch): replace(stitch, module=observation.model.get_submodule(site.module))
+        for site, stitch in sites.items()
+    }
     splice.put_in(list(own.values()), {site: _blank(site) for site in sites})
-    for gate in attention_modules(seen.model).values():
+    for gate in attention_modules(observation.model).values():
         # What is inside a gate was looked at when it was planned.
         vars(gate)["attend"] = torch.clone
-    graph = seen.scene.graph
-    if seen.hooks or _answer(seen, _Changed(graph, sites)) != _kind(graph.result):
+    graph = observation.scene.graph
+    if observation.hooks or _answer(observation, _Changed(graph, sites)) != _kind(graph.result):
         # A module that did not run may have left something for another.
-        answer = _answer(seen, None if seen.hooks else _Whole())
+        answer = _answer(observation, None if observation.hooks else _Whole())
         if isinstance(answer, Exception):
             raise CheckFailed(
                 f"the network would not run with attention in it: {_first_line(answer)}; nothing was changed."
@@ -82,15 +85,15 @@ def try_out(seen: Observation, stitches: Sequence[splice.Stitch]) -> None:
             raise CheckFailed("the network would answer in other shapes with attention in it; nothing was changed.")
 
 
-def _answer(seen: Observation, listener: Listener | None) -> object:
+def _answer(observation: Observation, listener: Listener | None) -> object:
     """The kind of what the skeleton answers, or the error that stops it."""
-    graph = seen.scene.graph
-    trunk = seen.model.get_submodule(graph.path)
+    graph = observation.scene.graph
+    trunk = observation.model.get_submodule(graph.path)
     try:
-        with preserved(seen.model), listening(trunk, listener), torch.no_grad(), Shapes():
+        with preserved(observation.model), listening(trunk, listener), torch.no_grad(), Shapes():
             return _kind(trunk(*graph.args, **graph.kwargs))
-    except Exception as stop:  # the model's own code, which may raise anything
-        return stop
+    except Exception as error:  # the model's own code, which may raise anything
+        return error
 
 
 def _blank(site: Site) -> Gate:
@@ -109,5 +112,5 @@ def _kind(result: object) -> tuple[object, ...]:
     return structure, *((leaf.shape, leaf.dtype) if isinstance(leaf, torch.Tensor) else type(leaf) for leaf in leaves)
 
 
-def _first_line(stop: Exception) -> str:
-    return (str(stop).strip() or type(stop).__name__).splitlines()[0]
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -9,6 +9,7 @@ import torch
 
 import surgeon
 from surgeon.cli import app, run
+from surgeon.errors import BadInput
 from surgeon.files import intake
 from surgeon.networks import library
 from tests.shared.bits import assert_same_bits
@@ -293,3 +294,15 @@ def test_the_command_runs_as_a_process_and_ends_with_its_code(tmp_path):
 def test_stirred_networks_are_no_identity():
     assert not torch.equal(output(stir(surgeon.inject(tiny(None), "cbam"))), output(tiny(None)))
     assert_same_bits(tiny(None), tiny(None))
+
+
+def test_a_movement_that_nobody_can_tell_is_not_told(tmp_path, capsys, monkeypatch):
+    def nothing(model):
+        raise BadInput("it runs on no image that surgeon can think of.")
+
+    monkeypatch.setattr("surgeon.networks.samples.answered", nothing)
+    arguments = ["inject", "timm:test_resnet", "--attention", "cbam", "--init", "paper", "-o", tmp_path / "a.pth"]
+    assert call(*arguments) == 0
+    assert "output not compared: surgeon knows no image" in capsys.readouterr().out
+    assert call(*arguments, "--force", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["moved"] is None
