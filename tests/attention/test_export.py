@@ -8,19 +8,19 @@ from torch.export import Dim
 from surgeon.attention import build
 from surgeon.attention.layouts import Layout
 from tests.shared import formulas
-from tests.shared.gates import CHANNELS, FOREIGN, form, forms
-from tests.shared.outcomes import same_outcome
+from tests.shared.gates import CHANNELS, FOREIGN, form
+from tests.shared.outcomes import SideBySide, same_outcomes
 
 pytestmark = pytest.mark.export
 
 FORMS = formulas.FORMS + FOREIGN
+FAMILIES = sorted({name.partition(":")[0] for name, _ in FORMS})
 OPEN = {0: Dim("n"), 2: Dim("h"), 3: Dim("w")}
 SIZES = [(4, CHANNELS, 8, 6), (5, CHANNELS, 7, 12), (1, CHANNELS, 9, 9)]
 
 
-class Forms(torch.nn.ModuleList):
-    def forward(self, x):
-        return [gate(x) for gate in self]
+def side_by_side(family):
+    return SideBySide(form(name, options) for name, options in FORMS if name.partition(":")[0] == family)
 
 
 def maps():
@@ -29,28 +29,27 @@ def maps():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-@pytest.mark.parametrize("family", ["cbam", "bam", "se", "eca", "timm"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_export_and_onnx(family, tmp_path):
-    """All forms of a family side by side in one program, since each program costs a second or two."""
-    side_by_side = Forms(form(name, options) for name, options in FORMS if name.startswith(family)).eval()
-    program = torch.export.export(side_by_side, (maps()[0],), dynamic_shapes={"x": OPEN})
+    gates = side_by_side(family).eval()
+    program = torch.export.export(gates, ([maps()[0]] * len(gates),), dynamic_shapes={"maps": [OPEN] * len(gates)})
     exported, file = program.module(), tmp_path / "gates.onnx"
     torch.onnx.export(program, dynamo=True, verbose=False).save(str(file))
     session = onnxruntime.InferenceSession(str(file))
     for x in maps():
-        want = [y.detach() for y in side_by_side(x)]
-        torch.testing.assert_close(exported(x), want, rtol=1e-4, atol=1e-5)
-        found = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        want = [y.detach() for y in gates([x] * len(gates))]
+        torch.testing.assert_close(exported([x] * len(gates)), want, rtol=1e-4, atol=1e-5)
+        found = session.run(None, {taken.name: x.numpy() for taken in session.get_inputs()})
         torch.testing.assert_close([torch.from_numpy(y) for y in found], want, rtol=1e-4, atol=1e-5)
 
 
-@forms
-def test_compile_in_one_graph(name, options):
-    gate = form(name, options).train()
+@pytest.mark.parametrize("family", FAMILIES)
+def test_compile_in_one_graph(family):
+    gates = side_by_side(family).train()
     torch._dynamo.reset()
-    compiled = torch.compile(gate, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(gates, fullgraph=True, backend="aot_eager")
     for x in maps()[:2]:
-        same_outcome(compiled, gate, x)
+        same_outcomes(compiled, gates, x)
 
 
 @pytest.mark.parametrize(
@@ -63,16 +62,16 @@ def test_compile_in_one_graph(name, options):
     ],
     ids=["NHWC", "tokens", "windows", "video"],
 )
-@pytest.mark.parametrize("name", ["cbam", "bam", "se", "eca", "timm:gc"])
-def test_export_and_compile_on_a_layout(name, layout, shape, free):
-    gate, x = form(name, {}, layout.dims), torch.randn(shape)
-    gate.layout = layout
-    program = torch.export.export(gate, (x,), dynamic_shapes={"x": free}).module()
-    more = torch.cat([x, x.flip(0), x])
-    torch.testing.assert_close(program(more), gate(more), rtol=1e-4, atol=1e-5)
+def test_export_and_compile_on_a_layout(layout, shape, free):
+    gates, x = SideBySide(form(name, {}, layout.dims) for name in ("cbam", "bam", "se", "eca", "timm:gc")), torch.randn(shape)
+    for gate in gates:
+        gate.layout = layout
+    program = torch.export.export(gates, ([x] * 5,), dynamic_shapes={"maps": [free] * 5}).module()
+    more = [torch.cat([x, x.flip(0), x])] * 5
+    torch.testing.assert_close(program(more), gates(more), rtol=1e-4, atol=1e-5)
     torch._dynamo.reset()
-    compiled = torch.compile(gate, fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(x), gate(x), rtol=1e-4, atol=1e-5)
+    compiled = torch.compile(gates, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled([x] * 5), gates([x] * 5), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -22,8 +22,8 @@ SMALL_SWIN = {"img_size": 64, "window_size": 4, "embed_dim": 16, "depths": [2, 2
 NETWORKS = {
     "resnet18": ("torchvision:resnet18", {}, "cbam", "open batch and image size"),
     "efficientnet": ("timm:test_efficientnet", {}, "bam", "open batch and image size"),
-    "convnext": ("timm:test_convnext", {}, "cbam", "open batch and image size"),
-    "swin": ("timm:swin_tiny_patch4_window7_224", SMALL_SWIN, "cbam", "open batch, images of 64 x 64"),
+    "convnext": ("timm:test_convnext", {}, "eca", "open batch and image size"),
+    "swin": ("timm:swin_tiny_patch4_window7_224", SMALL_SWIN, "se", "open batch, images of 64 x 64"),
 }
 
 
