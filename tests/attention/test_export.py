@@ -63,7 +63,10 @@ def test_compile_in_one_graph(family):
     ids=["NHWC", "tokens", "windows", "video"],
 )
 def test_export_and_compile_on_a_layout(layout, shape, free):
-    gates, x = SideBySide(form(name, {}, layout.dims) for name in ("cbam", "bam", "se", "eca", "timm:gc")), torch.randn(shape)
+    gates, x = (
+        SideBySide(form(name, {}, layout.dims) for name in ("cbam", "bam", "se", "eca", "timm:gc")),
+        torch.randn(shape),
+    )
     for gate in gates:
         gate.layout = layout
     program = torch.export.export(gates, ([x] * 5,), dynamic_shapes={"maps": [free] * 5}).module()
