@@ -32,12 +32,14 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """`-m fast` does not even import the files of the other two marks, which import what takes seconds."""
+    """`-m fast` does not even import the files of the other three marks, which import what takes seconds."""
     if config.option.markexpr == "fast" and collection_path.suffix == ".py":
         return (
             bool(
                 re.search(
-                    r"^pytestmark = (\[\s*)?pytest\.mark\.(network|export)\b", collection_path.read_text(), re.MULTILINE
+                    r"^pytestmark = (\[\s*)?pytest\.mark\.(network|export|many)\b",
+                    collection_path.read_text(),
+                    re.MULTILINE,
                 )
             )
             or None
@@ -48,7 +50,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if not any(map(item.get_closest_marker, ("network", "export"))):
+        if not any(map(item.get_closest_marker, ("network", "export", "many"))):
             item.add_marker("fast")
 
 

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "surgeon"
@@ -21,9 +22,14 @@ def text_of(file: str) -> str:
     return (PACKAGE / f"{file}.py").read_text(encoding="utf-8")
 
 
-def imported(text: str) -> Iterator[str]:
+@cache
+def imported(text: str) -> tuple[str, ...]:
     """Dotted names of all that a source text imports, wherever in it."""
-    for node in ast.walk(ast.parse(text)):
+    return tuple(_imported(ast.parse(text)))
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

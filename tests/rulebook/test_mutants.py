@@ -14,6 +14,8 @@ from surgeon.rulebook.arguments import Operand
 from surgeon.rulebook.grammar import Find, Rule, words
 from surgeon.rulebook.text import MOST_BYTES
 
+pytestmark = pytest.mark.many
+
 MARK = Path("/nonexistent-folder-of-surgeon-tests")
 SEEDS = [file.read_bytes() for file in sorted(rulebook.folder().glob("*.yaml"))]
 KNOWN = set(words(Rule)) | set(words(Find)) | set(words(Operand))

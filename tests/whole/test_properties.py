@@ -13,6 +13,8 @@ import surgeon
 from surgeon.errors import NoSite
 from tests.shared import toy
 
+pytestmark = pytest.mark.many
+
 fifteen = settings(max_examples=15, suppress_health_check=list(HealthCheck))
 
 BLOCKS = [toy.Residual, toy.InPlace, toy.TwoAdds, toy.Mode, toy.ChannelsLast, toy.Optional, toy.Shared, toy.Projected]
