@@ -12,6 +12,9 @@ from hypothesis import settings
 
 from surgeon.attention import naming
 
+# What is not fast.
+OTHERS = ("network", "export", "many", "clients", "tools")
+
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 # Loaded before any test file is read: what a file sets for itself, it sets in its own decorators.
@@ -32,25 +35,17 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """`-m fast` does not even import the files of the other three marks, which import what takes seconds."""
+    """`-m fast` does not even import the files of the other marks, which import what takes seconds."""
     if config.option.markexpr == "fast" and collection_path.suffix == ".py":
-        return (
-            bool(
-                re.search(
-                    r"^pytestmark = (\[\s*)?pytest\.mark\.(network|export|many)\b",
-                    collection_path.read_text(),
-                    re.MULTILINE,
-                )
-            )
-            or None
-        )
+        mark = rf"^pytestmark = (\[\s*)?pytest\.mark\.({'|'.join(OTHERS)})\b"
+        return bool(re.search(mark, collection_path.read_text(), re.MULTILINE)) or None
     return None
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if not any(map(item.get_closest_marker, ("network", "export", "many"))):
+        if not any(map(item.get_closest_marker, OTHERS)):
             item.add_marker("fast")
 
 
