@@ -2,7 +2,7 @@
 
 places   what is there            plan     decide, change nothing
 apply    do what was decided      inject   both in one call
-remove   take it out again
+remove   take it out again        like     the same on a network built anew
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from surgeon import rulebook
 from surgeon.anatomy.observation import observed
-from surgeon.surgery import aim, decide, operate
+from surgeon.surgery import again, aim, decide, operate
 from surgeon.surgery.alone import alone
 
 if TYPE_CHECKING:
@@ -112,6 +112,29 @@ def inject(
             decided = decide.plan(observation, attention, where, init, rulebook.load(rules), options, costs=False)
             prepared = operate.prepare(model, decided, observation)
         return operate.perform(model, decided, prepared, check)
+
+
+def like(model: Model, other: nn.Module, *, example_inputs: Any = None) -> Model:
+    """Put the attention of `other` into `model`, in place, at the same sites and with its weights; returns `model`.
+
+    For trainers that build a network anew and copy its weights, and for copies without attention: `model` is the
+    network that `other` was before its operation. Its own weights stay as they are.
+
+    Raises:
+        BadPlan: it is another network. BadModel: `other` has no attention, or `model` has some.
+
+    >>> fresh = like(torchvision.models.resnet18(num_classes=4), model)
+    """
+    plans = again.plans(other)
+    again.check_alike(model, other, plans)
+    try:
+        for plan in plans:
+            apply(model, plan, example_inputs=example_inputs)
+        again.copy_attention(model, other)
+    except BaseException:
+        remove(model)
+        raise
+    return model
 
 
 def remove(model: Model) -> Model:

@@ -46,6 +46,7 @@ class Gate(nn.Module):
     gain: what the published scale is multiplied by, shape (1,), 2 at the start with `init="neutral"`; else None.
     maps: where `record` collects the scores; None outside it.
     operation: which operation on the network put it there, counted from 1; 0 outside a network.
+    together: the paths of all gates that this operation put in, so that those which stay know of those which went.
     """
 
     # No annotations here: torch.jit.trace evaluates those of a module's class, and knows few types.
@@ -61,6 +62,7 @@ class Gate(nn.Module):
         self.site: Site | None = None
         self.made: Made | None = None
         self.maps: Maps | None = None
+        self.together: tuple[str, ...] = ()
 
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(x, Proxy):
