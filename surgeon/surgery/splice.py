@@ -13,7 +13,19 @@ from torch import fx, nn
 from surgeon.attention import Gate
 from surgeon.errors import BadModel, BadPlan, CheckFailed, Untraceable, suggest
 from surgeon.forward.otherwise import Behind
-from surgeon.forward.subclass import NO_GRAFTS, Forward, Input, Output, grafted, grafts_of, runs_any_child, takes_grafts
+from surgeon.forward.subclass import (
+    NO_GRAFTS,
+    Forward,
+    Graft,
+    Input,
+    Instead,
+    Output,
+    grafted,
+    grafts_of,
+    runs_any_child,
+    takes_grafts,
+)
+from surgeon.sites import INSTEAD
 
 if TYPE_CHECKING:
     from surgeon.forward.rewrite import Rewritable
@@ -88,16 +100,18 @@ def _stitch(
 
 
 def _at_edge(site: Site) -> bool:
-    return site.after.split(".")[0] in ("input", "output")
+    return site.after.split(".")[0] in ("input", "output", INSTEAD)
 
 
-def _is_appended(module: nn.Module, site: Site, grafts: Sequence[Forward | Input | Output]) -> bool:
+def _is_appended(module: nn.Module, site: Site, grafts: Sequence[Graft]) -> bool:
     """An nn.Sequential needs no new forward: a child at its end is run after the others."""
     plain = type(module).forward is nn.Sequential.forward and not isinstance(module, Gate)
     return plain and not grafts and site.after == "output"
 
 
-def _edge(site: Site, name: str) -> Input | Output:
+def _edge(site: Site, name: str) -> Graft:
+    if site.replaces:
+        return Instead(name)
     edge, _, index = site.after.partition(".")
     if edge == "input":
         return Input(name, site.after)
