@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from surgeon import rulebook
 from surgeon.anatomy.observation import observed
-from surgeon.surgery import decide, operate
+from surgeon.surgery import aim, decide, operate
 from surgeon.surgery.alone import alone
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from surgeon.rulebook.book import Folders
     from surgeon.sites import Plan
-    from surgeon.surgery.decide import Attention, Where
+    from surgeon.surgery.aim import Where
+    from surgeon.surgery.decide import Attention
     from surgeon.surgery.operate import Check, Model
 
 
@@ -33,7 +34,7 @@ def places(model: nn.Module, *, rules: Folders | None = None, example_inputs: An
     {'bottleneck': 3, 'final': 1, 'input': 1, 'residual': 16}
     """
     with observed(model, example_inputs) as observation:
-        return decide.counts(observation, rulebook.load(rules))
+        return aim.counts(observation, rulebook.load(rules))
 
 
 def plan(
@@ -52,8 +53,9 @@ def plan(
         model: any network of images or video clips; it may be on meta.
         attention: a name such as `cbam` or `timm:gc`, `package.module:Class`, or a class or callable
             that makes a module from the number of channels.
-        where: a place (`residual`, `bottleneck`, `final`, `input`), a list of places, a rule file, or
-            a glob over module paths (`layer3.*.bn2`), which means after that module.
+        where: a place (`residual`, `bottleneck`, `final`, `input`); or what attention goes after: the path of a
+            module (`layer4`), a glob over paths (`layer3.*.bn2`; `*` stays within a dot, `**` does not), a class
+            of modules or its name (`torch.nn.MaxPool2d`); a rule file; a list of these.
         init: `identity` and `neutral`, where the network computes the same bits until it is trained, by a gamma at 0 or
             by last layers at 0; `paper`, the published module as it is.
         rules: one more folder of rules, or a list of them.

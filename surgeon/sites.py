@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from surgeon.errors import BadPlan
+from surgeon.paths import lies_in
 
 if TYPE_CHECKING:
     from torch import nn
@@ -86,16 +86,16 @@ class Plan:
         return iter(self.sites)
 
     def only(self, *patterns: str) -> Plan:
-        """The plan narrowed to modules whose path matches one of the glob `patterns`."""
+        """The plan narrowed to the modules that one of the globs `patterns` matches, and what is inside them."""
         return self._select(patterns, matching=True)
 
     def without(self, *patterns: str) -> Plan:
-        """The plan less the modules whose path matches one of the glob `patterns`."""
+        """The plan less the the modules that one of the globs `patterns` matches, and what is inside them."""
         return self._select(patterns, matching=False)
 
     def _select(self, patterns: tuple[str, ...], *, matching: bool) -> Plan:
         for pattern in patterns:
-            if not any(fnmatchcase(site.module, pattern) for site in self.sites):
+            if not any(lies_in(site.module, pattern) for site in self.sites):
                 raise BadPlan(f"{pattern!r} matches none of the {len(self)} sites of this plan: {self._paths()}.")
         return replace(self, sites=tuple(site for site in self.sites if _matches(site, patterns) is matching))
 
@@ -149,4 +149,4 @@ class Plan:
 
 
 def _matches(site: Site, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(site.module, pattern) for pattern in patterns)
+    return any(lies_in(site.module, pattern) for pattern in patterns)

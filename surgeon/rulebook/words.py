@@ -135,6 +135,19 @@ def _what_modules_take(name: str, words: Mapping[str, Any], scene: Scene) -> lis
     return [Candidate(value, node, node.graph) for node in nodes for value in node.inputs[:1] if scene.maps[value]]
 
 
+def _is_result_of(candidate: Candidate, name: str, scene: Scene) -> Finding:
+    # A word before this one may have looked at the step that takes the value.
+    calls = [node for graph in scene.graphs for node in graph.nodes if candidate.value in node.outputs and node.child]
+    found = {type(node.child.module).__name__: node.child.module for node in calls if node.child}
+    holds = any(name in class_names(module) for module in found.values())
+    return Finding(holds, f"made by a {' in a '.join(reversed(found))}" if found else "made by no module")
+
+
+def _what_modules_make(name: str, words: Mapping[str, Any], scene: Scene) -> list[Candidate]:
+    nodes = (node for graph in scene.graphs for node in graph.nodes if node.child)
+    return [Candidate(value, node, node.graph) for node in nodes for value in node.outputs[:1] if scene.maps[value]]
+
+
 def _goes_into(candidate: Candidate, kind: Kind, scene: Scene) -> Finding:
     steps = [step for step in scene.steps if step.value is candidate.value]
     if not steps:
@@ -183,6 +196,10 @@ WORDS = {
         Word(
             "before", ClassName, "The full name of a class: a module of it takes the value.",
             _is_taken_by, _what_modules_take,
+        ),
+        Word(
+            "after", ClassName, "The full name of a class: a module of it makes the value.",
+            _is_result_of, _what_modules_make,
         ),
         Word(
             "into", Literal["smaller", "pool"], "What takes the value: `smaller`, a step that makes the map smaller; "
