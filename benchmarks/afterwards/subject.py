@@ -61,3 +61,11 @@ def train(model: nn.Module, steps: list[Batch], optimizer: torch.optim.Optimizer
     for batch in steps:
         step(model, batch, optimizer)
     return model.eval()
+
+
+def without_inplace(model: nn.Module) -> nn.Module:
+    """The model with activations that leave their input alone, as some tools ask for."""
+    for module in model.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+    return model

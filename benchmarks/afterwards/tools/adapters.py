@@ -99,5 +99,5 @@ def oft(model, x):
 def boft(model, x):
     from peft import BOFTConfig
 
-    config = BOFTConfig(boft_block_size=1, boft_block_num=0, target_modules=_layers(model, nn.Linear))
+    config = BOFTConfig(boft_block_size=2, boft_block_num=0, target_modules=_layers(model, nn.Linear))
     return _adapted(model, x, config)

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+import surgeon
 from benchmarks.afterwards.registry import answers, learns
 from benchmarks.afterwards.subject import train
 
@@ -84,12 +85,12 @@ def _full(model):
     return {name: weight.full_tensor().detach() for name, weight in model.named_parameters()}
 
 
-def _sharded(model, modules, **options):
-    from torch.distributed.fsdp import fully_shard
+def _sharded(model, modules, *, only=False, **options):
     from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
 
     shard = partial(fully_shard, mesh=init_device_mesh("cpu", (1,)), **options)
-    for module in [*modules, model]:
+    for module in modules if only else [*modules, model]:
         shard(module)
     return model
 
@@ -105,7 +106,15 @@ def fsdp2_bfloat16(model, batches):
     from torch.distributed.fsdp import MixedPrecisionPolicy
 
     policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    # The network's own norms stay in float32, which torch asks for on a CPU; those of attention are left to the policy.
+    inside = tuple(surgeon.attention_modules(model))
+    norms = [
+        m
+        for path, m in model.named_modules()
+        if isinstance(m, nn.BatchNorm2d) and not path.startswith(inside or ("-",))
+    ]
     with _group():
+        _sharded(model, norms, only=True, mp_policy=MixedPrecisionPolicy(cast_forward_inputs=False))
         return _full(train(_sharded(model, _blocks(model), mp_policy=policy), batches))
 
 

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from benchmarks.afterwards.registry import Silent, answers, counts, looks
+from benchmarks.afterwards.subject import without_inplace
 
 
 @looks("torchvision: create_feature_extractor")
@@ -60,15 +61,8 @@ def backward_hooks(model, x):
     seen = []
     for name in ("layer1.0.conv1", "layer2.0.conv1", "layer3.0.conv2"):
         model.get_submodule(name).register_full_backward_hook(lambda module, given, got: seen.append(got[0].clone()))
-    _without_inplace(model)(x).square().sum().backward()
+    without_inplace(model)(x).square().sum().backward()
     return seen
-
-
-def _without_inplace(model):
-    for module in model.modules():
-        if isinstance(module, nn.ReLU):
-            module.inplace = False
-    return model
 
 
 def _cam(name, model, x):
@@ -103,7 +97,7 @@ def eigen_cam(model, x):
 def _attributed(name, model, x, *args, **options):
     import captum.attr
 
-    method = getattr(captum.attr, name)(_without_inplace(model), *args)
+    method = getattr(captum.attr, name)(without_inplace(model), *args)
     return method.attribute(x.clone().requires_grad_(), target=1, **options)
 
 
@@ -129,6 +123,12 @@ def deep_lift(model, x):
 
 @looks("captum: LRP", needs=["captum"])
 def lrp(model, x):
+    from captum.attr._utils.lrp_rules import EpsilonRule
+
+    # captum has no rule for these layers, and asks for one.
+    for module in model.modules():
+        if isinstance(module, nn.Identity | nn.Flatten):
+            module.rule = EpsilonRule()
     return _attributed("LRP", model, x)
 
 
@@ -157,8 +157,8 @@ def conductance(model, x):
 def neuron_gradient(model, x):
     import captum.attr
 
-    method = captum.attr.NeuronGradient(_without_inplace(model), model.layer3)
-    return method.attribute(x.clone().requires_grad_(), (3, 1, 1))
+    method = captum.attr.NeuronGradient(without_inplace(model), model.layer3)
+    return method.attribute(x.clone().requires_grad_(), lambda y: y[:, :8].sum((1, 2, 3)))
 
 
 @counts("FlopCounterMode")

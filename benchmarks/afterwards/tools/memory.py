@@ -143,4 +143,4 @@ def dispatched(model, x):
         path = Path(folder) / "model.safetensors"
         save_file(model.state_dict(), path)
         empty = copy.deepcopy(model).to("meta")
-        return load_checkpoint_and_dispatch(empty, path, device_map={"": "cpu"})(x)
+        return load_checkpoint_and_dispatch(empty, str(path), device_map={"": "cpu"})(x)

@@ -44,9 +44,9 @@ def structured(model, batches):
     _pruned_and_trained(model, batches)
 
 
-@learns("prune.global_unstructured")
+@learns("prune.global_unstructured", coupled=True)
 def everywhere(model, batches):
-    prune.global_unstructured([(layer, "weight") for layer in _layers(model)], prune.RandomUnstructured, amount=0.3)
+    prune.global_unstructured([(layer, "weight") for layer in _layers(model)], prune.L1Unstructured, amount=0.3)
     _pruned_and_trained(model, batches)
 
 
@@ -69,8 +69,8 @@ def channels(model, x):
 def sparsifier(model, batches):
     from torch.ao.pruning import WeightNormSparsifier
 
-    tool = WeightNormSparsifier(sparsity_level=0.5, sparse_block_shape=(1, 4), zeros_per_block=2)
-    paths = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    tool = WeightNormSparsifier(sparsity_level=1.0, sparse_block_shape=(1, 4), zeros_per_block=2)
+    paths = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     tool.prepare(model, [{"tensor_fqn": f"{path}.weight"} for path in paths])
     tool.step()
     train(model, batches)
