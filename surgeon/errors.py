@@ -58,6 +58,10 @@ class CheckFailed(SurgeonError):
     exit_code = 3
 
 
+class FrozenAtZero(UserWarning):
+    """A norm inside attention was frozen while its weight is 0: the layers before it would never learn."""
+
+
 class UnusedSite(UserWarning):
     """The network's output depends on none of the maps that attention goes to: it would never learn."""
 
