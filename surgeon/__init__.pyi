@@ -15,5 +15,6 @@ from .operation import remove as remove
 from .sites import Plan as Plan
 from .sites import Site as Site
 from .surgery.summary import report as report
+from .surgery.training import add_to as add_to
 from .surgery.training import freeze as freeze
 from .surgery.training import param_groups as param_groups

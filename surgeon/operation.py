@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from surgeon import rulebook
 from surgeon.anatomy.observation import observed
-from surgeon.surgery import aim, decide, operate
+from surgeon.surgery import aim, decide, holders, operate
 from surgeon.surgery.alone import alone
 
 if TYPE_CHECKING:
@@ -85,13 +85,16 @@ def apply(model: Model, plan: Plan, *, example_inputs: Any = None, check: Check 
     Raises:
         BadPlan: the plan is for another network.
         CheckFailed: the network would not run with the attention, or something changed; it is as it was.
-        BadModel: another thread operates on this very model.
+        BadModel: another thread operates on this very model, or a wrapper that reduces gradients holds it.
     """
     operate.check_choice(check)
     with alone(model):
+        optimizers = holders.optimizers_of(model)
         with observed(model, example_inputs) as observation:
             prepared = operate.prepare(model, plan, observation)
-        return operate.perform(model, plan, prepared, check)
+        operate.perform(model, plan, prepared, check)
+        holders.remind(optimizers, model)
+    return model
 
 
 def inject(
@@ -113,12 +116,15 @@ def inject(
     decide.check_options(attention, init, options)
     operate.check_choice(check)
     with alone(model):
+        optimizers = holders.optimizers_of(model)
         with observed(model, example_inputs) as observation:
             decided = decide.plan(
                 observation, attention, where, init, rulebook.load(rules), options, replace=replace, costs=False
             )
             prepared = operate.prepare(model, decided, observation)
-        return operate.perform(model, decided, prepared, check)
+        operate.perform(model, decided, prepared, check)
+        holders.remind(optimizers, model)
+    return model
 
 
 def remove(model: Model) -> Model:

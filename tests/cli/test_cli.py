@@ -45,7 +45,7 @@ def test_places_counts(capsys):
 
 def test_places_as_json(capsys):
     assert call("places", "torchvision:resnet18", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["places"] == {"residual": 8, "bottleneck": 3, "final": 1, "input": 1}
+    assert json.loads(capsys.readouterr().out)["places"] == {"residual": 8, "bottleneck": 3, "final": 1, "input": 1, "gate": 0}
 
 
 def test_plan_prints_a_row_for_each_site_and_changes_nothing(capsys, tmp_path):
