@@ -17,5 +17,6 @@ from .sites import Plan as Plan
 from .sites import Site as Site
 from .surgery.activity import check as check
 from .surgery.summary import report as report
+from .surgery.training import add_to as add_to
 from .surgery.training import freeze as freeze
 from .surgery.training import param_groups as param_groups

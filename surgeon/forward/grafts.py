@@ -146,7 +146,26 @@ class Input:
         return forward
 
 
-Graft = Forward | Instead | Inside | Input | Output
+@dataclass(frozen=True)
+class Replaced:
+    """Attention `child` in place of a module: it is given what that is given, and what that makes of it.
+
+    Where all of the place is the attention's, the module itself does not run.
+    """
+
+    child: str
+
+    def method(self, base: type[nn.Module]) -> Callable[..., Any]:
+        child, given = self.child, argument(base.forward, "input")
+
+        def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            gate, x = self.get_submodule(child), given.of(args, kwargs)
+            return gate(x) if gate.replaces_at_once else gate(x, base.forward(self, *args, **kwargs))
+
+        return forward
+
+
+Graft = Forward | Instead | Inside | Input | Output | Replaced
 
 
 def _compiled(

@@ -16,7 +16,7 @@ import torch.fx
 from torch import nn
 
 from surgeon.attention import Gate
-from surgeon.forward.grafts import Forward, Graft, Input, Inside, Instead, Output
+from surgeon.forward.grafts import Forward, Graft, Input, Inside, Instead, Output, Replaced
 from surgeon.forward.leaves import names_in
 from surgeon.forward.otherwise import shallow
 
@@ -55,7 +55,7 @@ def _views(inner: type[nn.Module], child: str) -> dict[str, Callable[..., Any]]:
 
 def _held(inner: type[nn.Module], container: nn.Module) -> list[tuple[str, nn.Module | None]]:
     grafts = vars(inner).get("grafted_from", ())[1:]
-    hidden = {graft.child for graft in grafts if isinstance(graft, Input | Output)}
+    hidden = {graft.child for graft in grafts if isinstance(graft, Input | Output | Replaced)}
     return [(name, module) for name, module in container._modules.items() if name not in hidden]
 
 
@@ -115,7 +115,7 @@ def grafted(base: type, *grafts: Graft) -> type[nn.Module]:
         "__setattr__": _set,
         **{name: _merging(name) for name in MERGING if inspect.isfunction(getattr(base, name, None))},
     }
-    if isinstance(grafts[-1], Input | Output):
+    if isinstance(grafts[-1], Input | Output | Replaced):
         body |= _views(inner, grafts[-1].child)
     return type(base.__name__, (inner,), body)
 

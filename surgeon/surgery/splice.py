@@ -12,9 +12,10 @@ from torch import fx, nn
 
 from surgeon.attention import Gate
 from surgeon.errors import BadModel, BadPlan, CheckFailed, Untraceable, suggest
-from surgeon.forward.grafts import Forward, Graft, Input, Output
+from surgeon.forward.grafts import Forward, Graft, Input, Output, Replaced
 from surgeon.forward.otherwise import Behind, Ground
 from surgeon.forward.subclass import MERGING, NO_GRAFTS, forward_of, grafted, grafts_of, runs_any_child, takes_grafts
+from surgeon.sites import INSTEAD
 
 if TYPE_CHECKING:
     from surgeon.forward.rewrite import Rewritable
@@ -94,7 +95,7 @@ def _stitch(
 
 
 def _at_edge(site: Site) -> bool:
-    return site.after.split(".")[0] in ("input", "output")
+    return site.after.split(".")[0] in ("input", "output", INSTEAD)
 
 
 def _is_appended(module: nn.Module, site: Site, grafts: Sequence[Graft]) -> bool:
@@ -107,7 +108,9 @@ def _is_appended(module: nn.Module, site: Site, grafts: Sequence[Graft]) -> bool
     return plain and not grafts and site.after == "output"
 
 
-def _edge(site: Site, name: str) -> Input | Output:
+def _edge(site: Site, name: str) -> Graft:
+    if site.replaces:
+        return Replaced(name)
     edge, _, index = site.after.partition(".")
     if edge == "input":
         return Input(name, site.after)
