@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy
 import pytest
@@ -99,7 +100,7 @@ def test_the_page(name, tmp_path):
     own, base = trainer(), stirred(name)
     base.save(tmp_path / "base.pt")
     settings = dict(
-        data=str(data(tmp_path)), epochs=2, imgsz=SIDE, batch=2, workers=0, device="cpu", project=str(tmp_path),
+        data=str(data(tmp_path)), epochs=2, imgsz=SIDE, batch=2, nbs=2, workers=0, device="cpu", project=str(tmp_path),
         name="run", exist_ok=True, plots=False, amp=False, optimizer="SGD", warmup_epochs=0, lr0=0.01,
     )  # fmt: skip
 
@@ -144,6 +145,7 @@ def test_the_page(name, tmp_path):
 def test_a_checkpoint_keeps_its_bits(name):
     base, own = stirred(name).model.eval(), trainer()
     maker = object.__new__(own)
+    maker.args = SimpleNamespace(cls_remap=False)
     maker.data = {"nc": 80, "channels": 3, "names": base.names}
     model = maker.get_model(f"{name}.yaml", base, verbose=False)
     assert surgeon.attention_modules(model) and torch.equal(scores(model), scores(base))
