@@ -20,6 +20,7 @@ from surgeon.errors import BadFile, BadOption
 from surgeon.files import rebuild, store
 from surgeon.files.derive import recipe_of
 from surgeon.files.folder import read_folder
+from surgeon.files.pretrained import is_pretrained, load_pretrained
 from surgeon.files.program import refuse_another_function, unfolded
 from surgeon.files.recipe import Recipe
 from surgeon.files.store import SurgeonFile
@@ -147,7 +148,8 @@ def load(path: str | PathLike[str], *, allow_imports: bool = False, allow_pickle
     """The network in a file that surgeon wrote, in evaluation mode, every weight compared with its SHA-256.
 
     Args:
-        path: .safetensors, .pth, .pt2, or a model folder; also anything else that says which network it is.
+        path: .safetensors, .pth, .pt2, or a folder (timm's, or what `save_pretrained` wrote); also anything else that
+            says which network it is.
         allow_imports: import the network or the attention that the file names, if it is a user's own.
         allow_pickle: read a pickled module, or a .pt2 that is more than a plain program: this runs code from the file.
 
@@ -161,6 +163,8 @@ def load(path: str | PathLike[str], *, allow_imports: bool = False, allow_pickle
             f"there is no file {str(path)!r}. surgeon.load reads files; "
             "timm.create_model and torchvision.models.get_model build by name."
         )
+    if is_pretrained(path):
+        return load_pretrained(path, allow_imports=allow_imports)
     return open_source(path, allow_imports=allow_imports, allow_pickle=allow_pickle).model
 
 
