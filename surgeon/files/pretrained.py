@@ -47,6 +47,9 @@ def from_pretrained(
     `surgeon.json` and `surgeon.safetensors` into their folder after `surgeon.inject`, since their own loading knows
     no attention and drops it.
 
+    `vit.save_pretrained("vit_cbam")` after `surgeon.inject(vit, "cbam")`, and elsewhere
+    `vit = surgeon.from_pretrained(ViTForImageClassification, "vit_cbam")`.
+
     Args:
         kind: a class (`ViTForImageClassification`, `AutoModel`) or a function (`smp.from_pretrained`).
         folder: what `save_pretrained` wrote, on this machine.
@@ -55,9 +58,6 @@ def from_pretrained(
 
     Raises:
         BadFile: no such folder, no surgeon.json in it, or weights that are not those of its attention.
-
-    >>> model.save_pretrained("vit_cbam")  # after surgeon.inject(model, "cbam")
-    >>> model = surgeon.from_pretrained(ViTForImageClassification, "vit_cbam")
     """
     data = _read(folder)
     plans = data["operations"]
