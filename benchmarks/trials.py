@@ -70,7 +70,9 @@ def _examples(entry):
         filled = tree_map(
             lambda leaf, sides=(int(high * side), int(wide * side)): tensor(leaf.split(), *sides), _as_text(given)
         )
-        yield ((), filled) if isinstance(filled, dict) else (tuple(filled) if isinstance(filled, list) else (filled,), {})
+        yield (
+            ((), filled) if isinstance(filled, dict) else (tuple(filled) if isinstance(filled, list) else (filled,), {})
+        )
 
 
 def _as_text(given):
@@ -185,7 +187,11 @@ class Subject:
             try:
                 more = self._compared() | self._saved()
             except Exception as error:  # after an operation nothing may fail that did not before
-                more = {"verdict": "crash", "reason": "crash", "detail": f"after it: {type(error).__name__}: {cells._line(error)}"}
+                more = {
+                    "verdict": "crash",
+                    "reason": "crash",
+                    "detail": f"after it: {type(error).__name__}: {cells._line(error)}",
+                }
             surgeon.remove(model)
             return more | {"restored": "yes" if cells._objects(model) == self.objects else "NO"}
         except surgeon.SurgeonError as error:
@@ -224,7 +230,9 @@ class Subject:
         told = {"train": cells._said(same_bits(outputs, now)), "gradients": cells._said(kept)}
         if not repeats:
             told = {"train": "unrepeatable", "gradients": "unrepeatable"}
-        moved = {path for path, gate in gates.items() if any(w.grad is not None and w.grad.any() for w in gate.parameters())}
+        moved = {
+            path for path, gate in gates.items() if any(w.grad is not None and w.grad.any() for w in gate.parameters())
+        }
         if len(moved) < len(gates):
             # Chance may have dropped just this branch.
             moved |= _moved(self.model, self.first, gates)
@@ -235,7 +243,11 @@ class Subject:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "network.safetensors"
             options = {"base": Base(CODE, "benchmarks.trials:made", {"network": self.network})}
-            more = {"example_inputs": self.first.given} if "example_inputs" in inspect.signature(surgeon.save).parameters else {}
+            more = (
+                {"example_inputs": self.first.given}
+                if "example_inputs" in inspect.signature(surgeon.save).parameters
+                else {}
+            )
             try:
                 surgeon.save(self.model, path, **options, **more)
                 answer = self.first.answer(surgeon.load(path, allow_imports=True))
@@ -284,7 +296,10 @@ def _reached(gates, moved):
     idle = [gate.site for path, gate in gates.items() if path not in moved]
     if idle:
         dead = [site for site in idle if site.read]
-        told |= {"reason": "zero-gradient" if dead else "unread", "detail": f"no gradient but zero at {', '.join(map(str, dead or idle))}"}
+        told |= {
+            "reason": "zero-gradient" if dead else "unread",
+            "detail": f"no gradient but zero at {', '.join(map(str, dead or idle))}",
+        }
     return told
 
 
