@@ -16,6 +16,9 @@ from surgeon.paths import lies_in
 if TYPE_CHECKING:
     from torch import nn
 
+# What a Site is `after` where attention takes a module's place.
+INSTEAD = "instead"
+
 
 @dataclass(frozen=True)
 class Site:
@@ -24,7 +27,7 @@ class Site:
     module: path of the module that will own the attention, such as `layer1.0`.
     after: the value inside it: the name of a node in its forward (`bn3`), `output`, `output.0` for
         the first of several outputs, or `input` (`input.NAME` for another argument than the first, with the number of a
-        leaf behind it where that is a collection).
+        leaf behind it where that is a collection); `instead` where attention takes the module's place.
     place: id of the rule that found it.
     channels: number of channels of the map.
     size: its height and width (or depth, height and width) on the example input.
@@ -46,7 +49,12 @@ class Site:
     read: bool = True
 
     def __str__(self) -> str:
-        return f"{self.module or 'the model itself'}: after {self.after}"
+        return f"{self.module or 'the model itself'}: {'instead of it' if self.replaces else f'after {self.after}'}"
+
+    @property
+    def replaces(self) -> bool:
+        """Whether attention takes the place of the module."""
+        return self.after == INSTEAD
 
     @property
     def cost(self) -> tuple[str, str]:

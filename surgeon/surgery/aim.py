@@ -11,7 +11,7 @@ from torch import nn
 from surgeon import attention as modules
 from surgeon import rulebook
 from surgeon.anatomy.scene import class_names
-from surgeon.errors import BadOption, NoSite, UnknownName, suggest
+from surgeon.errors import BadOption, BadPlan, NoSite, UnknownName, suggest
 from surgeon.paths import matches
 from surgeon.rulebook import match, missing, owner
 from surgeon.rulebook.book import SUFFIXES
@@ -36,14 +36,17 @@ class Target(NamedTuple):
     anchor: Anchor
 
 
-def targets(observation: Observation, where: Where, rules: Sequence[Rule]) -> list[Target]:
+def targets(observation: Observation, where: Where, rules: Sequence[Rule], *, replace: bool = False) -> list[Target]:
     """Where attention goes for one aim, or for several: each value once, in order of execution.
+
+    Args:
+        replace: attention takes the place of the modules that are meant.
 
     Raises:
         NoSite, UnknownName: nothing here is meant. BadOption: `where` is none of what it may be.
         BadPlan, Untraceable: attention can't go there.
     """
-    found = (target for aim in _listed(where) for target in _targets_of(observation, aim, rules))
+    found = (target for aim in _listed(where) for target in _targets_of(observation, aim, rules, replace))
     by_value = match.first_of_each(found, lambda target: target.value)
     in_order = sorted(by_value, key=lambda target: target.value.order)
     # A block that runs twice has two such values, and one forward to hold them.
@@ -72,19 +75,22 @@ def _checked(aim: object) -> Aim:
     )
 
 
-def _targets_of(observation: Observation, aim: Aim, rules: Sequence[Rule]) -> list[Target]:
+def _targets_of(observation: Observation, aim: Aim, rules: Sequence[Rule], replace: bool) -> list[Target]:
     if isinstance(aim, Path) or (isinstance(aim, str) and aim.endswith(SUFFIXES)):
-        return _at_place(observation, str(aim), rules)
+        return _at_place(observation, str(aim), rules, replace)
     if isinstance(aim, str) and aim in rulebook.places(rules):
-        return _at_place(observation, aim, rules)
-    return [_after(graph, observation) for graph in _meant(observation, aim, rules)]
+        return _at_place(observation, aim, rules, replace)
+    beside = _instead if replace else _after
+    return [beside(graph, observation) for graph in _meant(observation, aim, rules)]
 
 
-def _at_place(observation: Observation, place: str, rules: Sequence[Rule]) -> list[Target]:
+def _at_place(observation: Observation, place: str, rules: Sequence[Rule], replace: bool) -> list[Target]:
     general, special = rulebook.for_place(place, rules)
     found = match.candidates(general, special, observation.scene)
     if not found:
         raise _no_site(general, special, observation, rules)
+    if replace:
+        return [_instead(_module_of(candidate, place), observation) for candidate, _ in found]
     return [_target(candidate, rule, observation) for candidate, rule in found]
 
 
@@ -92,6 +98,22 @@ def _target(candidate: Candidate, rule: Rule, observation: Observation) -> Targe
     """The value after which the rule splices, an operand by its name or the candidate itself, and its anchor."""
     value = candidate.names.get(rule.splice.removeprefix("after "), candidate.value)
     return Target(value, owner.anchor(candidate, rule, observation.scene, observation.rewrites))
+
+
+def _module_of(candidate: Candidate, place: str) -> Graph:
+    """The call of the module that makes the value, and that attention takes the place of."""
+    node = candidate.node
+    if node is None or node.child is None or candidate.value not in node.outputs:
+        raise BadPlan(
+            f"replace=True: {place!r} is no place of modules that attention could replace. "
+            "Say where='gate', or which modules: by path, by class."
+        )
+    return node.child
+
+
+def _instead(graph: Graph, observation: Observation) -> Target:
+    anchor = owner.instead_of(graph, observation.scene)
+    return Target(anchor.value, anchor)
 
 
 def _after(graph: Graph, observation: Observation) -> Target:

@@ -16,7 +16,7 @@ from surgeon.anatomy.scene import class_names
 from surgeon.attention.building import check_names
 from surgeon.attention.gate import INITS
 from surgeon.errors import BadOption, BadPlan, SurgeonError, UnusedSite, suggest
-from surgeon.sites import Plan
+from surgeon.sites import INSTEAD, Plan
 from surgeon.surgery import aim
 
 if TYPE_CHECKING:
@@ -48,11 +48,12 @@ def plan(
     rules: Sequence[Rule],
     options: Mapping[str, Any],
     *,
+    replace: bool = False,
     costs: bool = True,
 ) -> Plan:
     """The Plan for one observed model; without `costs`, which take as long as the rest, if nobody will read them."""
     scene = observation.scene
-    targets = aim.targets(observation, where, rules)
+    targets = aim.targets(observation, where, rules, replace=replace)
     _refuse_second([target.anchor for target in targets], scene)
     fitting = _Fitting(scene, attention, init, options, costs=costs)
     decided = Plan(
@@ -116,7 +117,7 @@ class _Fitting:
         self.attention, self.init, self.options, self.costs = attention, init, options, costs
         weights = scene.graph.module.parameters()
         self.dtype = next((weight.dtype for weight in weights if weight.is_floating_point()), torch.float32)
-        self.known: dict[tuple[int, tuple[int, ...]], Cost] = {}
+        self.known: dict[tuple[int, tuple[int, ...], bool], Cost] = {}
 
     def cost_at(self, anchor: Anchor, size: tuple[int, ...]) -> Cost:
         """What the attention costs at `anchor`: (weights, multiply-adds), both None where costs are not wanted.
@@ -124,7 +125,7 @@ class _Fitting:
         Raises:
             BadModule, BadOption: it does not fit there; names the place.
         """
-        key = (anchor.map.channels, size)
+        key = (anchor.map.channels, size, anchor.after == INSTEAD)
         if key not in self.known:
             try:
                 self.known[key] = self._try(*key)
@@ -132,9 +133,11 @@ class _Fitting:
                 raise type(error)(f"{anchor}: {error}") from None
         return self.known[key]
 
-    def _try(self, channels: int, size: tuple[int, ...]) -> Cost:
+    def _try(self, channels: int, size: tuple[int, ...], instead: bool) -> Cost:
         with torch.device("meta"):
-            gate = modules.build(self.attention, channels, init=self.init, dims=len(size), **self.options)
+            gate = modules.build(
+                self.attention, channels, init=self.init, dims=len(size), instead=instead, **self.options
+            )
         if isinstance(gate, modules.Foreign):
             modules.probe(gate, (2, channels, *size), self.dtype)
         return modules.cost(gate, (channels, *size)) if self.costs else (None, None)

@@ -87,7 +87,7 @@ def test_a_place_of_ones_own_wins_as_well(tmp_path):
 
 
 REFUSED = {
-    "a typo": (UnknownName, "stm", "unknown place 'stm'. Known: bottleneck, final, input, residual. Modules that run: stem, residual, head."),
+    "a typo": (UnknownName, "stm", "unknown place 'stm'. Known: bottleneck, final, gate, input, residual. Modules that run: stem, residual, head."),
     "a path that is not there": (NoSite, "stages.7", "'stages.7' matches no module that runs. Did you mean 'stages.1'? Known: "),
     "a list of modules": (NoSite, "stages", "'stages' is a module of Network whose forward does not run. Choose what runs in it: 'stages.*'."),
     "a module that does not run": (NoSite, "unused", "'unused' is a module of Network whose forward does not run."),
