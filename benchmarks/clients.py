@@ -71,7 +71,7 @@ def _totals(found):
         + ", ".join(f"{count} `{name}`" for name, count in verdicts.most_common()),
         f"- the same to the bit, in eval mode and in training: {same} of {len(run)}",
         f"- restored afterwards: {sum(row['restored'] == 'yes' for row in run)} of {len(run)}",
-        f"- saved, and loaded again as the same network: {sum(row['saved'] == 'yes' for row in run)} of {len(run)}",
+        f"- saved, and loaded again as the same network: {_saved(found)} (large networks with attention at one place alone)",
     ]
     return "\n".join(lines) + "\n\n"
 
@@ -92,10 +92,15 @@ def _by_library(found):
         for place in trials.PLACES:
             there = [row for row in rows_of if row["place"] == place and _exists(row)]
             right.append(f"{sum(row['verdict'] == 'right' for row in there)} of {len(there)}")
-        run = [row for row in rows_of if row["eval"]]
-        saved = f"{sum(row['saved'] == 'yes' for row in run)} of {len(run)}"
-        parts.append(f"| {library} | {len({row['network'] for row in rows_of})} | {' | '.join(right)} | {saved} |")
+        parts.append(
+            f"| {library} | {len({row['network'] for row in rows_of})} | {' | '.join(right)} | {_saved(rows_of)} |"
+        )
     return "\n".join(parts) + "\n\n"
+
+
+def _saved(found):
+    tried = [row for row in found if row["saved"]]
+    return f"{sum(row['saved'] == 'yes' for row in tried)} of {len(tried)}"
 
 
 def _refusals(found):
