@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from surgeon.anatomy.head import head
 from surgeon.anatomy.residual import blocks
 
 if TYPE_CHECKING:
@@ -47,8 +48,12 @@ def taker(node: Node | None) -> str:
 
 
 def trunk(graph: Graph, maps: Maps) -> list[Step]:
-    """The steps of a whole network, ended by its last map where nothing pools that."""
+    """The steps of a whole network, ended by its head, or by its last map where nothing pools that."""
     found = steps(graph, maps)
+    ends_in_scores = head(graph, maps)
+    if ends_in_scores is not None:
+        smaller = [step for step in found if step.kind == "smaller"]
+        return [*smaller, Step("pool", ends_in_scores.features, ends_in_scores.node, ends_in_scores.node.graph)]
     last = _latest((value for node in graph.nodes for value in node.outputs), maps)
     if last is not None and not any(step.kind == "pool" for step in found):
         found.append(Step("pool", last, None, graph))
@@ -96,19 +101,30 @@ def _spatial(values: Iterable[Value], maps: Maps) -> list[tuple[Value, FeatureMa
 def _changes(graph: Graph, node: Node, value: Value, maps: Maps) -> list[Step]:
     """The changes of size in one step: none, the step itself, or those inside the module that it calls."""
     kind = _kind(node, maps.known(value), maps)
-    if kind is None:
+    if kind is None and not _is_most_of(graph, node):
         return []
     inner = steps(node.child, maps) if node.child else []
     smaller = [step for step in inner if step.kind == "smaller"]
+    if kind is None:
+        return smaller
     if kind == "pool":
         return inner if smaller else [Step(kind, value, node, graph)]
     return smaller if _holds_stages(node, value, smaller, maps) else [Step(kind, value, node, graph)]
 
 
+def _is_most_of(graph: Graph, node: Node) -> bool:
+    """A module with more than half of the layers: if it keeps the size, an encoder and its decoder may be inside."""
+    return node.child is not None and node.child.cost.kernels * 2 > graph.cost.kernels
+
+
 def _holds_stages(node: Node, value: Value, inner: list[Step], maps: Maps) -> bool:
-    """A module is more than one step if it shrinks the map by more than that, or runs a whole stage first."""
+    """A module is more than one step if it shrinks the map by more than that, or runs a whole stage first.
+
+    One with a decoder inside makes the map larger again before it returns it.
+    """
     sizes = {maps.known(step.value).size for step in inner}
-    smallest = min((found.size[-1] for _, found in _spatial(node.outputs, maps)), default=1)
+    made = [value for step in inner if step.node for value in step.node.outputs]
+    smallest = min((found.size[-1] for _, found in _spatial([*node.outputs, *made], maps)), default=1)
     if maps.known(value).size[-1] >= 3 * smallest and len(sizes) > 1:
         return True
     if node.child is None or not inner or inner[0].value is value:
