@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from surgeon.anatomy.residual import SEVERAL, Ways, branch_and_shortcut, kernels
+from surgeon.anatomy.residual import SEVERAL, Ways, branch_and_shortcut, is_residual, kernels
 
 if TYPE_CHECKING:
     from surgeon.anatomy.maps import Maps
@@ -36,6 +36,12 @@ def blocks_among(adds: Sequence[Node], maps: Maps) -> list[Node]:
         if not _is_skip(add, parts, maps):
             rest[add] = None
     return [add for add in rest if around[add].isdisjoint(rest)]
+
+
+def is_in_a_branch(node: Node, maps: Maps) -> bool:
+    """Whether a step is on the branch of a residual add of its own forward."""
+    adds = (add for add in node.graph.nodes if add.op == "add" and is_residual(add, maps))
+    return any(node in _branch(add) for add in adds)
 
 
 def _is_skip(add: Node, parts: Sequence[Node], maps: Maps) -> bool:

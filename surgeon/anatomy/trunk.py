@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from surgeon.anatomy.head import head
+from surgeon.anatomy.nesting import is_in_a_branch
 from surgeon.anatomy.residual import blocks
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _spatial(values: Iterable[Value], maps: Maps) -> list[tuple[Value, FeatureMa
 def _changes(graph: Graph, node: Node, value: Value, maps: Maps) -> list[Step]:
     """The changes of size in one step: none, the step itself, or those inside the module that it calls."""
     kind = _kind(node, maps.known(value), maps)
-    if kind is None and not _is_most_of(graph, node):
+    if kind is None and not _may_hold_a_decoder(graph, node, maps):
         return []
     inner = steps(node.child, maps) if node.child else []
     smaller = [step for step in inner if step.kind == "smaller"]
@@ -112,9 +113,13 @@ def _changes(graph: Graph, node: Node, value: Value, maps: Maps) -> list[Step]:
     return smaller if _holds_stages(node, value, smaller, maps) else [Step(kind, value, node, graph)]
 
 
-def _is_most_of(graph: Graph, node: Node) -> bool:
-    """A module with more than half of the layers: if it keeps the size, an encoder and its decoder may be inside."""
-    return node.child is not None and node.child.cost.kernels * 2 > graph.cost.kernels
+def _may_hold_a_decoder(graph: Graph, node: Node, maps: Maps) -> bool:
+    """A module that keeps the size and has more than half of the layers, if it is not in the branch of a block.
+
+    Attention there may make the map smaller for itself alone.
+    """
+    is_most = node.child is not None and node.child.cost.kernels * 2 > graph.cost.kernels
+    return is_most and not is_in_a_branch(node, maps)
 
 
 def _holds_stages(node: Node, value: Value, inner: list[Step], maps: Maps) -> bool:

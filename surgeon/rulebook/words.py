@@ -178,7 +178,8 @@ WORDS = {
         ),
         Word(
             "into", Literal["smaller", "pool"], "What takes the value: `smaller`, a step that makes the map smaller; "
-            "`pool`, the step that ends it: pooling, or the head that makes scores or an image.", _goes_into, _steps_of_the_trunk,
+            "`pool`, the step that ends it: pooling, or the head that makes scores or an image.",
+            _goes_into, _steps_of_the_trunk,
         ),
         Word(
             "beyond", Literal["stem"], "`stem`: neither the image nor what the stem makes of it counts.",

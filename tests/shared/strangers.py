@@ -103,6 +103,33 @@ class AddedUNet(nn.Module):
         return self.out(self.dec1(self.up1(x) + first))
 
 
+class Level(nn.Module):
+    """A level of a U-Net with all deeper ones inside it (DynUNet)."""
+
+    def __init__(self, inputs, outputs, deeper, stride=2):
+        super().__init__()
+        self.down, self.deeper = nn.Sequential(conv(inputs, outputs, stride), nn.ReLU(), Block(outputs)), deeper
+        self.up = nn.ConvTranspose2d(2 * outputs, outputs, 2, 2)
+        self.join = double(2 * outputs, outputs)
+
+    def forward(self, x):
+        x = self.down(x)
+        return self.join(torch.cat([x, self.up(self.deeper(x))], dim=1))
+
+
+class NestedUNet(nn.Module):
+    """A U-Net in one module, level within level."""
+
+    def __init__(self):
+        super().__init__()
+        bottom = nn.Sequential(conv(16, 32, 2), nn.ReLU(), Block(32))
+        self.levels = Level(3, 8, Level(8, 16, bottom), stride=1)
+        self.out = nn.Conv2d(8, 2, 1)
+
+    def forward(self, x):
+        return self.out(self.levels(x))
+
+
 class Scored(nn.Module):
     """A U-Net that ends in a residual unit of its few classes (MONAI's UNet)."""
 

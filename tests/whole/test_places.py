@@ -40,6 +40,12 @@ TRUTH = {
         "final": ["out.1: after output"],
         "input": ["stem: after input"],
     },
+    strangers.NestedUNet: {
+        "residual": [f"levels.{path}.2: after two" for path in ("down", "deeper.down", "deeper.deeper")],
+        "bottleneck": ["levels.down: after output", "levels.deeper.down: after output"],
+        "final": ["levels.join: after output"],
+        "input": ["levels.down.0: after input"],
+    },
     strangers.Scored: {
         "residual": ["the model itself: after last"],
         "final": ["up.0: after input"],
