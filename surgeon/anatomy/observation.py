@@ -64,7 +64,7 @@ class Observation:
         for old in alike:
             forward = self._forwards[old]
             names = carried_over(forward.names, old, graph)
-            if names is not None:
+            if names is not None and forward.holds_for(graph.module):
                 return replace(forward, names=names)
         return None
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from torch import nn
 
 from surgeon.attention.gate import Gate, Maps
 from surgeon.errors import UnknownName
+from surgeon.paths import lies_in
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -28,14 +28,17 @@ def attention_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 @contextmanager
 def disabled(model: Model, *paths: str) -> Iterator[Model]:
-    """Inside, the gates at `paths` (globs over module paths; all where none is given) let everything pass.
+    """Inside, the gates at `paths` let everything pass; all of them where none is given.
+
+    Args:
+        paths: globs over the paths of the gates, or of modules that hold them.
 
     Each gate's switch is as before afterwards, whatever happens inside.
 
     Raises:
         UnknownName: a pattern that matches no gate.
 
-    >>> with disabled(model, "layer4.*"):
+    >>> with disabled(model, "layer4"):
     ...     without_the_last_stage = model(images)
     >>> torch.equal(without_the_last_stage, model(images))  # a fresh gate changes nothing either
     True
@@ -56,10 +59,10 @@ def _matching(gates: Mapping[str, Gate], patterns: Sequence[str]) -> list[Gate]:
     if not patterns:
         return list(gates.values())
     for pattern in patterns:
-        if not any(fnmatchcase(path, pattern) for path in gates):
+        if not any(lies_in(path, pattern) for path in gates):
             found = ", ".join([*gates][:4]) + (", ..." if len(gates) > 4 else "") or "none"
             raise UnknownName(f"{pattern!r} matches none of the {len(gates)} attention modules: {found}.")
-    return [gate for path, gate in gates.items() if any(fnmatchcase(path, pattern) for pattern in patterns)]
+    return [gate for path, gate in gates.items() if any(lies_in(path, pattern) for pattern in patterns)]
 
 
 @contextmanager

@@ -81,7 +81,12 @@ def _settings_of(model: nn.Module) -> dict[str, dict[str, Any]]:
 def _built_again(origin: Mapping[str, Any]) -> Gate:
     with torch.random.fork_rng(devices=[]):
         return build(
-            origin["attention"], origin["channels"], init=origin["init"], dims=origin["dims"], **origin["options"]
+            origin["attention"],
+            origin["channels"],
+            init=origin["init"],
+            dims=origin["dims"],
+            instead=origin["instead"],
+            **origin["options"],
         )
 
 

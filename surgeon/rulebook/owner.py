@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
@@ -20,6 +21,7 @@ from surgeon.errors import BadPlan, NoSite, Untraceable
 from surgeon.forward.arguments import where_given
 from surgeon.forward.subclass import runs_any_child, takes_grafts
 from surgeon.rulebook.anchor import Anchor
+from surgeon.sites import INSTEAD
 from surgeon.trace.axes import MOVES, VIEWS
 
 if TYPE_CHECKING:
@@ -238,6 +240,26 @@ def _around(node: Node, scene: Scene) -> Iterator[Graph]:
     while graph is not None and graph is not scene.graph:
         yield graph
         graph = graph.parent
+
+
+def instead_of(graph: Graph, scene: Scene) -> Anchor:
+    """The Anchor in place of one module, which is run once, on one map, and returns another of its shape.
+
+    Raises:
+        BadPlan: attention can't take its place.
+    """
+    value = graph.outputs[0] if isinstance(graph.result, torch.Tensor) else None
+    given = graph.inputs[0] if graph.inputs else None
+    if value is None or given is None or value.shape != given.shape or scene.maps.grouped(given) is None:
+        raise BadPlan(
+            f"{graph.path}: attention can't take its place: it does not make one map of another of the same shape."
+        )
+    if any(node.in_place and given in node.inputs for inner in graph.walk() for node in inner.nodes):
+        raise BadPlan(f"{graph.path}: changes the map that it is given, which attention in its place needs.")
+    reason = _why_not(graph, scene)
+    if reason:
+        raise BadPlan(f"{graph.path}: attention can't take its place ({reason}).")
+    return _anchor(scene, value, "instead", graph.path, INSTEAD)
 
 
 def after_module(graph: Graph, scene: Scene, rewrites: Rewrites) -> Anchor:

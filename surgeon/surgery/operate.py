@@ -102,7 +102,7 @@ def _gate(model: nn.Module, site: Site, plan: Plan, operation: int) -> modules.G
         weight = next(_floats(model), torch.empty(0))
     attention, dims = plan.factory or plan.attention, len(site.size)
     with torch.device(weight.device):
-        gate = modules.build(attention, site.channels, init=plan.init, dims=dims, **plan.options)
+        gate = modules.build(attention, site.channels, init=plan.init, dims=dims, instead=site.replaces, **plan.options)
     gate.to(weight.dtype)
     if _is_channels_last(owner, model):
         gate.to(memory_format=torch.channels_last)

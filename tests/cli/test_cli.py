@@ -306,3 +306,16 @@ def test_a_movement_that_nobody_can_tell_is_not_told(tmp_path, capsys, monkeypat
     assert "output not compared: surgeon knows no image" in capsys.readouterr().out
     assert call(*arguments, "--force", "--json") == 0
     assert json.loads(capsys.readouterr().out)["moved"] is None
+
+
+def test_attention_in_the_place_of_the_networks_own(tmp_path, capsys):
+    file, stock = tmp_path / "replaced.safetensors", tmp_path / "stock.safetensors"
+    arguments = ["inject", "timm:test_efficientnet", "--attention", "cbam", "--where", "gate", "--replace", "-o", file]
+    assert call(*arguments) == 0
+    assert "output on a small image: the same as before, bit for bit" in capsys.readouterr().out
+    assert call("verify", file) == 0 and call("strip", file, "-o", stock) == 0
+    model = surgeon.load(file)
+    gates = surgeon.attention_modules(model)
+    assert [gate.share.item() for gate in gates.values()] == [0.0, 0.0]
+    assert {path.rpartition(".")[0] for path in gates} == {"blocks.3.0.se", "blocks.4.0.se"}
+    assert_same_bits(surgeon.remove(model), surgeon.load(file))
