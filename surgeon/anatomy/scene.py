@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from surgeon.anatomy.maps import Maps
 from surgeon.anatomy.residual import SEVERAL, blocks
 from surgeon.anatomy.scores import outermost_gates
-from surgeon.anatomy.trunk import Step, trunk
+from surgeon.anatomy.trunk import Step, trunk, up_to_head
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,6 +35,11 @@ class Scene:
     @cached_property
     def steps(self) -> list[Step]:
         """The trunk, each size at which it shrinks or ends."""
+        return up_to_head(self._trunk, self.graph, self.maps)
+
+    @cached_property
+    def _trunk(self) -> list[Step]:
+        """The same without a decoder."""
         return trunk(self.graph, self.maps)
 
     @cached_property
@@ -56,17 +61,18 @@ class Scene:
         """Whether a map on the trunk is the image or the stem's, and ends no stage.
 
         The stem makes the first size, if that is more than a third of the image's, or is the module that takes the
-        image. It is more than a stem where several residual blocks run in it; and where one does, if nothing was made
-        smaller before or a decoder comes back to it. At the image's own size, a decoder comes back to plain layers too.
+        image. It is more than a stem where several residual blocks run in it; or where one does, if nothing was made
+        smaller before or a decoder comes back to it. What a decoder comes back to at the image's own size is never one.
         """
         if value in self.images:
             return True
         is_whole, is_level = self._is_whole(value), self._is_read_again(value)
-        if is_whole and is_level and self._layers(value) > 1:
+        if is_whole and is_level:
             return False
-        if self._is_of_the_first_size(value):
-            return blocks(self.graph, self.maps, until=value) < (1 if is_whole or is_level else SEVERAL)
-        return value in self.stem
+        if not self._is_of_the_first_size(value):
+            return value in self.stem
+        found = blocks(self.graph, self.maps, until=value, least=1 if is_level else 2)
+        return found < (1 if is_whole or is_level else SEVERAL)
 
     def _is_whole(self, value: Value) -> bool:
         """Whether a map is as large as the image."""
@@ -76,11 +82,6 @@ class Scene:
         sizes = [self.maps.known(step.value).size for step in self.steps if step.value not in self.images]
         here = self.maps.known(value).size
         return sizes[:1] == [here] and here[-1] * 3 > self.maps.image.shape[-1]
-
-    def _layers(self, value: Value) -> int:
-        """How many layers with a kernel have run once `value` is made."""
-        nodes = (node for graph in self.graphs for node in graph.nodes if node.outputs and not node.holds_steps)
-        return sum(node.cost.kernels for node in nodes if node.outputs[0].order <= value.order)
 
     def _is_read_again(self, value: Value) -> bool:
         """Whether something takes `value` after the map was made smaller for the last time, as a decoder does."""
@@ -100,7 +101,7 @@ class Scene:
         graph = _first_taker(image, self.graph)
         while graph is not None:
             values = {value for inner in graph.walk() for value in inner.makers}
-            if self._is_slim(graph, values) and self.steps[-1].value not in values:
+            if self._is_slim(graph, values) and self._trunk[-1].value not in values:
                 return values
             graph = _first_taker(image, graph)
         return set()

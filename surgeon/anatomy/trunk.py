@@ -49,16 +49,21 @@ def taker(node: Node | None) -> str:
 
 
 def trunk(graph: Graph, maps: Maps) -> list[Step]:
-    """The steps of a whole network, ended by its head, or by its last map where nothing pools that."""
+    """The steps of a whole network up to its smallest map; ended by its last map where nothing pools that."""
     found = steps(graph, maps)
-    ends_in_scores = head(graph, maps)
-    if ends_in_scores is not None:
-        smaller = [step for step in found if step.kind == "smaller"]
-        return [*smaller, Step("pool", ends_in_scores.features, ends_in_scores.node, ends_in_scores.node.graph)]
     last = _latest((value for node in graph.nodes for value in node.outputs), maps)
     if last is not None and not any(step.kind == "pool" for step in found):
         found.append(Step("pool", last, None, graph))
     return found
+
+
+def up_to_head(found: list[Step], graph: Graph, maps: Maps) -> list[Step]:
+    """The steps of a trunk, ended by the head of the network if it has one, which a decoder may precede."""
+    end = head(graph, maps)
+    if end is None:
+        return found
+    smaller = [step for step in found if step.kind == "smaller"]
+    return [*smaller, Step("pool", end.features, end.node, end.node.graph)]
 
 
 def steps(graph: Graph, maps: Maps) -> list[Step]:

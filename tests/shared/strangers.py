@@ -146,6 +146,19 @@ class Scored(nn.Module):
         return x + self.last(x)
 
 
+class Autoencoder(nn.Module):
+    """One module makes the map smaller, a layer for each size, and another makes it larger again."""
+
+    def __init__(self):
+        super().__init__()
+        self.encode = nn.Sequential(conv(3, 8, 2), nn.ReLU(), conv(8, 16, 2), nn.ReLU(), conv(16, 32, 2), nn.ReLU())
+        self.decode = nn.Sequential(nn.Upsample(scale_factor=4), conv(32, 8), nn.ReLU(), nn.Upsample(scale_factor=2))
+        self.image = conv(8, 3)
+
+    def forward(self, x):
+        return torch.sigmoid(self.image(self.decode(self.encode(x))))
+
+
 class Generator(nn.Module):
     """Numbers to an image, with padding before its last layer and a bound behind it (pix2pix)."""
 

@@ -51,6 +51,11 @@ TRUTH = {
         "final": ["up.0: after input"],
         "input": ["down.0: after input"],
     },
+    strangers.Autoencoder: {
+        "bottleneck": ["encode.3: after output"],
+        "final": ["decode: after output"],
+        "input": ["encode.0: after input"],
+    },
     strangers.Generator: {"final": ["make.3: after output"], "input": ["make.0: after input"]},
     strangers.Cifar: CIFAR,
     strangers.Siamese: SIAMESE,
