@@ -13,6 +13,7 @@ from surgeon import rulebook
 from surgeon.anatomy.observation import observed
 from surgeon.surgery import decide, operate
 from surgeon.surgery.alone import alone
+from surgeon.trace.noise import note, resolved
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,7 +58,8 @@ def plan(
         init: `identity` and `neutral`, where the network computes the same bits until it is trained, by a gamma at 0 or
             by last layers at 0; `paper`, the published module as it is.
         rules: one more folder of rules, or a list of them.
-        example_inputs: what to run the model on, if surgeon can't guess: a tensor, a tuple, a dict.
+        example_inputs: what to run the model on, if surgeon can't guess: a tensor, a tuple of arguments, a dict of
+            keywords, or a text such as `pixel_values=2x3x224x224 input_ids=2x7:int64`.
         options: the attention's own, such as `reduction=8`.
 
     Raises:
@@ -85,7 +87,8 @@ def apply(model: Model, plan: Plan, *, example_inputs: Any = None, check: Check 
     with alone(model):
         with observed(model, example_inputs) as observation:
             prepared = operate.prepare(model, plan, observation)
-        return operate.perform(model, plan, prepared, check)
+        operate.perform(model, plan, prepared, check)
+        return _noted(model, example_inputs)
 
 
 def inject(
@@ -109,11 +112,20 @@ def inject(
         with observed(model, example_inputs) as observation:
             decided = decide.plan(observation, attention, where, init, rulebook.load(rules), options, costs=False)
             prepared = operate.prepare(model, decided, observation)
-        return operate.perform(model, decided, prepared, check)
+        operate.perform(model, decided, prepared, check)
+        return _noted(model, example_inputs)
 
 
 def remove(model: Model) -> Model:
     """Take all attention out again: the original objects, classes and keys. Returns the model."""
     with alone(model):
         operate.remove(model)
+        note(model, None)
+    return model
+
+
+def _noted(model: Model, example_inputs: Any) -> Model:
+    """The model, with a note of what it runs on: `save` and whoever opens the file will run it too."""
+    if example_inputs is not None:
+        note(model, resolved(example_inputs, model))
     return model
