@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from surgeon import rulebook
 from surgeon.anatomy.observation import observed
 from surgeon.surgery import decide, operate
 from surgeon.surgery.alone import alone
-from surgeon.trace.noise import note, resolved
+from surgeon.trace.noise import note, noted, resolved
 
 if TYPE_CHECKING:
-    from torch import nn
+    from collections.abc import Sequence
 
     from surgeon.rulebook.book import Folders
+    from surgeon.rulebook.grammar import Rule
     from surgeon.sites import Plan
     from surgeon.surgery.decide import Attention, Where
     from surgeon.surgery.operate import Check, Model
@@ -33,8 +36,9 @@ def places(model: nn.Module, *, rules: Folders | None = None, example_inputs: An
     >>> places(torchvision.models.resnet50())
     {'bottleneck': 3, 'final': 1, 'input': 1, 'residual': 16}
     """
-    with observed(model, example_inputs) as observation:
-        return decide.counts(observation, rulebook.load(rules))
+    book = rulebook.load(rules)
+    with observed(model, _example(model, example_inputs, book)) as observation:
+        return decide.counts(observation, book)
 
 
 def plan(
@@ -67,8 +71,9 @@ def plan(
         BadModel, BadInput, BadModule, BadRule, Untraceable: in one line each.
     """
     decide.check_options(attention, init, options)
-    with observed(model, example_inputs) as observation:
-        return decide.plan(observation, attention, where, init, rulebook.load(rules), options)
+    book = rulebook.load(rules)
+    with observed(model, _example(model, example_inputs, book)) as observation:
+        return decide.plan(observation, attention, where, init, book, options)
 
 
 def apply(model: Model, plan: Plan, *, example_inputs: Any = None, check: Check = "stitches") -> Model:
@@ -84,11 +89,12 @@ def apply(model: Model, plan: Plan, *, example_inputs: Any = None, check: Check 
         BadModel: another thread operates on this very model.
     """
     operate.check_choice(check)
+    example = _example(model, example_inputs, rulebook.load())
     with alone(model):
-        with observed(model, example_inputs) as observation:
+        with observed(model, example) as observation:
             prepared = operate.prepare(model, plan, observation)
         operate.perform(model, plan, prepared, check)
-        return _noted(model, example_inputs)
+        return _noted(model, example)
 
 
 def inject(
@@ -108,12 +114,14 @@ def inject(
     """
     decide.check_options(attention, init, options)
     operate.check_choice(check)
+    book = rulebook.load(rules)
+    example = _example(model, example_inputs, book)
     with alone(model):
-        with observed(model, example_inputs) as observation:
-            decided = decide.plan(observation, attention, where, init, rulebook.load(rules), options, costs=False)
+        with observed(model, example) as observation:
+            decided = decide.plan(observation, attention, where, init, book, options, costs=False)
             prepared = operate.prepare(model, decided, observation)
         operate.perform(model, decided, prepared, check)
-        return _noted(model, example_inputs)
+        return _noted(model, example)
 
 
 def remove(model: Model) -> Model:
@@ -124,8 +132,15 @@ def remove(model: Model) -> Model:
     return model
 
 
-def _noted(model: Model, example_inputs: Any) -> Model:
+def _example(model: nn.Module, example_inputs: Any, book: Sequence[Rule]) -> Any:
+    """What to watch a model on: as the user says, as it was watched before, or as a rule for its class says."""
+    if example_inputs is not None or not isinstance(model, nn.Module):
+        return example_inputs
+    return noted(model) or rulebook.example_for(model, book)
+
+
+def _noted(model: Model, example: Any) -> Model:
     """The model, with a note of what it runs on: `save` and whoever opens the file will run it too."""
-    if example_inputs is not None:
-        note(model, resolved(example_inputs, model))
+    if example is not None:
+        note(model, resolved(example, model))
     return model

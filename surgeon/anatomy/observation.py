@@ -217,7 +217,8 @@ def _did_not_run(model: nn.Module, example_inputs: Any, errors: list[_Failure]) 
     kind = type(model).__name__
     if not errors:
         return f"can't guess an input for {kind}: pass example_inputs=, such as torch.zeros(2, 3, 224, 224)."
-    args, error = errors[0]
+    # Of guesses the likeliest comes first; of one example, the run on its numbers comes last.
+    args, error = errors[0 if example_inputs is None else -1]
     shapes = ", ".join(" x ".join(map(str, arg.shape)) for arg in args if isinstance(arg, torch.Tensor))
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     hint = " Pass example_inputs= as the model takes them, such as torch.zeros(2, 3, 224, 224)."

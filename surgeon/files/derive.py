@@ -18,6 +18,8 @@ from surgeon.networks import identify
 from surgeon.networks.blueprint import Base
 from surgeon.networks.settings import changed
 from surgeon.sites import Plan, Site
+from surgeon.trace.inputs import Arguments
+from surgeon.trace.noise import dtype_of, form_of, noted, resolved
 from surgeon.version import VERSION
 
 
@@ -28,6 +30,7 @@ def recipe_of(
     order: Iterable[str] = (),
     prefix: str = "",
     known: Mapping[str, str] | None = None,
+    example: Arguments | None = None,
 ) -> Recipe:
     """The recipe of a network with attention, read off the network itself.
 
@@ -36,12 +39,14 @@ def recipe_of(
             a Base where it is known since the network was taken in.
         order, prefix: as in Recipe, where it came from a checkpoint.
         known: SHA-256 of tensors that have been hashed already.
+        example: what it runs on; None for what is noted on it.
 
     Raises:
         BadModel: it is no library's network, or its attention has no name that another process could import.
     """
+    form = noted(model) if example is None else form_of(example, dtype_of(model))
     return Recipe(
-        base=base if isinstance(base, Base) else identify.infer(model, base),
+        base=base if isinstance(base, Base) else identify.infer(model, base, example=example or resolved(form, model)),
         tensors=_hashes(_tensors(model), known or {}),
         operations=operations_of(model),
         attention=tuple(attention_modules(model)),
@@ -49,6 +54,7 @@ def recipe_of(
         prefix=prefix,
         versions=versions(),
         settings=_settings_of(model),
+        example=form,
     )
 
 
@@ -73,9 +79,16 @@ def _settings_of(model: nn.Module) -> dict[str, dict[str, Any]]:
     for path, gate in attention_modules(model).items():
         fresh = _built_again(_origin(path, gate))
         fresh.operation = gate.operation
-        for inner, values in changed(gate, fresh).items():
+        # What it has seen of maps is no setting.
+        example = Arguments((_map(gate),), {})
+        for inner, values in changed(gate, fresh, example=example).items():
             settings[f"{path}.{inner}".removesuffix(".")] = values
     return settings
+
+
+def _map(gate: Gate) -> Tensor:
+    assert gate.site is not None, "`_origin` refuses gates without one"
+    return torch.zeros(2, gate.site.channels, *gate.site.size, dtype=dtype_of(gate))
 
 
 def _built_again(origin: Mapping[str, Any]) -> Gate:

@@ -19,6 +19,8 @@ from surgeon.files.intake import LoadedModel
 from surgeon.networks.blueprint import Base
 from surgeon.programs import export
 from surgeon.programs.unfold import is_program
+from surgeon.trace.inputs import Arguments
+from surgeon.trace.noise import note, noted, resolved
 
 # Takes a network, its recipe as text, the path to write to, and where the network came from; returns a note.
 Writer = Callable[[nn.Module, str, Path, LoadedModel | None], str | None]
@@ -46,12 +48,17 @@ def write_folder(model: nn.Module, text: str, path: Path, loaded: LoadedModel | 
 
 def write_program(model: nn.Module, text: str, path: Path, loaded: LoadedModel | None) -> str:
     """A `torch.export` program, the recipe beside it in the archive."""
-    return export.write_program(model, text, path, loaded.example if loaded else None)
+    return export.write_program(model, text, path, _example(model, loaded))
 
 
 def write_onnx(model: nn.Module, text: str, path: Path, loaded: LoadedModel | None) -> str:
     """An ONNX graph."""
-    return export.write_onnx(model, text, path, loaded.example if loaded else None)
+    return export.write_onnx(model, text, path, _example(model, loaded))
+
+
+def _example(model: nn.Module, loaded: LoadedModel | None) -> Arguments | None:
+    """What the network is known to run on."""
+    return (loaded.example if loaded else None) or resolved(noted(model), model)
 
 
 FORMATS: dict[str, Writer] = {
@@ -106,6 +113,7 @@ def save(
     base: Base | str | None = None,
     format: str | None = None,
     force: bool = True,
+    example_inputs: Any = None,
 ) -> None:
     """Write a network with attention so that `surgeon.load` gives it back: weights, and the recipe beside them.
 
@@ -117,15 +125,20 @@ def save(
             for one that no library builds, what makes it in another process: `package.module:function`.
         format: the format's name, whatever the ending.
         force: replace what is there.
+        example_inputs: what the network runs on, as in `inject`, where it was operated on without one and surgeon can't
+            guess it. Its form is kept in the file, and what the file would give back is compared on it.
 
     Raises:
         BadModel: a network that no library builds, or attention that has no import path. BadFile: can't be written.
 
     >>> surgeon.save(surgeon.inject(model, "cbam"), "resnet50_cbam.safetensors")
     """
-    derived = recipe_of(model, base=base)
+    example = resolved(example_inputs, model)
+    derived = recipe_of(model, base=base, example=example)
     if not is_program(model):
-        rebuild.compare(model, derived)
+        rebuild.compare(model, derived, example)
+    if example is not None:
+        note(model, example)
     write(model, recipe.to_text(derived), path, format=format, force=force)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 from surgeon.errors import BadOption, suggest
@@ -30,10 +31,14 @@ PLAIN = (bool, int, float, str, type(None))
 
 @dataclass(frozen=True)
 class Spec:
-    """A tensor without its numbers; without a type it has that of the network's weights."""
+    """A tensor without its numbers; without a type it has that of the network's weights.
+
+    values: of a few integers, which count something more often than not: lengths, sides, indices.
+    """
 
     shape: tuple[int, ...]
     dtype: str | None = None
+    values: tuple[int, ...] | None = None
 
     def __str__(self) -> str:
         shape = "x".join(map(str, self.shape)) or NUMBER
@@ -120,7 +125,7 @@ def to_json(form: Form) -> dict[str, Any]:
 
 def _as_json(value: Any) -> Any:
     if isinstance(value, Spec):
-        return {"tensor": str(value)}
+        return {"tensor": str(value)} | ({} if value.values is None else {"values": list(value.values)})
     if isinstance(value, tuple):
         return {"tuple": [_as_json(part) for part in value]}
     return {"dict": mapped(value, _as_json)} if isinstance(value, dict) else mapped(value, _as_json)
@@ -137,12 +142,16 @@ def from_json(data: Any) -> Form:
 def _from_json(value: Any) -> Any:
     if not isinstance(value, dict):
         return mapped(value, _from_json)
+    if "tensor" in value:
+        return _tensor_from_json(**value)
     (kind, inner), *more = value.items()
-    if more or kind not in ("tensor", "tuple", "dict"):
+    if more or kind not in ("tuple", "dict"):
         raise ValueError(f"an example of {', '.join(value)}")
-    if kind == "tensor":
-        spec = _spec(inner, inner, "the recipe's example")
-        if spec is None:
-            raise ValueError(f"an example of {inner!r}")
-        return spec
     return tuple(map(_from_json, inner)) if kind == "tuple" else mapped(dict(inner), _from_json)
+
+
+def _tensor_from_json(tensor: str, values: list[int] | None = None) -> Spec:
+    spec = _spec(tensor, tensor, "the recipe's example")
+    if spec is None or values is not None and (len(values) != prod(spec.shape) or not set(map(type, values)) <= {int}):
+        raise ValueError(f"an example of {tensor!r}")
+    return spec if values is None else replace(spec, values=tuple(values))

@@ -11,6 +11,9 @@ from torch import nn
 from surgeon.trace.examples import DTYPES, Form, Spec, mapped, parse
 from surgeon.trace.inputs import Arguments, given
 
+# More integers than that are data (words, labels), and no file need hold them.
+FEW = 64
+
 
 def resolved(example_inputs: Any, model: nn.Module) -> Arguments | None:
     """A user's `example_inputs` as arguments for `model`: tensors as they are, a text or a Form as noise.
@@ -37,7 +40,10 @@ def drawn(form: Form, dtype: torch.dtype = torch.float32, *, seed: int = 0) -> A
 
     def with_numbers(value: Any) -> Any:
         if isinstance(value, Spec):
-            return _numbers(value.shape, getattr(torch, value.dtype) if value.dtype else dtype, generator)
+            own = getattr(torch, value.dtype) if value.dtype else dtype
+            if value.values is not None:
+                return torch.tensor(value.values, dtype=own).view(value.shape)
+            return _numbers(value.shape, own, generator)
         return mapped(value, with_numbers)
 
     args = tuple(map(with_numbers, form.args))
@@ -62,7 +68,7 @@ def form_of(example: Arguments, dtype: torch.dtype) -> Form | None:
 
     def without_numbers(value: Any) -> Any:
         if isinstance(value, torch.Tensor):
-            return Spec(tuple(value.shape), None if value.dtype == dtype else _name(value.dtype))
+            return Spec(tuple(value.shape), None if value.dtype == dtype else _name(value.dtype), _few_integers(value))
         return mapped(dict(value) if isinstance(value, Mapping) else value, without_numbers)
 
     try:
@@ -70,6 +76,13 @@ def form_of(example: Arguments, dtype: torch.dtype) -> Form | None:
         return Form(args, {name: without_numbers(value) for name, value in example.kwargs.items()})
     except TypeError:
         return None
+
+
+def _few_integers(tensor: torch.Tensor) -> tuple[int, ...] | None:
+    is_integer = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+    if not is_integer or tensor.is_meta or tensor.numel() > FEW:
+        return None
+    return tuple(tensor.flatten().tolist())
 
 
 def _name(dtype: torch.dtype) -> str:
