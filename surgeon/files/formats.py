@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from surgeon.checkpoints import nested, optimizer
 from surgeon.checkpoints.checkpoint import Checkpoint
 from surgeon.checkpoints.prefix import find_prefix
-from surgeon.errors import BadOption, suggest
+from surgeon.errors import BadModel, BadOption, suggest
 from surgeon.files import folder, rebuild, recipe, store
 from surgeon.files.atomic import replacing
 from surgeon.files.derive import recipe_of
 from surgeon.files.intake import LoadedModel
+from surgeon.files.unwrap import eager, expression, held, unwrapped
 from surgeon.networks.blueprint import Base
 from surgeon.programs import export
 from surgeon.programs.unfold import is_program
@@ -117,7 +118,8 @@ def save(
 ) -> None:
     """Write a network with attention so that `surgeon.load` gives it back: weights, and the recipe beside them.
 
-    The file appears whole or not at all.
+    The file appears whole or not at all. What DDP, DataParallel, torch.compile, AveragedModel and accelerate have put
+    around the network is taken off for it: the file is that of the network inside.
 
     Args:
         path: its ending chooses the format: .safetensors, .pth, .pt2, .onnx, none for a timm model folder.
@@ -133,13 +135,27 @@ def save(
 
     >>> surgeon.save(surgeon.inject(model, "cbam"), "resnet50_cbam.safetensors")
     """
+    model = unwrapped(model)
     example = resolved(example_inputs, model)
-    derived = recipe_of(model, base=base, example=example)
+    derived = _recipe(model, base, example)
     if not is_program(model):
-        rebuild.compare(model, derived, example)
+        with eager(model):
+            rebuild.compare(model, derived, example)
     if example is not None:
         note(model, example)
     write(model, recipe.to_text(derived), path, format=format, force=force)
+
+
+def _recipe(model: nn.Module, base: Base | str | None, example: Arguments | None) -> recipe.Recipe:
+    """The recipe of a network; where it is none, but holds one, the refusal names that."""
+    try:
+        return recipe_of(model, base=base, example=example)
+    except BadModel as error:
+        path = held(model) if base is None else None
+        if path is None:
+            raise
+        what = f"{type(model).__name__} holds the network, and is none of a library's itself"
+        raise BadModel(f"{what}: surgeon.save({expression(path)}, ...).") from error
 
 
 def write(

@@ -9,6 +9,7 @@ the file, and whatever a file can't hold is refused.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MethodType
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -22,7 +23,7 @@ from surgeon.networks.equal import is_empty, is_function, is_plain, listed, numb
 from surgeon.trace.inputs import Arguments
 
 # No settings: what torch keeps on each module, and timm's notes on where a network came from.
-BOOKS = frozenset(vars(nn.Module())) | {"pretrained_cfg", "default_cfg", "_model_args"}
+BOOKS = frozenset(vars(nn.Module())) | {"_compiled_call_impl", "pretrained_cfg", "default_cfg", "_model_args"}
 # What to do about a difference that no file can hold.
 NAME_IT = "Name what makes this network, and another process can: base='package.module:function'."
 
@@ -93,12 +94,18 @@ def _other_attributes(path: str, module: nn.Module, own: nn.Module) -> Iterator[
             if listed(value) != listed(expected):
                 yield Difference(path, name, listed(value))
         elif is_function(value) or is_function(expected):
-            shadows_method = hasattr(own, name) and name not in vars(own)
+            shadows_method = hasattr(own, name) and name not in vars(own) and not _is_own(value, module, name)
             if shadows_method or name in read and not same(value, expected):
                 yield Difference(path, name, trouble=f"its {name!r} is a function that the library does not set")
         # What is empty at first is filled while the network runs.
         elif name in read and not (expected is None or is_empty(expected)) and not same(value, expected):
             yield Difference(path, name, trouble=f"its {name!r} is not what the library makes")
+
+
+def _is_own(value: Any, module: nn.Module, name: str) -> bool:
+    """Whether an attribute is the class's own method, which some tool has put on the object."""
+    is_bound = isinstance(value, MethodType) and value.__self__ is module
+    return is_bound and value.__func__ is getattr(type(module), name, None)
 
 
 def settings(module: nn.Module) -> dict[str, Any]:
