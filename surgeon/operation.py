@@ -9,19 +9,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from surgeon import rulebook
 from surgeon.anatomy.observation import observed
 from surgeon.surgery import again, aim, decide, holders, operate, saving
 from surgeon.surgery.alone import alone
+from surgeon.trace.noise import note, noted, resolved
 
 if TYPE_CHECKING:
-    from torch import nn
+    from collections.abc import Iterable, Sequence
+
+    from torch.optim import Optimizer
 
     from surgeon.rulebook.book import Folders
+    from surgeon.rulebook.grammar import Rule
     from surgeon.sites import Plan
     from surgeon.surgery.aim import Where
     from surgeon.surgery.decide import Attention
-    from surgeon.surgery.operate import Check, Model
+    from surgeon.surgery.operate import Check, Model, Prepared
 
 
 def places(model: nn.Module, *, rules: Folders | None = None, example_inputs: Any = None) -> dict[str, int]:
@@ -33,8 +39,9 @@ def places(model: nn.Module, *, rules: Folders | None = None, example_inputs: An
     >>> places(torchvision.models.resnet50())
     {'bottleneck': 3, 'final': 1, 'gate': 0, 'input': 1, 'residual': 16}
     """
-    with observed(model, example_inputs) as observation:
-        return aim.counts(observation, rulebook.load(rules))
+    book = rulebook.load(rules)
+    with observed(model, _example(model, example_inputs, book)) as observation:
+        return aim.counts(observation, book)
 
 
 def plan(
@@ -63,7 +70,8 @@ def plan(
         init: `identity` and `neutral`, where the network computes the same bits until it is trained, by a gamma at 0 or
             by last layers at 0; `paper`, the published module as it is.
         rules: one more folder of rules, or a list of them.
-        example_inputs: what to run the model on, if surgeon can't guess: a tensor, a tuple, a dict.
+        example_inputs: what to run the model on, if surgeon can't guess: a tensor, a tuple of arguments, a dict of
+            keywords, or a text such as `pixel_values=2x3x224x224 input_ids=2x7:int64`.
         options: the attention's own, such as `reduction=8`.
 
     Raises:
@@ -71,8 +79,9 @@ def plan(
         BadModel, BadInput, BadModule, BadRule, Untraceable: in one line each.
     """
     decide.check_options(attention, init, options)
-    with observed(model, example_inputs) as observation:
-        return decide.plan(observation, attention, where, init, rulebook.load(rules), options, replace=replace)
+    book = rulebook.load(rules)
+    with observed(model, _example(model, example_inputs, book)) as observation:
+        return decide.plan(observation, attention, where, init, book, options, replace=replace)
 
 
 def apply(model: Model, plan: Plan, *, example_inputs: Any = None, check: Check = "stitches") -> Model:
@@ -88,13 +97,13 @@ def apply(model: Model, plan: Plan, *, example_inputs: Any = None, check: Check 
         BadModel: another thread operates on this very model, or a wrapper that reduces gradients holds it.
     """
     operate.check_choice(check)
+    example = _example(model, example_inputs, rulebook.load())
     with alone(model):
         optimizers = holders.optimizers_of(model)
-        with observed(model, example_inputs) as observation:
+        with observed(model, example) as observation:
             prepared = operate.prepare(model, plan, observation)
         operate.perform(model, plan, prepared, check)
-        holders.remind(optimizers, model)
-        saving.attach(model, prepared.example)
+        _follow_up(model, prepared, optimizers, example)
     return model
 
 
@@ -116,16 +125,15 @@ def inject(
     """
     decide.check_options(attention, init, options)
     operate.check_choice(check)
+    book = rulebook.load(rules)
+    example = _example(model, example_inputs, book)
     with alone(model):
         optimizers = holders.optimizers_of(model)
-        with observed(model, example_inputs) as observation:
-            decided = decide.plan(
-                observation, attention, where, init, rulebook.load(rules), options, replace=replace, costs=False
-            )
+        with observed(model, example) as observation:
+            decided = decide.plan(observation, attention, where, init, book, options, replace=replace, costs=False)
             prepared = operate.prepare(model, decided, observation)
         operate.perform(model, decided, prepared, check)
-        holders.remind(optimizers, model)
-        saving.attach(model, prepared.example)
+        _follow_up(model, prepared, optimizers, example)
     return model
 
 
@@ -157,4 +165,20 @@ def remove(model: Model) -> Model:
     with alone(model):
         operate.remove(model)
         saving.detach(model)
+        note(model, None)
     return model
+
+
+def _example(model: nn.Module, example_inputs: Any, book: Sequence[Rule]) -> Any:
+    """What to watch a model on: as the user says, as it was watched before, or as a rule for its class says."""
+    if example_inputs is not None or not isinstance(model, nn.Module):
+        return example_inputs
+    return noted(model) or rulebook.example_for(model, book)
+
+
+def _follow_up(model: nn.Module, prepared: Prepared, optimizers: Iterable[Optimizer], example: Any) -> None:
+    """Tell those who will meet the operated network: its optimizers, whoever saves it, and whoever runs it again."""
+    holders.remind(optimizers, model)
+    saving.attach(model, prepared.example)
+    if example is not None:
+        note(model, resolved(example, model))

@@ -17,6 +17,7 @@ from surgeon.forward.rewrite import Rewritable, rewritable
 from surgeon.trace import inputs
 from surgeon.trace.graph import Graph
 from surgeon.trace.inputs import Arguments
+from surgeon.trace.noise import resolved
 from surgeon.trace.recorder import observe
 from surgeon.trace.skeleton import skeleton
 from surgeon.trace.state import preserved, same_numbers
@@ -83,6 +84,7 @@ class Observation:
 def observed(model: nn.Module, example_inputs: Any = None) -> Iterator[Observation]:
     """An Observation of `model`, made on a skeleton of it: the model itself is left alone."""
     refuse_wrapped(model)
+    example_inputs = resolved(example_inputs, model)
     # What is made under a caller's inference mode has no versions to compare, and could never be trained.
     with torch.inference_mode(False), same_numbers():
         found, errors = _on_meta(model, example_inputs)
@@ -240,7 +242,8 @@ def _did_not_run(model: nn.Module, example_inputs: Any, errors: list[_Failure]) 
     kind = type(model).__name__
     if not errors:
         return f"can't guess an input for {kind}: pass example_inputs=, such as torch.zeros(2, 3, 224, 224)."
-    args, error = errors[0]
+    # Of guesses the likeliest comes first; of one example, the run on its numbers comes last.
+    args, error = errors[0 if example_inputs is None else -1]
     shapes = ", ".join(" x ".join(map(str, arg.shape)) for arg in args if isinstance(arg, torch.Tensor))
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     hint = " Pass example_inputs= as the model takes them, such as torch.zeros(2, 3, 224, 224)."

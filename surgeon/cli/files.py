@@ -53,6 +53,7 @@ def _facts(label: Label) -> dict[str, Any]:
         "parameters": _parameters(label.tensors),
         "parameters of the attention": _parameters(attention),
         "bytes": sum(entry.nbytes for entry in label.tensors.values()),
+        **({"runs on": str(recipe.example)} if recipe.example else {}),
         "made with": ", ".join(f"{name} {version}" for name, version in recipe.versions.items()),
         "SHA-256 of the base": recipe.sha256,
     }
@@ -132,6 +133,7 @@ def merge(
     format: o.FORMAT = None,
     force: o.FORCE = False,
     ema: o.EMA = False,
+    example: o.EXAMPLE = None,
     allow_pickle: o.PICKLE = False,
     allow_imports: o.IMPORTS = False,
     quiet: o.QUIET = False,
@@ -142,7 +144,15 @@ def merge(
     Example: `surgeon merge resnet50.pth cbam.safetensors --output resnet50_cbam.safetensors`
     """
     files.parts.merge(
-        base, part, output, format=format, force=force, ema=ema, allow_pickle=allow_pickle, allow_imports=allow_imports
+        base,
+        part,
+        output,
+        format=format,
+        force=force,
+        ema=ema,
+        allow_pickle=allow_pickle,
+        allow_imports=allow_imports,
+        example_inputs=files.example.read_example(example),
     )
     _done({"output": output}, as_json, quiet)
 
@@ -152,6 +162,7 @@ def export(
     output: o.OUTPUT,
     format: o.FORMAT = None,
     force: o.FORCE = False,
+    example: o.EXAMPLE = None,
     allow_pickle: o.PICKLE = False,
     allow_imports: o.IMPORTS = False,
     quiet: o.QUIET = False,
@@ -161,7 +172,9 @@ def export(
 
     Example: `surgeon export resnet50_cbam.safetensors --output resnet50_cbam.onnx`
     """
-    loaded = files.intake.open_source(file, allow_pickle=allow_pickle, allow_imports=allow_imports)
+    loaded = files.intake.open_source(
+        file, allow_pickle=allow_pickle, allow_imports=allow_imports, example_inputs=files.example.read_example(example)
+    )
     if loaded.recipe is None:
         raise BadOption(f"{file} has no attention in it: surgeon inject puts some in, and writes every format as well.")
     text = files.recipe.to_text(loaded.recipe)
@@ -193,6 +206,7 @@ def check(
 def verify(
     file: o.FILE,
     base: BASE_CHECKPOINT = None,
+    example: o.EXAMPLE = None,
     allow_pickle: o.PICKLE = False,
     allow_imports: o.IMPORTS = False,
     quiet: o.QUIET = False,
@@ -204,7 +218,12 @@ def verify(
     """
     with screen.bar("hashing", quiet=quiet or as_json) as progress:
         proof = files.proof.verify(
-            file, base, allow_pickle=allow_pickle, allow_imports=allow_imports, progress=progress
+            file,
+            base,
+            allow_pickle=allow_pickle,
+            allow_imports=allow_imports,
+            example_inputs=files.example.read_example(example),
+            progress=progress,
         )
     moves = f"the output moves by up to {proof.distance or 0:.3g}"
     facts = {

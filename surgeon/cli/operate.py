@@ -24,6 +24,7 @@ def places(
     num_classes: o.CLASSES = None,
     arg: o.ARGUMENTS = None,
     rules: o.RULES = None,
+    example: o.EXAMPLE = None,
     allow_pickle: o.PICKLE = False,
     allow_imports: o.IMPORTS = False,
     names: Annotated[str | None, LIST] = None,
@@ -33,6 +34,8 @@ def places(
     """How many sites of each place a network has.
 
     Example: `surgeon places torchvision:mobilenet_v2`
+
+    A network of two images: `surgeon places my_project.networks:Siamese --example '2x3x64x64 2x3x64x64'`
     """
     if names is not None:
         return _list(names, as_json)
@@ -46,8 +49,9 @@ def places(
         arg=arg,
         allow_pickle=allow_pickle,
         allow_imports=allow_imports,
+        example=example,
     )
-    counts = surgeon.places(loaded.model, rules=rules, example_inputs=_example(loaded))
+    counts = surgeon.places(loaded.model, rules=rules, example_inputs=loaded.example)
     if as_json:
         return screen.dump({"source": loaded.description, "places": counts})
     if not quiet:
@@ -71,6 +75,7 @@ def plan(
     setting: o.SET = None,
     init: o.INIT = "identity",
     rules: o.RULES = None,
+    example: o.EXAMPLE = None,
     arch: o.ARCH = None,
     weights: o.WEIGHTS = None,
     num_classes: o.CLASSES = None,
@@ -92,6 +97,7 @@ def plan(
         arg=arg,
         allow_pickle=allow_pickle,
         allow_imports=allow_imports,
+        example=example,
     )
     plan = surgeon.plan(
         loaded.model,
@@ -100,7 +106,7 @@ def plan(
         replace=replace,
         init=init,
         rules=rules,
-        example_inputs=_example(loaded),
+        example_inputs=loaded.example,
         **o.pairs(setting, "--set"),
     )
     if as_json:
@@ -118,6 +124,7 @@ def inject(
     setting: o.SET = None,
     init: o.INIT = "identity",
     rules: o.RULES = None,
+    example: o.EXAMPLE = None,
     arch: o.ARCH = None,
     weights: o.WEIGHTS = None,
     pretrained: o.PRETRAINED = False,
@@ -153,6 +160,7 @@ def inject(
             arg=arg,
             allow_pickle=allow_pickle,
             allow_imports=allow_imports,
+            example=example,
             ema=ema,
             progress=progress,
         )
@@ -164,7 +172,7 @@ def inject(
             replace=replace,
             init=init,
             rules=rules,
-            example_inputs=_example(loaded),
+            example_inputs=loaded.example,
             **o.pairs(setting, "--set"),
         )
         if published is not None:
@@ -203,6 +211,7 @@ def _open(
     arg: list[str] | None,
     allow_pickle: bool,
     allow_imports: bool,
+    example: str | None,
     pretrained: bool = False,
     ema: bool = False,
     progress: Progress | None = None,
@@ -219,13 +228,9 @@ def _open(
         allow_imports=allow_imports,
         ema=ema,
         copy=False,
+        example_inputs=files.example.read_example(example),
         progress=progress,
     )
-
-
-def _example(loaded: LoadedModel) -> tuple[Any, ...] | None:
-    """The input that a program was exported with; None where surgeon has to guess."""
-    return loaded.example[0] if loaded.example else None
 
 
 def _where(places: list[str] | None) -> str | list[str]:

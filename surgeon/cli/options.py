@@ -93,6 +93,14 @@ INIT = Annotated[
         help="identity, neutral: the outputs stay the same, bit for bit, until it is trained. paper: as published."
     ),
 ]
+EXAMPLE = Annotated[
+    str | None,
+    option(
+        metavar="TEXT|FILE",
+        help="What the network is called with, where surgeon can't guess it: 1x3x64x64, or "
+        "'pixel_values=2x3x224x224 input_ids=2x7:int64', or a .pt, .npz or .safetensors with the tensors.",
+    ),
+]
 RULES = Annotated[list[str] | None, option(help="One more folder of rules; may be repeated.")]
 
 # What is written, and what is printed.

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -85,13 +85,19 @@ def show(id: ID, rules: o.RULES = None, as_json: o.JSON = False) -> None:
 
 @app.command()
 def explain(
-    source: SOURCE, where: PLACE = "residual", rules: o.RULES = None, arch: o.ARCH = None, as_json: o.JSON = False
+    source: SOURCE,
+    where: PLACE = "residual",
+    rules: o.RULES = None,
+    arch: o.ARCH = None,
+    example: o.EXAMPLE = None,
+    as_json: o.JSON = False,
 ) -> None:
     """Site by site why a rule found it; for the others which word failed, at which line of the model's code.
 
     Example: `surgeon rules explain timm:res2net50_26w_4s --where residual`
     """
-    explanation = rulebook.explain.explain(_network(source, arch), where, rules=rules)
+    model, example_inputs = _network(source, arch, example)
+    explanation = rulebook.explain.explain(model, where, rules=rules, example_inputs=example_inputs)
     if as_json:
         return screen.dump(asdict(explanation))
     screen.say(str(explanation))
@@ -155,6 +161,7 @@ def new(
     where: PLACE = "residual",
     rules: o.RULES = None,
     arch: o.ARCH = None,
+    example: o.EXAMPLE = None,
     output: OUTPUT = None,
     force: o.FORCE = False,
 ) -> None:
@@ -163,7 +170,8 @@ def new(
 
     Example: `surgeon rules new my_project.networks:Detector --where residual --output my_rules/detector.yaml`
     """
-    text = rulebook.draft.draft(_network(source, arch), where, source=source, rules=rules)
+    model, example_inputs = _network(source, arch, example)
+    text = rulebook.draft.draft(model, where, source=source, rules=rules, example_inputs=example_inputs)
     if output is None:
         return screen.say(text.rstrip())
     _write(text, output, force)
@@ -190,8 +198,10 @@ def schema() -> None:
     print(json.dumps(rulebook.grammar.schema(), indent=2))
 
 
-def _network(source: str, arch: str | None) -> nn.Module:
-    """The network that a source means; a library's own without weights, since only its structure is looked at."""
+def _network(source: str, arch: str | None, example: str | None) -> tuple[nn.Module, Any]:
+    """(the network that a source means, what it runs on); of a library its structure alone, without weights."""
+    example_inputs = surgeon_files.example.read_example(example)
     if surgeon_files.intake.is_name(source):
-        return networks.build(source, empty=True)
-    return surgeon_files.intake.open_source(source, arch=arch).model
+        return networks.build(source, empty=True), example_inputs
+    loaded = surgeon_files.intake.open_source(source, arch=arch, example_inputs=example_inputs)
+    return loaded.model, example_inputs if loaded.example is None else loaded.example

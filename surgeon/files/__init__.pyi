@@ -1,4 +1,5 @@
 from . import convert as convert
+from . import example as example
 from . import formats as formats
 from . import intake as intake
 from . import parts as parts

@@ -19,10 +19,12 @@ from surgeon.errors import BadFile, BadInput, CheckFailed
 from surgeon.files import formats, recipe, store
 from surgeon.files.atomic import refuse_target
 from surgeon.files.derive import recipe_of
-from surgeon.files.intake import Example, LoadedModel
+from surgeon.files.intake import LoadedModel
 from surgeon.networks import samples
+from surgeon.networks.samples import Answer
 from surgeon.sites import Plan
-from surgeon.trace.outputs import max_abs_diff, outputs, same_bits
+from surgeon.trace.inputs import Arguments
+from surgeon.trace.outputs import max_abs_diff, same_bits
 
 
 class Distance(NamedTuple):
@@ -67,13 +69,6 @@ class Progress(Protocol):
     def step(self, text: str, total: int | None = None) -> object: ...
 
 
-class _Run(NamedTuple):
-    """A network's arguments, and its outputs for them."""
-
-    example: Example
-    outputs: list[Tensor]
-
-
 def convert(
     loaded: LoadedModel,
     plan: Plan,
@@ -101,10 +96,12 @@ def convert(
     # One thread for both runs: each thread keeps memory of its own for what a layer needs besides its weights.
     with ThreadPoolExecutor(1) as beside:
         # The base's weights do not change any more: they are hashed while the network runs.
-        first_run = beside.submit(_first_run, model, loaded.example)
+        first_run = beside.submit(samples.answered, model, loaded.example)
         hashes = digest.of_tensors(stock, progress=progress)
         before = _operate(model, plan, loaded.example, first_run)
-        derived = recipe_of(model, base=loaded.base, order=loaded.order, prefix=loaded.prefix, known=hashes)
+        derived = recipe_of(
+            model, base=loaded.base, order=loaded.order, prefix=loaded.prefix, known=hashes, example=loaded.example
+        )
         # Writing waits for the disk: meanwhile the network runs once more. An exporter wants it for itself.
         moved = beside.submit(_moved, model, plan, before)
         if chosen in formats.EXPORTS:
@@ -125,19 +122,7 @@ def _step(progress: Progress | None, text: str, total: int | None) -> None:
         progress.step(text, total)
 
 
-def _first_run(model: nn.Module, example: Example | None) -> _Run:
-    """The outputs for `example`, or for a small image of noise.
-
-    Raises:
-        BadInput: surgeon knows no input that the model runs on.
-    """
-    if example:
-        return _Run(example, outputs(model, *example))
-    image, answer = samples.answered(model)
-    return _Run(((image,), {}), answer)
-
-
-def _operate(model: nn.Module, plan: Plan, example: Example | None, first_run: Future[_Run]) -> _Run | None:
+def _operate(model: nn.Module, plan: Plan, example: Arguments | None, first_run: Future[Answer]) -> Answer | None:
     """Apply the plan once `first_run` is over; what that gave, or None where surgeon knows no input."""
     try:
         before = first_run.result()
@@ -145,11 +130,11 @@ def _operate(model: nn.Module, plan: Plan, example: Example | None, first_run: F
         # Detectors take lists of images; there the backbone is compared, which is where the attention is.
         operation.apply(model, plan, check="output")
         return None
-    operation.apply(model, plan, example_inputs=example and example[0])
+    operation.apply(model, plan, example_inputs=example)
     return before
 
 
-def _moved(model: nn.Module, plan: Plan, before: _Run | None) -> Distance | None:
+def _moved(model: nn.Module, plan: Plan, before: Answer | None) -> Distance | None:
     """How far the output moved; None where that is not known.
 
     Raises:
@@ -167,10 +152,10 @@ def _moved(model: nn.Module, plan: Plan, before: _Run | None) -> Distance | None
     return Distance(absolute, absolute / largest if largest else 0.0)
 
 
-def _after(model: nn.Module, example: Example) -> list[Tensor]:
+def _after(model: nn.Module, example: Arguments) -> list[Tensor]:
     """The outputs after the operation; a network that ran before and raises anything now has failed the check."""
     try:
-        return outputs(model, *example)
+        return samples.answered(model, example).outputs
     except Exception as error:
         raise CheckFailed(
             f"the network ran before and does not run any more: {first_line(error)}. Nothing was written."
@@ -213,12 +198,12 @@ def adopt(
     refuse_target(output, force)
     weights = _weights(path, ema, allow_pickle)
     parameters = _parameters(loaded.model)
-    operation.apply(loaded.model, plan)
+    operation.apply(loaded.model, plan, example_inputs=loaded.example)
     try:
         load_published(loaded.model, weights)
     except BadFile as error:
         raise BadFile(f"{path}: {error}") from None
-    text = recipe.to_text(recipe_of(loaded.model, base=loaded.base))
+    text = recipe.to_text(recipe_of(loaded.model, base=loaded.base, example=loaded.example))
     note = formats.write(loaded.model, text, output, loaded=loaded, format=format, force=force)
     filled = replace(loaded, description=f"{loaded.base}, published weights from {path}")
     return Conversion(filled, plan, parameters, None, note, is_published=True)

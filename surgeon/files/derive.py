@@ -12,6 +12,8 @@ from surgeon.files.recipe import Recipe
 from surgeon.networks import identify
 from surgeon.networks.blueprint import Base
 from surgeon.surgery.operations import operations_of, settings_of, versions
+from surgeon.trace.inputs import Arguments
+from surgeon.trace.noise import dtype_of, form_of, noted, resolved
 
 
 def recipe_of(
@@ -21,6 +23,7 @@ def recipe_of(
     order: Iterable[str] = (),
     prefix: str = "",
     known: Mapping[str, str] | None = None,
+    example: Arguments | None = None,
 ) -> Recipe:
     """The recipe of a network with attention, read off the network itself.
 
@@ -29,6 +32,7 @@ def recipe_of(
             a Base where it is known since the network was taken in.
         order, prefix: as in Recipe, where it came from a checkpoint.
         known: SHA-256 of tensors that have been hashed already.
+        example: what it runs on; None for what is noted on it.
 
     Raises:
         BadModel: it is no library's network, or its attention has no name that another process could import.
@@ -37,8 +41,9 @@ def recipe_of(
     if lost:
         gone = ", ".join(lost[:3]) + (", ..." if len(lost) > 3 else "")
         warnings.warn(f"attention that was put in is gone, and not in the file: {gone}.", LostAttention, stacklevel=4)
+    form = noted(model) if example is None else form_of(example, dtype_of(model))
     return Recipe(
-        base=base if isinstance(base, Base) else identify.infer(model, base),
+        base=base if isinstance(base, Base) else identify.infer(model, base, example=example or resolved(form, model)),
         tensors=_hashes(_tensors(model), known or {}),
         operations=operations_of(model),
         attention=tuple(attention_modules(model)),
@@ -46,6 +51,7 @@ def recipe_of(
         prefix=prefix,
         versions=versions(),
         settings=settings_of(model),
+        example=form,
     )
 
 

@@ -11,14 +11,17 @@ from torch import Tensor, nn
 from surgeon.checkpoints import nested, optimizer
 from surgeon.checkpoints.checkpoint import Checkpoint
 from surgeon.checkpoints.prefix import find_prefix
-from surgeon.errors import BadOption, suggest
+from surgeon.errors import BadModel, BadOption, suggest
 from surgeon.files import folder, rebuild, recipe, store
 from surgeon.files.atomic import replacing
 from surgeon.files.derive import recipe_of
 from surgeon.files.intake import LoadedModel
+from surgeon.files.unwrap import eager, expression, held, unwrapped
 from surgeon.networks.blueprint import Base
 from surgeon.programs import export
 from surgeon.programs.unfold import is_program
+from surgeon.trace.inputs import Arguments
+from surgeon.trace.noise import note, noted, resolved
 
 # Takes a network, its recipe as text, the path to write to, and where the network came from; returns a note.
 Writer = Callable[[nn.Module, str, Path, LoadedModel | None], str | None]
@@ -46,12 +49,17 @@ def write_folder(model: nn.Module, text: str, path: Path, loaded: LoadedModel | 
 
 def write_program(model: nn.Module, text: str, path: Path, loaded: LoadedModel | None) -> str:
     """A `torch.export` program, the recipe beside it in the archive."""
-    return export.write_program(model, text, path, loaded.example if loaded else None)
+    return export.write_program(model, text, path, _example(model, loaded))
 
 
 def write_onnx(model: nn.Module, text: str, path: Path, loaded: LoadedModel | None) -> str:
     """An ONNX graph."""
-    return export.write_onnx(model, text, path, loaded.example if loaded else None)
+    return export.write_onnx(model, text, path, _example(model, loaded))
+
+
+def _example(model: nn.Module, loaded: LoadedModel | None) -> Arguments | None:
+    """What the network is known to run on."""
+    return (loaded.example if loaded else None) or resolved(noted(model), model)
 
 
 FORMATS: dict[str, Writer] = {
@@ -106,10 +114,12 @@ def save(
     base: Base | str | None = None,
     format: str | None = None,
     force: bool = True,
+    example_inputs: Any = None,
 ) -> None:
     """Write a network with attention so that `surgeon.load` gives it back: weights, and the recipe beside them.
 
-    The file appears whole or not at all.
+    The file appears whole or not at all. What DDP, DataParallel, torch.compile, AveragedModel and accelerate have put
+    around the network is taken off for it: the file is that of the network inside.
 
     Args:
         path: its ending chooses the format: .safetensors, .pth, .pt2, .onnx, none for a timm model folder.
@@ -117,16 +127,35 @@ def save(
             for one that no library builds, what makes it in another process: `package.module:function`.
         format: the format's name, whatever the ending.
         force: replace what is there.
+        example_inputs: what the network runs on, as in `inject`, where it was operated on without one and surgeon can't
+            guess it. Its form is kept in the file, and what the file would give back is compared on it.
 
     Raises:
         BadModel: a network that no library builds, or attention that has no import path. BadFile: can't be written.
 
     >>> surgeon.save(surgeon.inject(model, "cbam"), "resnet50_cbam.safetensors")
     """
-    derived = recipe_of(model, base=base)
+    model = unwrapped(model)
+    example = resolved(example_inputs, model)
+    derived = _recipe(model, base, example)
     if not is_program(model):
-        rebuild.compare(model, derived)
+        with eager(model):
+            rebuild.compare(model, derived, example)
+    if example is not None:
+        note(model, example)
     write(model, recipe.to_text(derived), path, format=format, force=force)
+
+
+def _recipe(model: nn.Module, base: Base | str | None, example: Arguments | None) -> recipe.Recipe:
+    """The recipe of a network; where it is none, but holds one, the refusal names that."""
+    try:
+        return recipe_of(model, base=base, example=example)
+    except BadModel as error:
+        path = held(model) if base is None else None
+        if path is None:
+            raise
+        what = f"{type(model).__name__} holds the network, and is none of a library's itself"
+        raise BadModel(f"{what}: surgeon.save({expression(path)}, ...).") from error
 
 
 def write(

@@ -30,9 +30,8 @@ from surgeon.networks.code import names_code
 from surgeon.networks.recognise import candidates, completed, recognise
 from surgeon.networks.weights import load_weights, shapes_of
 from surgeon.programs.export import read_program
-
-# The positional and the keyword arguments of one call of a network.
-Example = tuple[tuple[Any, ...], dict[str, Any]]
+from surgeon.trace.inputs import Arguments
+from surgeon.trace.noise import noted, resolved
 
 
 @dataclass
@@ -45,7 +44,7 @@ class LoadedModel:
     order: its keys, where they are in another order than the network's.
     recipe: that of a file which surgeon wrote.
     notes: what a reader should know.
-    example: arguments that it runs on, where the file has some.
+    example: what it runs on, where somebody said so or the file has it.
     """
 
     model: nn.Module
@@ -56,7 +55,7 @@ class LoadedModel:
     order: tuple[str, ...] = ()
     recipe: Recipe | None = None
     notes: list[str] = field(default_factory=list)
-    example: Example | None = None
+    example: Arguments | None = None
 
 
 def open_source(
@@ -71,6 +70,7 @@ def open_source(
     allow_imports: bool = False,
     ema: bool = False,
     copy: bool = True,
+    example_inputs: Any = None,
     progress: Callable[[int], object] | None = None,
 ) -> LoadedModel:
     """The network that `source` stands for, with its weights, in evaluation mode.
@@ -86,13 +86,14 @@ def open_source(
         allow_imports: import a user's own network or attention that a file names.
         ema: the averaged weights of a file that has both.
         copy: False leaves the weights in the file, mapped into memory, for a network that is only written elsewhere.
+        example_inputs: what the network runs on; None for the file's own example, or a guess.
         progress: called with numbers of bytes.
     """
     if is_name(source):
         if weights is not None and pretrained:
             raise BadOption("--weights and --pretrained are two answers to one question. Give one.")
         if weights is None:
-            return _named(str(source), pretrained, num_classes, arguments)
+            return _with_example(_named(str(source), pretrained, num_classes, arguments), example_inputs)
         arch, source = str(source), weights
     elif weights is not None or pretrained:
         raise BadOption(
@@ -107,15 +108,24 @@ def open_source(
     else:
         found = open_file(source, allow_pickle=allow_pickle, ema=ema)
     if isinstance(found, nn.Module):
-        return _unpickled(found, source, arch)
+        return _unpickled(found, source, arch, example_inputs)
     if found.recipe is not None:
-        return _surgeons(found, arch, allow_imports=allow_imports, copy=copy, progress=progress)
+        return _surgeons(
+            found, arch, allow_imports=allow_imports, copy=copy, example_inputs=example_inputs, progress=progress
+        )
     if isinstance(found.program, ExportedProgram) and arch is None:
-        return _program(found.program, found.path)
+        return _with_example(_program(found.program, found.path), example_inputs)
     trained = None if arch else _folder_of(found)
     if trained is not None:
-        return _trained(found, trained, allow_imports=allow_imports, copy=copy)
-    return _recognised(found, candidates(found, arch, options, in_config), copy)
+        return _with_example(_trained(found, trained, allow_imports=allow_imports, copy=copy), example_inputs)
+    return _with_example(_recognised(found, candidates(found, arch, options, in_config), copy), example_inputs)
+
+
+def _with_example(loaded: LoadedModel, example_inputs: Any) -> LoadedModel:
+    """What was taken in, with what its network runs on, where somebody says so."""
+    if example_inputs is None:
+        return loaded
+    return replace(loaded, example=resolved(example_inputs, loaded.model))
 
 
 def open_file(path: str | PathLike[str], *, allow_pickle: bool = False, ema: bool = False) -> Checkpoint | nn.Module:
@@ -147,7 +157,9 @@ def unwrapped(found: Checkpoint, expected: Iterable[str]) -> tuple[dict[str, Ten
     return strip_prefix(found.tensors, prefix)[0], prefix
 
 
-def load(path: str | PathLike[str], *, allow_imports: bool = False, allow_pickle: bool = False) -> nn.Module:
+def load(
+    path: str | PathLike[str], *, allow_imports: bool = False, allow_pickle: bool = False, example_inputs: Any = None
+) -> nn.Module:
     """The network in a file that surgeon wrote, in evaluation mode, every weight compared with its SHA-256.
 
     Args:
@@ -155,6 +167,7 @@ def load(path: str | PathLike[str], *, allow_imports: bool = False, allow_pickle
             says which network it is.
         allow_imports: import the network or the attention that the file names, if it is a user's own.
         allow_pickle: read a pickled module, or a .pt2 that is more than a plain program: this runs code from the file.
+        example_inputs: what the network runs on, where neither the file nor surgeon knows it.
 
     Raises:
         BadFile: missing, damaged, incomplete, or for a network that can't be built here; names the first difference.
@@ -168,7 +181,9 @@ def load(path: str | PathLike[str], *, allow_imports: bool = False, allow_pickle
         )
     if is_pretrained(path):
         return load_pretrained(path, allow_imports=allow_imports)
-    return open_source(path, allow_imports=allow_imports, allow_pickle=allow_pickle).model
+    return open_source(
+        path, allow_imports=allow_imports, allow_pickle=allow_pickle, example_inputs=example_inputs
+    ).model
 
 
 def is_name(source: str | PathLike[str]) -> bool:
@@ -199,16 +214,24 @@ def _named(source: str, pretrained: bool, num_classes: int | None, arguments: di
     return LoadedModel(model, base, f"{source}, {weights}")
 
 
-def _unpickled(model: nn.Module, path: str | PathLike[str], arch: str | None) -> LoadedModel:
+def _unpickled(model: nn.Module, path: str | PathLike[str], arch: str | None, example_inputs: Any) -> LoadedModel:
     """A module that was pickled whole."""
-    base = identify.infer(model, arch)
+    example = resolved(noted(model) if example_inputs is None else example_inputs, model)
+    base = identify.infer(model, arch, example=example)
     # The recipe speaks of the object, not of its file: built by the recipe again, the network must be this one.
-    rebuild.compare(model, recipe_of(model, base=base, known=dict.fromkeys(model.state_dict(), "")))
-    return LoadedModel(networks.remember(model, base), base, f"{base}, unpickled from {path}")
+    recipe = recipe_of(model, base=base, known=dict.fromkeys(model.state_dict(), ""), example=example)
+    rebuild.compare(model, recipe, example)
+    return LoadedModel(networks.remember(model, base), base, f"{base}, unpickled from {path}", example=example)
 
 
 def _surgeons(
-    found: Checkpoint, arch: str | None, *, allow_imports: bool, copy: bool, progress: Callable[[int], object] | None
+    found: Checkpoint,
+    arch: str | None,
+    *,
+    allow_imports: bool,
+    copy: bool,
+    example_inputs: Any,
+    progress: Callable[[int], object] | None,
 ) -> LoadedModel:
     """A file that surgeon wrote."""
     opened = store.opened(found)
@@ -218,7 +241,13 @@ def _surgeons(
     if arch and str(recipe.base) != arch:
         raise BadOption(f"{found.path} is {recipe.base}, not {arch}: its recipe says so. Leave --arch out.")
     model = store.restore(
-        recipe, opened.tensors, str(found.path), allow_imports=allow_imports, copy=copy, progress=progress
+        recipe,
+        opened.tensors,
+        str(found.path),
+        allow_imports=allow_imports,
+        copy=copy,
+        example_inputs=example_inputs,
+        progress=progress,
     )
     return LoadedModel(
         model,
@@ -228,6 +257,7 @@ def _surgeons(
         prefix=opened.prefix,
         order=recipe.order,
         recipe=recipe,
+        example=resolved(recipe.example if example_inputs is None else example_inputs, model),
     )
 
 
@@ -284,7 +314,7 @@ def _program(program: ExportedProgram, path: Path) -> LoadedModel:
         Base(PROGRAM, path.name),
         f"the program in {path}",
         notes=[note],
-        example=program.example_inputs,
+        example=Arguments(*program.example_inputs) if program.example_inputs else None,
     )
 
 

@@ -18,6 +18,7 @@ from surgeon.files import folder, formats, intake, rebuild, store
 from surgeon.files.atomic import replacing
 from surgeon.files.recipe import Recipe, to_text
 from surgeon.files.store import SurgeonFile
+from surgeon.trace.noise import resolved
 
 
 def strip(
@@ -113,8 +114,12 @@ def merge(
     allow_pickle: bool = False,
     allow_imports: bool = False,
     ema: bool = False,
+    example_inputs: Any = None,
 ) -> None:
     """Put the attention in the file `part`, a delta, onto the weights in the file `base`, and write the whole.
+
+    Args:
+        example_inputs: what to watch the network on, in place of the example in `part`.
 
     Raises:
         BadFile: the base is not the one that the attention was trained on; names the first tensor that differs.
@@ -126,8 +131,11 @@ def merge(
     weights = _base_weights(base, recipe, allow_pickle, ema)
     digest.compare(weights.tensors, recipe.stock, f"{base} is not the base of {part}")
     tensors = weights.tensors | opened.tensors
-    model = store.restore(recipe, tensors, str(part), allow_imports=allow_imports, copy=False)
-    loaded = intake.LoadedModel(model, recipe.base, str(base), weights.checkpoint, weights.prefix)
+    model = store.restore(
+        recipe, tensors, str(part), allow_imports=allow_imports, copy=False, example_inputs=example_inputs
+    )
+    example = resolved(recipe.example if example_inputs is None else example_inputs, model)
+    loaded = intake.LoadedModel(model, recipe.base, str(base), weights.checkpoint, weights.prefix, example=example)
     formats.write(model, to_text(recipe), output, loaded=loaded, format=format, force=force)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any
 
 from torch import nn
 
@@ -15,10 +16,12 @@ from surgeon.files.recipe import Recipe
 from surgeon.files.store import SurgeonFile
 from surgeon.networks.blueprint import PROGRAM
 from surgeon.networks.recognise import completed
-from surgeon.networks.samples import small
+from surgeon.networks.samples import answered
 from surgeon.networks.settings import settle
 from surgeon.networks.weights import load_weights
-from surgeon.trace.outputs import max_abs_diff, outputs, same_bits
+from surgeon.trace.inputs import Arguments
+from surgeon.trace.noise import resolved
+from surgeon.trace.outputs import max_abs_diff, same_bits
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,14 @@ def verify(
     *,
     allow_pickle: bool = False,
     allow_imports: bool = False,
+    example_inputs: Any = None,
     progress: Callable[[int], object] | None = None,
 ) -> Proof:
     """Rebuild a file of surgeon's and compare it with its own hashes, and with its base.
 
     Args:
         base: a checkpoint of the base; without one, the base's weights in the file itself are used.
+        example_inputs: what to run both on; None for the file's own example, or a small image.
 
     Raises:
         BadFile: a hash that does not agree. CheckFailed: without attention it is not the base.
@@ -58,22 +63,25 @@ def verify(
     if recipe.base.library == PROGRAM:
         digest.compare(opened.tensors, recipe.tensors, str(file), progress=progress)
         return Proof(len(recipe.tensors))
-    model = store.restore(recipe, opened.tensors, str(file), allow_imports=allow_imports, progress=progress)
+    model = store.restore(
+        recipe, opened.tensors, str(file), allow_imports=allow_imports, example_inputs=example_inputs, progress=progress
+    )
     stock = _base_model(base, recipe, allow_pickle) if base else _own_stock(opened)
     if base:
         digest.compare(dict(stock.state_dict()), recipe.stock, f"{base} is not the base of {file}")
-    return _compared(model, stock, recipe, str(file))
+    example = resolved(recipe.example if example_inputs is None else example_inputs, model)
+    return _compared(model, stock, recipe, str(file), example)
 
 
-def _compared(model: nn.Module, stock: nn.Module, recipe: Recipe, file: str) -> Proof:
-    """What the outputs on one small image prove."""
+def _compared(model: nn.Module, stock: nn.Module, recipe: Recipe, file: str, example: Arguments | None) -> Proof:
+    """What the outputs on the example, or on one small image, prove."""
     try:
-        image = small(stock)
+        seen, expected = answered(stock, example)
     except BadInput:
         return Proof(len(recipe.tensors))
     with disabled(model):
-        without = outputs(model, (image,))
-    expected, with_attention = outputs(stock, (image,)), outputs(model, (image,))
+        without = answered(model, seen).outputs
+    with_attention = answered(model, seen).outputs
     if not same_bits(expected, without):
         raise CheckFailed(
             f"{file}: without its attention the network is not {recipe.base}: "

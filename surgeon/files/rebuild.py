@@ -10,27 +10,36 @@ import torch
 from torch import nn
 
 from surgeon import networks
+from surgeon.checkpoints.checkpoint import first_line
 from surgeon.errors import BadFile, BadInput, BadModel, SurgeonError
 from surgeon.files.recipe import Recipe
 from surgeon.networks.blueprint import CODE, PROGRAM
 from surgeon.networks.identify import first_difference
-from surgeon.networks.samples import answered
+from surgeon.networks.samples import Answer, answered
 from surgeon.networks.settings import settle
 from surgeon.networks.weights import load_weights, shapes_of
 from surgeon.operation import apply
 from surgeon.sites import Plan
 from surgeon.surgery.operations import operations_of
-from surgeon.trace.outputs import max_abs_diff, outputs, same_bits
+from surgeon.trace.inputs import Arguments
+from surgeon.trace.noise import resolved
+from surgeon.trace.outputs import max_abs_diff, same_bits
 
 
 def rebuild(
-    recipe: Recipe, *, allow_imports: bool = False, arguments: dict[str, Any] | None = None, empty: bool = True
+    recipe: Recipe,
+    *,
+    allow_imports: bool = False,
+    arguments: dict[str, Any] | None = None,
+    empty: bool = True,
+    example_inputs: Any = None,
 ) -> nn.Module:
     """The network of `recipe`, its weights not yet filled in.
 
     Args:
         arguments: for the base's constructor, beside those of the recipe: another number of classes.
         empty: False draws random weights.
+        example_inputs: what to watch it on, in place of the recipe's own example.
 
     Raises:
         BadFile: the recipe names a user's own network or attention and `allow_imports` was not given, or what it
@@ -46,13 +55,26 @@ def rebuild(
     try:
         model = networks.build(recipe.base, arguments=arguments, empty=empty)
         for plan in recipe.operations:
-            apply(model, plan)
+            _apply(model, plan, recipe.example if example_inputs is None else example_inputs)
         settle(model, recipe.settings)
     except SurgeonError as error:
         versions = ", ".join(f"{name} {version}" for name, version in recipe.versions.items())
         raise BadFile(f"{recipe.base} can't be built again here: {error} The file was made with {versions}.") from error
     _refuse_differences(recipe, model)
     return model
+
+
+def _apply(model: nn.Module, plan: Plan, example: Any) -> None:
+    """Apply a plan on an example; on a guess, where the arguments made a network that takes something else."""
+    try:
+        apply(model, plan, example_inputs=example)
+    except BadInput as error:
+        if example is None:
+            raise
+        try:
+            apply(model, plan)
+        except BadInput:
+            raise error from None
 
 
 def first_key_difference(expected: Iterable[str], found: Iterable[str]) -> str | None:
@@ -83,11 +105,11 @@ def _refuse_differences(recipe: Recipe, model: nn.Module) -> None:
         raise BadFile(f"{recipe.base}, built again, has its attention elsewhere than the recipe says.")
 
 
-def compare(model: nn.Module, recipe: Recipe) -> None:
+def compare(model: nn.Module, recipe: Recipe, example: Arguments | None = None) -> None:
     """Build the network of `recipe`, give it the weights of `model`, and compare the outputs of both, bit for bit.
 
-    Weights are not copied. A network on meta, or one that runs on no image that surgeon can think of, is compared
-    by its settings alone.
+    They run on the example (None for the recipe's own, or a small image). Weights are not copied. A network on meta, or
+    one that runs on no image that surgeon can think of, is compared by its settings alone.
 
     Raises:
         BadModel: it can't be built, or computes something else.
@@ -100,20 +122,20 @@ def compare(model: nn.Module, recipe: Recipe) -> None:
         return
     load_weights(rebuilt, {key: value.detach() for key, value in model.state_dict().items()}, copy=False)
     device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
-    _compare_outputs(model, rebuilt.to(device))
+    _compare_outputs(model, rebuilt.to(device), example or resolved(recipe.example, model))
 
 
-def _compare_outputs(model: nn.Module, rebuilt: nn.Module) -> None:
+def _compare_outputs(model: nn.Module, rebuilt: nn.Module, example: Arguments | None) -> None:
     try:
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            image, expected = answered(model)
+            seen, expected = _answered(model, example)
     except BadInput:
         return
     try:
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            found = outputs(rebuilt, (image,))
+            found = answered(rebuilt, seen).outputs
     # Whatever the network that a file would give back raises.
     except Exception as error:
         raise BadModel(f"a file of this network would give back one that does not run: {error}") from error
@@ -125,3 +147,17 @@ def _compare_outputs(model: nn.Module, rebuilt: nn.Module) -> None:
             "Hooks, and whatever else is set on it beside numbers and texts, are in no file: take them off, "
             "or name what makes it, base='package.module:function'."
         )
+
+
+def _answered(model: nn.Module, example: Arguments | None) -> Answer:
+    """What the model answers for the example, or for a small image.
+
+    Raises:
+        BadInput: it does not run on the example, or on no image that surgeon can think of.
+    """
+    try:
+        return answered(model, example)
+    except BadInput:
+        raise
+    except Exception as error:  # the model's own code
+        raise BadModel(f"{type(model).__name__} does not run on the example: {first_line(error)}.") from error

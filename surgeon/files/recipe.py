@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from surgeon.checkpoints import digest
-from surgeon.errors import BadFile
+from surgeon.errors import BadFile, BadOption
 from surgeon.networks.blueprint import Base
 from surgeon.sites import Plan
+from surgeon.trace import examples
+from surgeon.trace.examples import Form
 from surgeon.version import VERSION
 
 # Raised when an old surgeon would misread the file, never for an addition that it can ignore.
@@ -31,6 +33,7 @@ class Recipe:
     prefix: what stood in front of its keys there, such as `module.`.
     versions: of torch, torchvision, timm and surgeon, when it was made.
     settings: what was set inside the attention since: path -> {name: value}.
+    example: what the network is called with, where surgeon could not guess it or was told.
     """
 
     base: Base
@@ -41,6 +44,7 @@ class Recipe:
     prefix: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    example: Form | None = None
 
     def is_attention(self, key: str) -> bool:
         """Whether the tensor `key` belongs to the attention and not to the base."""
@@ -91,6 +95,7 @@ def to_text(recipe: Recipe) -> str:
         "operations": [plan.to_dict() for plan in recipe.operations],
         "attention": list(recipe.attention),
         "settings": recipe.settings,
+        "example": examples.to_json(recipe.example) if recipe.example else None,
         "versions": recipe.versions,
         "order": list(recipe.order),
         "prefix": recipe.prefix,
@@ -112,7 +117,7 @@ def from_text(text: str, what: str) -> Recipe:
         data = json.loads(text)
         _refuse_newer(data["format"], what)
         return _from_data(data)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, BadOption) as error:
         raise BadFile(f"{what} holds no recipe that can be read: {type(error).__name__}: {error}.") from None
 
 
@@ -136,6 +141,8 @@ def _from_data(data: Any) -> Recipe:
         prefix=str(data["prefix"]),
         versions=_texts(data["versions"]),
         settings=_settings_of_attention(data, number),
+        # Files from before there were examples have none; a surgeon from then guesses, and says so where it can't.
+        example=examples.from_json(data["example"]) if data.get("example") else None,
     )
 
 

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -87,12 +88,14 @@ def restore(
     *,
     allow_imports: bool = False,
     copy: bool = True,
+    example_inputs: Any = None,
     progress: Callable[[int], object] | None = None,
 ) -> nn.Module:
     """The network of `recipe` with `tensors` in it, every one of them compared with its SHA-256.
 
     Args:
         what: the file that they are from, for errors.
+        example_inputs: what to watch it on, in place of the recipe's own example.
 
     Raises:
         BadFile: a tensor is missing, superfluous, of another shape or of other bits; names the first.
@@ -105,7 +108,7 @@ def restore(
     if difference:
         raise BadFile(f"{what} is not whole: {difference}.")
     digest.compare(tensors, recipe.tensors, what, progress=progress)
-    model = rebuild.rebuild(recipe, allow_imports=allow_imports)
+    model = rebuild.rebuild(recipe, allow_imports=allow_imports, example_inputs=example_inputs)
     difference = first_difference(shapes_of(model), {key: tuple(value.shape) for key, value in tensors.items()})
     if difference:
         raise BadFile(f"{what} does not fit {recipe.base}: {difference}.")

@@ -58,7 +58,7 @@ def same(one: Any, other: Any, depth: int = DEPTH) -> bool:
     if isinstance(one, (nn.Parameter, nn.Module, ReferenceType)):
         return type(one) is type(other)
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        return one.shape == other.shape and torch.equal(one.detach().cpu(), other.detach().to("cpu", one.dtype))
+        return one.shape == other.shape and _same_numbers(one.detach(), other.detach())
     if is_plain(one) and is_plain(other):
         return listed(one) == listed(other)
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
@@ -70,6 +70,11 @@ def same(one: Any, other: Any, depth: int = DEPTH) -> bool:
     if type(one) is not type(other) or not hasattr(one, "__dict__"):
         return type(one) is type(other) and bool(one == other)
     return same(vars(one), vars(other), depth - 1)
+
+
+def _same_numbers(one: torch.Tensor, other: torch.Tensor) -> bool:
+    # On meta shapes are all that there is.
+    return one.is_meta or other.is_meta or torch.equal(one.cpu(), other.to("cpu", one.dtype))
 
 
 def _same_parts(one: Sequence[object], other: Sequence[object], depth: int) -> bool:

@@ -15,9 +15,10 @@ from torch import nn
 from surgeon.attention import attention_modules
 from surgeon.errors import BadFile, BadModel, BadOption
 from surgeon.networks import catalogue, library
-from surgeon.networks.blueprint import Arguments, Base
-from surgeon.networks.settings import changed
+from surgeon.networks.blueprint import CODE, Arguments, Base
+from surgeon.networks.settings import NAME_IT, changed
 from surgeon.networks.weights import shapes_of
+from surgeon.trace import inputs
 
 # Key of a state dict -> shape.
 Shapes = Mapping[str, tuple[int, ...]]
@@ -110,11 +111,12 @@ def _classes(base: Base, own: Shapes, shapes: Shapes) -> int | None:
     return int(classes) if classes.is_integer() and classes >= 1 else None
 
 
-def infer(model: nn.Module, base: str | None = None) -> Base:
+def infer(model: nn.Module, base: str | None = None, *, example: inputs.Arguments | None = None) -> Base:
     """The Base of a network that somebody built, by what it remembers, what timm wrote on it, or what its shapes say.
 
     Args:
         base: `torchvision:NAME`, `timm:NAME` or `package.module:function`; None where the network can be recognised.
+        example: what the network runs on; None where surgeon has to guess.
 
     Raises:
         BadModel: no library network fits, or one that was changed in ways that a file can't hold.
@@ -122,14 +124,14 @@ def infer(model: nn.Module, base: str | None = None) -> Base:
     """
     shapes = stock_shapes(model)
     if base is not None:
-        return _with_settings(_fitted(library.parse(base), shapes), model)
+        return _with_settings(_fitted(library.parse(base), shapes), model, example)
     for guess in _guesses(model):
         try:
             fitted = _fitted(guess, shapes)
         except (BadFile, BadOption):
             continue
         # Keys and shapes decide. What is set otherwise was changed on this network; no other one need be looked for.
-        return _with_settings(fitted, model)
+        return _with_settings(fitted, model, example)
     raise BadModel(
         f"{type(model).__name__} with {len(shapes)} tensors is no network of torchvision's or timm's as they build it. "
         "Name it: base='torchvision:NAME', 'timm:NAME', or what makes it: 'package.module:function'."
@@ -147,9 +149,11 @@ def _guesses(model: nn.Module) -> Iterator[Base]:
     yield from catalogue.same_class(model)
 
 
-def _with_settings(fitted: Fit, model: nn.Module) -> Base:
+def _with_settings(fitted: Fit, model: nn.Module, example: inputs.Arguments | None) -> Base:
     """The Base that was fitted, with the settings of `model` that leave no trace in its weights."""
-    return replace(fitted.base, settings=changed(model, fitted.stock))
+    base = fitted.base
+    advice = f"Set it where {base} is made, so that what a file builds has it too." if base.library == CODE else NAME_IT
+    return replace(base, settings=changed(model, fitted.stock, example=example, advice=advice))
 
 
 def stock_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:

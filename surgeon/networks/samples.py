@@ -8,15 +8,16 @@ from torch import Tensor, nn
 
 from surgeon.errors import BadInput
 from surgeon.trace import inputs
+from surgeon.trace.inputs import Arguments
 from surgeon.trace.outputs import outputs
 
 SIDES = (64, 96, 128)
 
 
 class Answer(NamedTuple):
-    """What a model returned for an image, as a flat list of tensors."""
+    """What a model was called with, and what it returned, as a flat list of tensors."""
 
-    image: Tensor
+    example: Arguments
     outputs: list[Tensor]
 
 
@@ -26,11 +27,19 @@ def small(model: nn.Module, *, batch: int = 1, seed: int = 0) -> Tensor:
     Raises:
         BadInput: it runs on no image that surgeon can think of.
     """
-    return answered(model, batch=batch, seed=seed).image
+    return _image(_first(model, [*_small_shapes(model), *inputs.guesses(model)], batch, seed))
 
 
-def answered(model: nn.Module, *, batch: int = 1, seed: int = 0) -> Answer:
-    """A `small` input and the outputs for it, since a large network takes long to run a second time."""
+def answered(model: nn.Module, example: Arguments | None = None, *, batch: int = 1, seed: int = 0) -> Answer:
+    """An input and the outputs for it, since a large network takes long to run a second time.
+
+    Args:
+        example: what somebody said that it runs on; None for a `small` one.
+    """
+    if example is not None:
+        args, kwargs = on_device(example, model)
+        # A network may change its input in place.
+        return Answer(example, outputs(model, args, kwargs))
     return _first(model, [*_small_shapes(model), *inputs.guesses(model)], batch, seed)
 
 
@@ -40,7 +49,17 @@ def natural(model: nn.Module, *, batch: int = 1, seed: int = 0) -> Tensor:
     Raises:
         BadInput: it runs on no image that surgeon can think of.
     """
-    return _first(model, inputs.guesses(model), batch, seed).image
+    return _image(_first(model, inputs.guesses(model), batch, seed))
+
+
+def on_device(example: Arguments, model: nn.Module) -> Arguments:
+    """A copy of the example where the model's weights are."""
+    return inputs.given(example, next((weight.device for weight in model.parameters()), torch.device("cpu")))
+
+
+def _image(answer: Answer) -> Tensor:
+    image: Tensor = answer.example.args[0]
+    return image
 
 
 def _first(model: nn.Module, shapes: Iterable[tuple[int, ...]], batch: int, seed: int) -> Answer:
@@ -50,7 +69,7 @@ def _first(model: nn.Module, shapes: Iterable[tuple[int, ...]], batch: int, seed
     for shape in shapes:
         image = torch.randn(batch, *shape, generator=generator).to(weight.device, weight.dtype)
         try:
-            return Answer(image, outputs(model, (image,)))
+            return Answer(Arguments((image,), {}), outputs(model, (image,)))
         # A network refuses a size with whatever exception its author chose.
         except Exception:
             continue

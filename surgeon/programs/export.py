@@ -21,22 +21,21 @@ from torch.export import ExportedProgram
 from surgeon.checkpoints import digest
 from surgeon.checkpoints.checkpoint import first_line
 from surgeon.errors import BadFile, BadModel, BadOption
-from surgeon.networks.samples import natural, small
+from surgeon.networks.samples import natural, on_device, small
 from surgeon.programs import vet
 from surgeon.programs.unfold import is_program
+from surgeon.trace.inputs import Arguments
+from surgeon.trace.noise import dtype_of, form_of
 from surgeon.trace.state import in_mode
 
 RECIPE = "surgeon.json"
 
-# (args, kwargs) that a model is known to run on.
-Example = tuple[tuple[Any, ...], dict[str, Any]]
-
 
 class Attempt(NamedTuple):
-    """An image to export with, the axes of it that are to be open, and what sizes that makes, in words."""
+    """What to export with, the axes of the one image in it that are to be open, and what sizes that makes, in words."""
 
-    image: Tensor
-    axes: dict[int, Any]
+    example: Arguments
+    axes: dict[int, Any] | None
     sizes: str
 
 
@@ -55,7 +54,7 @@ class Reading(NamedTuple):
     recipe_sha256: str | None
 
 
-def write_program(model: nn.Module, text: str, path: str | Path, example: Example | None = None) -> str:
+def write_program(model: nn.Module, text: str, path: str | Path, example: Arguments | None = None) -> str:
     """A torch.export program; the recipe lies in its archive. Returns which sizes are open, in words.
 
     Raises:
@@ -68,7 +67,7 @@ def write_program(model: nn.Module, text: str, path: str | Path, example: Exampl
     return exported.sizes
 
 
-def write_onnx(model: nn.Module, text: str, path: str | Path, example: Example | None = None) -> str:
+def write_onnx(model: nn.Module, text: str, path: str | Path, example: Arguments | None = None) -> str:
     """An ONNX graph in one file, the recipe in its metadata. Returns which sizes are open, in words.
 
     Raises:
@@ -93,21 +92,29 @@ def write_onnx(model: nn.Module, text: str, path: str | Path, example: Example |
     return exported.sizes
 
 
-def _export(model: nn.Module, example: Example | None) -> Exported:
+def _export(model: nn.Module, example: Arguments | None) -> Exported:
     """The network as a graph: with batch and image size open, else the batch alone, else neither."""
     failures = []
     for attempt in _attempts(model, example):
-        # A program that was folded back into modules takes its input as *args.
-        axes = ((attempt.axes,),) if is_program(model) else (attempt.axes,)
+        args, kwargs = attempt.example
         try:
             with _quiet(), torch.no_grad(), in_mode(model, False):
-                program = torch.export.export(model, (attempt.image,), dynamic_shapes=axes, strict=False)
+                shapes = _open_axes(attempt.axes, model)
+                program = torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
                 return Exported(program, attempt.sizes)
         # A network's own code may raise anything under symbolic sizes. If no attempt succeeds, the first error is told.
         except Exception as error:
             failures.append(error)
     reason = first_line(failures[0])
     raise BadModel(f"{type(model).__name__} does not export: {reason}.{_instead(model)}") from failures[0]
+
+
+def _open_axes(axes: dict[int, Any] | None, model: nn.Module) -> Any:
+    """The axes as torch wants to be told of them."""
+    if axes is None:
+        return None
+    # A program that was folded back into modules takes its input as *args.
+    return ((axes,),) if is_program(model) else (axes,)
 
 
 def _instead(model: nn.Module) -> str:
@@ -120,17 +127,32 @@ def _instead(model: nn.Module) -> str:
     )
 
 
-def _attempts(model: nn.Module, example: Example | None) -> Iterator[Attempt]:
+def _attempts(model: nn.Module, example: Arguments | None) -> Iterator[Attempt]:
     """Ways to export a model, the one with the most open sizes first."""
+    if example is not None and not _is_one_image(example):
+        # Which axes of several inputs go together nobody says.
+        yield Attempt(on_device(example, model), None, f"inputs of {form_of(example, dtype_of(model))}")
+        return
+    own: Tensor | None = on_device(example, model).args[0] if example else None
     batch = torch.export.Dim("batch", min=1)
     if not _has_windows(model):
-        image = example[0][0] if example else small(model, batch=2)
+        image = small(model, batch=2) if own is None else _several(own)
         sides = dict.fromkeys(range(2, image.ndim), torch.export.Dim.DYNAMIC)
-        yield Attempt(image, {0: batch, **sides}, "open batch and image size")
-    image = example[0][0] if example else natural(model, batch=2)
+        yield Attempt(Arguments((image,), {}), {0: batch, **sides}, "open batch and image size")
+    image = natural(model, batch=2) if own is None else own
     fixed = " x ".join(map(str, image.shape[2:]))
-    yield Attempt(image, {0: batch}, f"open batch, images of {fixed}")
-    yield Attempt(image, {}, f"batches of {len(image)}, images of {fixed}")
+    yield Attempt(Arguments((_several(image),), {}), {0: batch}, f"open batch, images of {fixed}")
+    yield Attempt(Arguments((image,), {}), {}, f"batches of {len(image)}, images of {fixed}")
+
+
+def _is_one_image(example: Arguments) -> bool:
+    is_alone = len(example.args) == 1 and not example.kwargs
+    return is_alone and isinstance(example.args[0], Tensor) and example.args[0].ndim > 2
+
+
+def _several(image: Tensor) -> Tensor:
+    """The image, twice if it is alone: torch takes a batch of one for a constant."""
+    return torch.cat([image, image]) if len(image) == 1 else image
 
 
 def _has_windows(model: nn.Module) -> bool:

@@ -2,6 +2,7 @@ from . import draft as draft
 from . import explain as explain
 from . import grammar as grammar
 from . import verdict as verdict
+from .book import example_for as example_for
 from .book import files as files
 from .book import folder as folder
 from .book import for_place as for_place

@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -16,6 +17,9 @@ from surgeon.errors import BadRule, UnknownName, suggest
 from surgeon.rulebook import text as ruletext
 from surgeon.rulebook.grammar import Rule
 from surgeon.rulebook.mistake import complaint
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # An installed package names its folder of rules under this entry point: `NAME = package.with_yaml_files`.
 ENTRY_POINTS = "surgeon.rules"
@@ -132,6 +136,14 @@ def refuse_rivals(rules: Iterable[Rule]) -> None:
 def places(rules: Iterable[Rule]) -> list[str]:
     """The ids of all places that `rules` know, general ones first."""
     return list(dict.fromkeys(rule.place for rule in sorted(rules, key=lambda rule: bool(rule.classes))))
+
+
+def example_for(model: "nn.Module", rules: Sequence[Rule]) -> str | None:
+    """What the rules for the class of `model` say that it is called with; None where none does."""
+    if not any(rule.example for rule in rules):
+        return None
+    names = [f"{base.__module__}.{base.__qualname__}" for base in type(model).__mro__]
+    return next((rule.example for name in names for rule in rules if rule.example and name in rule.classes), None)
 
 
 def for_place(place: str, rules: Sequence[Rule]) -> tuple[Rule | None, list[Rule]]:

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surgeon.anatomy.observation import observed
-from surgeon.errors import BadModel, SurgeonError
+from surgeon.errors import BadModel, BadOption, SurgeonError
 from surgeon.forward.subclass import grafts_of
 from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import verdict
 from surgeon.rulebook.arguments import SOURCE
 from surgeon.rulebook.explain import explained
 from surgeon.rulebook.grammar import Find, words
+from surgeon.trace.examples import parse
+from surgeon.trace.noise import dtype_of, form_of, resolved
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,10 +51,11 @@ def draft(
         UnknownName: no such place. BadModel: a class of torch's own, for which there can't be a rule.
     """
     book = rulebook.load(rules)
-    with observed(model, example_inputs) as observation:
+    example = example_inputs if example_inputs is not None else rulebook.example_for(model, book)
+    with observed(model, example) as observation:
         explanation = explained(observation, where, book)
         name = _class_name(observation.scene.graph.module)
-        head = _head(name, explanation, observation.scene, source, book)
+        head = _head(name, explanation, observation.scene, source, book) + _example(model, example)
         for rule, splice in _choices(name, explanation, book):
             pixels = [f"pixels: {rule.pixels}"] if rule and rule.pixels else []
             text = "\n".join([*head, *_find(rule.find if rule else None), f"splice: {splice}", *pixels])
@@ -117,6 +120,16 @@ def _head(name: str, explanation: Explanation, scene: Scene, source: str, book: 
     about = f"about: The {place} places of {short}, in your own words."
     identity = [f"id: {_free_id(short, place, book)}", f"place: {place}"]
     return [*map(_comment, lines), *identity, about, 'source: ""', f"for: [{name}]"]
+
+
+def _example(model: nn.Module, example_inputs: Any) -> list[str]:
+    """The word `example` as YAML, where somebody gave one that it has words for."""
+    example = resolved(example_inputs, model)
+    form = form_of(example, dtype_of(model)) if example is not None else None
+    try:
+        return [f"example: {parse(str(form))}"] if form is not None else []
+    except BadOption:  # lists and numbers among the tensors
+        return []
 
 
 def _comment(line: str) -> str:

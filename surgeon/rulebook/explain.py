@@ -57,7 +57,8 @@ def explain(
     """
     book = rulebook.load(rules)
     rulebook.for_place(str(where), book)
-    with observed(model, example_inputs) as observation:
+    example = example_inputs if example_inputs is not None else rulebook.example_for(model, book)
+    with observed(model, example) as observation:
         return explained(observation, where, book)
 
 

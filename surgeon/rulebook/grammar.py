@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, Field, create_model, model_validator
 from pydantic_core import PydanticCustomError
 
+from surgeon.errors import BadOption
 from surgeon.rulebook.arguments import ClassName, Count, Line, Name, Path, Source, Strict
 from surgeon.rulebook.words import WORDS
+from surgeon.trace.examples import parse
 
 
 def _refuse(word: str, message: str) -> PydanticCustomError:
@@ -97,6 +99,12 @@ class Rule(Strict):
         None,
         description="`shuffled`: tokens of these classes do not lie row by row; attention sees them as a sequence.",
     )
+    example: str = Field(
+        "",
+        max_length=500,
+        description="What networks of these classes are called with, where nobody says otherwise: "
+        "`image=2x3x64x64 words=2x7:int64`.",
+    )
     expect: dict[Source, Count | tuple[Path, ...]] = Field(
         {}, description="Networks, and how many sites the place has in each, or the paths of the modules that own them."
     )
@@ -109,6 +117,17 @@ class Rule(Strict):
             raise _refuse("splice", f"'splice' can't be {self.splice!r}, only {' or '.join(map(repr, known))}")
         if self.find is None and not self.classes:
             raise _refuse("find", "'find' may be empty only in a rule for classes (the word for)")
+        return self
+
+    @model_validator(mode="after")
+    def _has_an_example_of_somebodys(self) -> Self:
+        if self.example and not self.classes:
+            raise _refuse("example", "'example' needs the word for: of which networks?")
+        if self.example:
+            try:
+                parse(self.example, "'example'")
+            except BadOption as error:
+                raise _refuse("example", str(error).rstrip(".")) from None
         return self
 
     def splices(self) -> list[str]:

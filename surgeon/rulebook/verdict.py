@@ -118,11 +118,12 @@ def _compare_number(expected: int, modules: Sequence[str]) -> tuple[Kind, str]:
     return "missing" if len(modules) < expected else "noisy", f"{len(modules)} of {expected}: {_listed(modules)}"
 
 
-def _judged(network: str, expectations: Iterable[tuple[Rule, Expected]], book: Sequence[Rule]) -> Iterator[Verdict]:
+def _judged(network: str, expectations: Sequence[tuple[Rule, Expected]], book: Sequence[Rule]) -> Iterator[Verdict]:
     """Verdicts of all rules that expect something of one network; it is built and looked at once."""
     try:
         model = networks.build(network, empty=True)
-        with observed(model) as observation:
+        examples = (rule.example for rule, _ in expectations if rule.example)
+        with observed(model, next(examples, None) or rulebook.example_for(model, book)) as observation:
             for rule, expected in expectations:
                 yield _verdict(rule, network, expected, observation, book)
     except SurgeonError as error:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from surgeon import networks
 from surgeon.attention import Gate, attention_modules, build
@@ -14,6 +14,8 @@ from surgeon.attention.costs import costed_sites
 from surgeon.errors import BadModel
 from surgeon.networks.settings import changed
 from surgeon.sites import Plan, Site
+from surgeon.trace.inputs import Arguments
+from surgeon.trace.noise import dtype_of
 from surgeon.version import VERSION
 
 
@@ -83,9 +85,16 @@ def settings_of(model: nn.Module) -> dict[str, dict[str, Any]]:
     for path, gate in attention_modules(model).items():
         fresh = _built_again(_origin(path, gate))
         fresh.operation, fresh.together = gate.operation, gate.together
-        for inner, values in changed(gate, fresh).items():
+        # What it has seen of maps is no setting.
+        example = Arguments((_map(gate),), {})
+        for inner, values in changed(gate, fresh, example=example).items():
             settings[f"{path}.{inner}".removesuffix(".")] = values
     return settings
+
+
+def _map(gate: Gate) -> Tensor:
+    assert gate.site is not None, "`_origin` refuses gates without one"
+    return torch.zeros(2, gate.site.channels, *gate.site.size, dtype=dtype_of(gate))
 
 
 def _built_again(origin: Mapping[str, Any]) -> Gate:

@@ -25,32 +25,39 @@ class Arguments(NamedTuple):
     kwargs: dict[str, Any]
 
 
-def given(example_inputs: Any, device: torch.device | str) -> Arguments:
-    """A user's `example_inputs` on a device: a tensor, a tuple of arguments, or a dict of keywords.
+def given(example_inputs: Any, device: torch.device | str | None) -> Arguments:
+    """A user's `example_inputs` on a device: a tensor, a tuple of arguments, a dict of keywords, or Arguments.
 
     Copied, since networks change their input in place.
+
+    Args:
+        device: None leaves each tensor where it is.
     """
-    copied = lambda tensor: tensor.detach().to(device, copy=True)
-    moved = tree_map_only(torch.Tensor, copied, _plain(example_inputs))
-    if isinstance(moved, torch.Tensor):
-        return Arguments((moved,), {})
-    return Arguments((), moved) if isinstance(moved, dict) else Arguments(tuple(moved), {})
+    copied = lambda tensor: tensor.detach().to(device or tensor.device, copy=True)
+    return Arguments(*tree_map_only(torch.Tensor, copied, tuple(_arguments(example_inputs))))
 
 
 def is_without_numbers(example_inputs: Any) -> bool:
     """True for an example on meta, which says shapes alone."""
     if example_inputs is None:
         return False
-    return any(leaf.is_meta for leaf in tree_leaves(_plain(example_inputs)) if isinstance(leaf, torch.Tensor))
+    leaves = tree_leaves(tuple(_arguments(example_inputs)))
+    return any(leaf.is_meta for leaf in leaves if isinstance(leaf, torch.Tensor))
 
 
-def _plain(example_inputs: Any) -> Any:
-    if isinstance(example_inputs, Mapping):
-        return dict(example_inputs)
-    if isinstance(example_inputs, (torch.Tensor, tuple, list)):
+def _arguments(example_inputs: Any) -> Arguments:
+    if isinstance(example_inputs, Arguments):
         return example_inputs
+    if isinstance(example_inputs, Mapping):
+        return Arguments((), dict(example_inputs))
+    if isinstance(example_inputs, torch.Tensor):
+        return Arguments((example_inputs,), {})
+    if isinstance(example_inputs, (tuple, list)):
+        return Arguments(tuple(example_inputs), {})
     kind = type(example_inputs).__name__
-    raise BadInput(f"example_inputs must be a tensor, a tuple of arguments or a dict, not {kind}.")
+    raise BadInput(
+        f"example_inputs must be a tensor, a tuple of arguments, a dict or a text such as '1x3x64x64', not {kind}."
+    )
 
 
 def guesses(model: nn.Module) -> list[Shape]:

@@ -317,7 +317,7 @@ def test_stirred_networks_are_no_identity():
 
 
 def test_a_movement_that_nobody_can_tell_is_not_told(tmp_path, capsys, monkeypatch):
-    def nothing(model):
+    def nothing(model, example):
         raise BadInput("it runs on no image that surgeon can think of.")
 
     monkeypatch.setattr("surgeon.networks.samples.answered", nothing)

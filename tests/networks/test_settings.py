@@ -17,6 +17,7 @@ from surgeon.files import intake, recipe
 from surgeon.files.derive import recipe_of
 from surgeon.networks import identify, library
 from surgeon.networks.settings import changed, settle
+from tests.shared.caching import Anchored, Deciding, Tabled
 from tests.shared.own_networks import Scaled, scaled_by, tied
 from tests.shared.small import TINY
 
@@ -182,6 +183,15 @@ def test_a_table_that_the_forward_makes_again_is_none(tmp_path):
     model = library.build("timm:convit_tiny", num_classes=2)
     expected = outputs(model, side=224)  # fills the tables of its tokens
     assert torch.equal(outputs(saved(model, tmp_path), side=224), expected)
+
+
+@pytest.mark.parametrize("kind", [Anchored, Tabled, Deciding])
+def test_a_network_that_has_run_comes_back_and_runs(kind, tmp_path):
+    model = surgeon.inject(kind().eval(), "eca", where="conv*")
+    expected = outputs(model, side=32)
+    surgeon.save(model, tmp_path / "a.safetensors", base=f"tests.shared.caching:{kind.__name__}")
+    again = surgeon.load(tmp_path / "a.safetensors", allow_imports=True)
+    assert torch.equal(outputs(again, side=32), expected) and torch.equal(outputs(again), outputs(model))
 
 
 def test_recurrent_layers_hold_their_weights_in_lists():

@@ -67,6 +67,12 @@ def test_a_rule_says_what_it_says():
             changed("find:", "fnd:"),
             f"unknown word 'fnd' (f.yaml, line 3). Did you mean 'find'? Known: {known(grammar.Rule)}.",
         ),
+        (
+            changed("find:", "for: [a.B]\nexample: 1x3 y=1xx3\nfind:"),
+            "'example' '1x3 y=1xx3': 'y=1xx3' is no tensor. Write a tensor as 1x3x64x64, a keyword as name=2x7, a type as "
+            "2x7:int64, several with blanks between them: 'pixel_values=2x3x224x224 input_ids=2x7:int64' (f.yaml, line 4).",
+        ),
+        (changed("find:", "example: 1x3\nfind:"), "'example' needs the word for: of which networks? (f.yaml, line 3)."),
         (changed("about: The branch of a residual block.\n", ""), "missing word 'about' (f.yaml, line 1)."),
         (
             changed("most", "mots"),

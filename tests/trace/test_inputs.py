@@ -27,8 +27,11 @@ def test_keywords_and_nested_tensors():
 
 
 def test_anything_else_is_refused():
-    with pytest.raises(BadInput, match="example_inputs must be a tensor, a tuple of arguments or a dict, not str."):
-        inputs.given("224", "cpu")
+    with pytest.raises(
+        BadInput,
+        match="example_inputs must be a tensor, a tuple of arguments, a dict or a text such as '1x3x64x64', not bytes.",
+    ):
+        inputs.given(b"224", "cpu")
 
 
 def first(model):

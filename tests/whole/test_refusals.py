@@ -84,7 +84,7 @@ WORDS = {
     ),
     "an example of the wrong kind": (
         BadInput, {"example_inputs": 224},
-        "example_inputs must be a tensor, a tuple of arguments or a dict, not int.",
+        "example_inputs must be a tensor, a tuple of arguments, a dict or a text such as '1x3x64x64', not int.",
     ),
     "an example that does not run": (
         BadInput, {"example_inputs": torch.zeros(2, 5, 8, 8)},
