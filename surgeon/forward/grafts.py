@@ -168,6 +168,11 @@ class Replaced:
 Graft = Forward | Instead | Inside | Input | Output | Replaced
 
 
+def ground_of(graft: Graft) -> Ground:
+    """What a graft stands on; nothing where it holds for any forward."""
+    return graft.ground if isinstance(graft, Forward | Inside) else Ground()
+
+
 def _compiled(
     source: str, functions: Mapping[str, Callable[..., Any]], base: type, function: str = "forward"
 ) -> FunctionType:
@@ -177,4 +182,7 @@ def _compiled(
     known = {"torch": torch, "device": torch.device, "inf": math.inf, "nan": math.nan, "NoneType": type(None)}
     scope: dict[str, Any] = {**known, **functions}
     exec(compile(source, name, "exec"), scope)
-    return scope[function]
+    made: FunctionType = scope[function]
+    # Whoever reads what a function names asks first where it is from.
+    made.__module__ = __name__
+    return made

@@ -178,6 +178,9 @@ def _note(module: nn.Module, cls: type[nn.Module], name: str, value: Any) -> Non
 def _fact(module: nn.Module, cls: type[nn.Module], path: str, name: str, value: Any) -> Fact | None:
     """What a trace relies on that reads this; None where it relies on nothing, or on nothing that can be compared."""
     if name == "_modules":
+        if not path and hasattr(cls, "grafted_from"):
+            # The questions of an earlier operation.
+            return None
         names = tuple(part for part, child in value.items() if not isinstance(child, Gate))
         return Fact("children", path, "", names)
     if name == "training" and path:

@@ -19,8 +19,10 @@ from torch import fx, nn
 
 from surgeon.errors import Untraceable
 from surgeon.forward.alike import names_of, title
+from surgeon.forward.grafts import ground_of
 from surgeon.forward.guards import Guard
 from surgeon.forward.reads import Fact
+from surgeon.forward.subclass import grafts_of
 from surgeon.forward.symbolic import first_line, traced
 from surgeon.trace.graph import Graph, Value
 from surgeon.trace.recorder import Recorder, observe
@@ -101,6 +103,8 @@ def _relied_on(facts: Iterable[Fact], record: Graph) -> tuple[Fact, ...]:
     idle = {
         call.path.removeprefix(f"{record.path}.") for call in record.children if set(call.outputs) <= set(call.inputs)
     }
+    # What an earlier operation on this module took for granted still counts.
+    facts = (*facts, *(fact for graft in grafts_of(record.module)[1:] for fact in ground_of(graft).facts))
     settled = {replace(fact, kind="child") if fact.where in idle and fact.kind == "acts" else fact for fact in facts}
     return tuple(sorted(settled, key=lambda fact: (fact.path, fact.name, fact.kind)))
 

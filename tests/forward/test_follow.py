@@ -320,3 +320,33 @@ def test_modules_that_merge_themselves_keep_attention(kind, where):
     assert bool(kept) is (where == "inside")
     surgeon.remove(model)
     assert not surgeon.attention_modules(model)
+
+
+class Late(toy.Residual):
+    """A child that comes later."""
+
+    def __init__(self):
+        super().__init__()
+        self.se, self.last = None, nn.BatchNorm2d(8)
+
+    def forward(self, x):
+        y = self.bn(self.conv(x))
+        if self.se is not None:
+            y = self.se(y)
+        return self.last(y) + x
+
+
+@torch.no_grad()
+def test_a_second_operation_in_the_same_forward_follows_as_well():
+    block, mark = operated(Late(), where="block.bn")
+    surgeon.inject(toy.Net(block).eval(), toy.Mark)
+    block.mark_1.weight.data.fill_(2)
+    before = block(X)
+    block.se = Doubles()
+    with block.bn.register_forward_hook(lambda module, args, y: 3 * y):
+        with block.last.register_forward_hook(lambda module, args, y: 2 * y):
+            expected = Late.forward(block, X)
+    mark.calls = block.mark_1.calls = 0
+    assert torch.equal(block(X), expected) and not torch.equal(before, expected)
+    assert mark.calls == block.mark_1.calls == 1
+    assert all(fact.path or fact.name for fact in type(block).grafted_from[-1].ground.facts)

@@ -81,6 +81,35 @@ def test_attention_of_any_kind(attention):
     assert torch.equal(fresh(toy.image()), other(toy.image()))
 
 
+class Gated(nn.Module):
+    """A map weighed by scores of its own, as SE does."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.gate, self.last = toy.conv(3, 8), Scores(), toy.conv(8, 8)
+
+    def forward(self, x):
+        return self.last(self.gate(self.stem(x)))
+
+
+class Scores(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x):
+        return x * self.fc(x.mean((2, 3), keepdim=True)).sigmoid()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("init", ["identity", "paper"])
+def test_attention_in_place_of_a_module(init):
+    other = trained(surgeon.inject(Gated().eval(), "eca", where="gate", replace=True, init=init))
+    fresh = surgeon.like(Gated().eval(), other)
+    fresh.load_state_dict(other.state_dict())
+    assert torch.equal(fresh(toy.image()), other(toy.image()))
+
+
 def test_a_head_for_other_classes_is_the_same_network():
     assert len(surgeon.attention_modules(surgeon.like(Deep(classes=7), operated()))) == 3
 
