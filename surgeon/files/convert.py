@@ -10,7 +10,8 @@ from typing import NamedTuple, Protocol
 from torch import Tensor, nn
 
 from surgeon import operation
-from surgeon.attention import EXACT
+from surgeon.attention import EXACT, attention_modules
+from surgeon.attention.published_names import gammas
 from surgeon.checkpoints import checkpoint, digest, nested
 from surgeon.checkpoints.checkpoint import first_line
 from surgeon.checkpoints.published import load_published
@@ -41,6 +42,7 @@ class Conversion:
     moved: how far the output on a small image moved; None where nobody knows: surgeon knows no input, or the weights
         are not those from before.
     is_published: whether all weights came from a published file.
+    gammas: how far each gate acts then, 1 for in full.
     note: what there is to say of the file, such as the sizes that an exported program takes.
     """
 
@@ -50,6 +52,7 @@ class Conversion:
     moved: Distance | None
     note: str | None = None
     is_published: bool = False
+    gammas: tuple[float, ...] = ()
 
 
 class Progress(Protocol):
@@ -214,7 +217,12 @@ def adopt(
     text = recipe.to_text(recipe_of(loaded.model, base=loaded.base))
     note = formats.write(loaded.model, text, output, loaded=loaded, format=format, force=force)
     filled = replace(loaded, description=f"{loaded.base}, published weights from {path}")
-    return Conversion(filled, plan, parameters, None, note, is_published=True)
+    return Conversion(filled, plan, parameters, None, note, is_published=True, gammas=_gammas(loaded.model))
+
+
+def _gammas(model: nn.Module) -> tuple[float, ...]:
+    state = model.state_dict()
+    return tuple(float(value) for key in sorted(gammas(attention_modules(model))) for value in state[key].flatten())
 
 
 def _weights(path: str | PathLike[str], ema: bool, allow_pickle: bool) -> dict[str, Tensor]:
