@@ -78,6 +78,10 @@ class UnusedSite(UserWarning):
     """The network's output depends on none of the maps that attention goes to: it would never learn."""
 
 
+class LostAttention(UserWarning):
+    """Attention that an operation put into a network is not there any more, and what is done now goes without it."""
+
+
 def suggest(name: object, known: Iterable[str]) -> str:
     """A sentence that helps after a wrong name: the nearest known one, and all that there are.
 

@@ -22,7 +22,7 @@ def run(script: SCRIPT = None) -> None:
 
     Example: `surgeon run train.py --model local-dir:resnet50_cbam --pretrained DATA`
 
-    On several devices: `torchrun --nproc-per-node 8 -m surgeon run train.py --model local-dir:resnet50_cbam DATA`
+    On several devices: `torchrun --nproc-per-node 8 -m surgeon.cli run train.py --model local-dir:resnet50_cbam DATA`
     """
     raise BadOption("surgeon run needs a script: surgeon run train.py --model local-dir:FOLDER ...")
 

@@ -54,6 +54,12 @@ class Conversion:
     is_published: bool = False
     gammas: tuple[float, ...] = ()
 
+    @property
+    def gammas(self) -> list[float]:
+        """How far each part of the attention acts: all 1 where it does in full."""
+        state, gates = self.loaded.model.state_dict(), attention_modules(self.loaded.model)
+        return [float(value) for key in sorted(gammas(gates)) for value in state[key].flatten()]
+
 
 class Progress(Protocol):
     """What shows somebody how far the work is: called with bytes that are done; `step` names what is done next."""

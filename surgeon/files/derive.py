@@ -1,12 +1,13 @@
 """The recipe of a network that is at hand, read off the network itself."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
-from surgeon.attention import attention_modules
+from surgeon.attention import attention_modules, lost_attention
 from surgeon.checkpoints import digest
-from surgeon.errors import BadModel
+from surgeon.errors import BadModel, LostAttention
 from surgeon.files.recipe import Recipe
 from surgeon.networks import identify
 from surgeon.networks.blueprint import Base
@@ -32,6 +33,10 @@ def recipe_of(
     Raises:
         BadModel: it is no library's network, or its attention has no name that another process could import.
     """
+    lost = lost_attention(model)
+    if lost:
+        gone = ", ".join(lost[:3]) + (", ..." if len(lost) > 3 else "")
+        warnings.warn(f"attention that was put in is gone, and not in the file: {gone}.", LostAttention, stacklevel=4)
     return Recipe(
         base=base if isinstance(base, Base) else identify.infer(model, base),
         tensors=_hashes(_tensors(model), known or {}),

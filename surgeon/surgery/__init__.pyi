@@ -1,3 +1,4 @@
+from .activity import Activity as Activity
 from .summary import Report as Report
 from .summary import report as report
 from .training import add_to as add_to

@@ -82,7 +82,7 @@ def settings_of(model: nn.Module) -> dict[str, dict[str, Any]]:
     settings = {}
     for path, gate in attention_modules(model).items():
         fresh = _built_again(_origin(path, gate))
-        fresh.operation = gate.operation
+        fresh.operation, fresh.together = gate.operation, gate.together
         for inner, values in changed(gate, fresh).items():
             settings[f"{path}.{inner}".removesuffix(".")] = values
     return settings

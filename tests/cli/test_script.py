@@ -40,15 +40,15 @@ def folder(tmp_path):
 def test_the_script_runs_as_it_is(folder):
     plain, _, why = called(folder, "code/train.py", "local-dir:net", "3")
     assert plain == 1 and "surgeon_network" in why
-    code, printed, _ = called(folder, "-m", "surgeon", "run", "code/train.py", "local-dir:net", "3", "--debug")
+    code, printed, _ = called(folder, "-m", "surgeon.cli", "run", "code/train.py", "local-dir:net", "3", "--debug")
     gates = sum("cbam" in key for key in tiny().state_dict())
     assert (code, printed) == (3, f"{gates} ['local-dir:net', '3', '--debug'] here\n")
 
 
 def test_its_errors_are_its_own_and_ours_are_one_line(folder):
-    code, _, told = called(folder, "-m", "surgeon", "run", "code/train.py", "local-dir:net")
+    code, _, told = called(folder, "-m", "surgeon.cli", "run", "code/train.py", "local-dir:net")
     assert code == 1 and "Traceback" in told and "IndexError" in told
-    code, _, told = called(folder, "-m", "surgeon", "run", "nothing.py")
+    code, _, told = called(folder, "-m", "surgeon.cli", "run", "nothing.py")
     assert (code, told) == (2, "surgeon: there is no script nothing.py.\n")
 
 
