@@ -42,7 +42,6 @@ class Conversion:
     moved: how far the output on a small image moved; None where nobody knows: surgeon knows no input, or the weights
         are not those from before.
     is_published: whether all weights came from a published file.
-    gammas: how far each gate acts then, 1 for in full.
     note: what there is to say of the file, such as the sizes that an exported program takes.
     """
 
@@ -52,7 +51,6 @@ class Conversion:
     moved: Distance | None
     note: str | None = None
     is_published: bool = False
-    gammas: tuple[float, ...] = ()
 
     @property
     def gammas(self) -> list[float]:
@@ -223,12 +221,7 @@ def adopt(
     text = recipe.to_text(recipe_of(loaded.model, base=loaded.base))
     note = formats.write(loaded.model, text, output, loaded=loaded, format=format, force=force)
     filled = replace(loaded, description=f"{loaded.base}, published weights from {path}")
-    return Conversion(filled, plan, parameters, None, note, is_published=True, gammas=_gammas(loaded.model))
-
-
-def _gammas(model: nn.Module) -> tuple[float, ...]:
-    state = model.state_dict()
-    return tuple(float(value) for key in sorted(gammas(attention_modules(model))) for value in state[key].flatten())
+    return Conversion(filled, plan, parameters, None, note, is_published=True)
 
 
 def _weights(path: str | PathLike[str], ema: bool, allow_pickle: bool) -> dict[str, Tensor]:
