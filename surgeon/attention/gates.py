@@ -49,7 +49,8 @@ def disabled(model: Model, *paths: str) -> Iterator[Model]:
     Args:
         paths: globs over the paths of the gates, or of modules that hold them.
 
-    Each gate's switch is as before afterwards, whatever happens inside.
+    Each gate's switch is as before afterwards, whatever happens inside. The switch is the network's and no thread's:
+    whoever runs it meanwhile in another thread gets the original's answers too. (Give that thread a copy.deepcopy.)
 
     Raises:
         UnknownName: a pattern that matches no gate.

@@ -8,7 +8,7 @@ from typing import NoReturn, cast
 
 import typer
 
-from surgeon.cli import files, operate, rules
+from surgeon.cli import files, operate, rules, script
 from surgeon.errors import SurgeonError, UnusedSite
 from surgeon.version import VERSION
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Operations": (operate.places, operate.plan, operate.inject),
     "Files": (files.show, files.strip, files.delta, files.merge, files.export, files.check, files.verify),
+    "Scripts": (script.run,),
 }
 for panel, commands in PANELS.items():
     for command in commands:
@@ -54,7 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
     It ends with 0: done, 1: no site, 2: wrong use, 3: a failed check, 70: a fault of surgeon's own, 130: interrupted.
     """
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if script.is_asked(arguments):
+        sys.exit(_execute(*arguments[1:]))
+    sys.exit(run(arguments))
+
+
+def _execute(path: str, *arguments: str) -> int:
+    """Run somebody's script: its errors are no errors of the command's, and are shown as Python shows them."""
+    try:
+        script.execute(path, arguments)
+    except SurgeonError as error:
+        return _report(str(error), error.exit_code, False)
+    return 0
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -116,7 +116,9 @@ def remind(optimizers: Iterable[Optimizer], model: nn.Module) -> None:
     held = set().union(*map(weights_in, optimizers))
     new = [weight for weight in attention_parameters(model).values() if weight not in held]
     reminder = _Reminder(new)
-    reminder.handles = [optimizer.register_step_pre_hook(reminder) for optimizer in optimizers]
+    # A wrapper of another library has no hooks of its own; what it wraps is among the optimizers as well.
+    stepping = (optimizer for optimizer in optimizers if "_optimizer_step_pre_hooks" in vars(optimizer))
+    reminder.handles = [optimizer.register_step_pre_hook(reminder) for optimizer in stepping]
 
 
 class _Reminder:

@@ -146,6 +146,9 @@ def _settings(group: dict[str, Any], lr: float | None, weight_decay: float | Non
 def _add_group(optimizer: Optimizer, weights: dict[str, nn.Parameter], settings: dict[str, Any]) -> None:
     is_named = "param_names" in optimizer.param_groups[0]
     optimizer.add_param_group({**settings, "params": [*(weights.items() if is_named else weights.values())]})
+    if "state" not in vars(optimizer):
+        # Another library's wrapper, which has handed the group on.
+        return
     # Some (Adagrad) make what they keep of each weight when they are made, and at no other time.
     try:
         kind: Any = type(optimizer)

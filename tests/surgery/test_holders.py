@@ -129,6 +129,36 @@ def test_networks_that_nobody_else_holds_are_not_looked_for(monkeypatch):
         assert not holders.optimizers_of(model)
 
 
+class Wrapper(torch.optim.Optimizer):
+    """As accelerate wraps one: an Optimizer by its class alone, which hands everything on."""
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+
+    param_groups = property(lambda self: self.optimizer.param_groups)
+    state = property(lambda self: self.optimizer.state)
+    defaults = property(lambda self: self.optimizer.defaults)
+
+    def add_param_group(self, group):
+        self.optimizer.add_param_group(group)
+
+    def zero_grad(self, set_to_none=True):
+        self.optimizer.zero_grad(set_to_none)
+
+    def step(self, closure=None):
+        self.optimizer.step(closure)
+
+
+def test_a_wrapped_optimizer_is_reminded_and_extended():
+    model = Net()
+    wrapper = Wrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    operated(model)
+    with pytest.warns(UntrainedAttention, match="^this SGD was made before"):
+        step(model, wrapper)
+    surgeon.add_to(wrapper, model)
+    assert moved(model, wrapper)
+
+
 @pytest.fixture
 def group(tmp_path):
     distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1)
