@@ -2,7 +2,7 @@
 
 places   what is there            plan     decide, change nothing
 apply    do what was decided      inject   both in one call
-remove   take it out again
+remove   take it out again        like     the same on a network built anew
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import nn
 
 from surgeon import rulebook
 from surgeon.anatomy.observation import observed
-from surgeon.surgery import decide, operate
+from surgeon.surgery import again, aim, decide, holders, operate, saving
 from surgeon.surgery.alone import alone
 from surgeon.trace.noise import note, noted, resolved
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from surgeon.rulebook.book import Folders
     from surgeon.rulebook.grammar import Rule
     from surgeon.sites import Plan
-    from surgeon.surgery.decide import Attention, Where
+    from surgeon.surgery.aim import Where
+    from surgeon.surgery.decide import Attention
     from surgeon.surgery.operate import Check, Model
 
 
@@ -34,11 +35,11 @@ def places(model: nn.Module, *, rules: Folders | None = None, example_inputs: An
         BadInput: the model does not run on the example input, or none could be guessed.
 
     >>> places(torchvision.models.resnet50())
-    {'bottleneck': 3, 'final': 1, 'input': 1, 'residual': 16}
+    {'bottleneck': 3, 'final': 1, 'gate': 0, 'input': 1, 'residual': 16}
     """
     book = rulebook.load(rules)
     with observed(model, _example(model, example_inputs, book)) as observation:
-        return decide.counts(observation, book)
+        return aim.counts(observation, book)
 
 
 def plan(
@@ -46,6 +47,7 @@ def plan(
     attention: Attention,
     *,
     where: Where = "residual",
+    replace: bool = False,
     init: str = "identity",
     rules: Folders | None = None,
     example_inputs: Any = None,
@@ -57,8 +59,12 @@ def plan(
         model: any network of images or video clips; it may be on meta.
         attention: a name such as `cbam` or `timm:gc`, `package.module:Class`, or a class or callable
             that makes a module from the number of channels.
-        where: a place (`residual`, `bottleneck`, `final`, `input`), a list of places, a rule file, or
-            a glob over module paths (`layer3.*.bn2`), which means after that module.
+        where: a place (`residual`, `bottleneck`, `final`, `input`, `gate`); or what attention goes after: the path of a
+            module (`layer4`), a glob over paths (`layer3.*.bn2`; `*` stays within a dot, `**` does not), a class
+            of modules or its name (`torch.nn.MaxPool2d`); a rule file; a list of these.
+        replace: attention takes the place of the modules that `where` means (`gate`: those of the network's own that
+            weigh a map by scores made of it). It starts as they are, bit for bit, and learns its way over; with
+            init="paper" it replaces them at once.
         init: `identity` and `neutral`, where the network computes the same bits until it is trained, by a gamma at 0 or
             by last layers at 0; `paper`, the published module as it is.
         rules: one more folder of rules, or a list of them.
@@ -73,7 +79,7 @@ def plan(
     decide.check_options(attention, init, options)
     book = rulebook.load(rules)
     with observed(model, _example(model, example_inputs, book)) as observation:
-        return decide.plan(observation, attention, where, init, book, options)
+        return decide.plan(observation, attention, where, init, book, options, replace=replace)
 
 
 def apply(model: Model, plan: Plan, *, example_inputs: Any = None, check: Check = "stitches") -> Model:
@@ -86,14 +92,17 @@ def apply(model: Model, plan: Plan, *, example_inputs: Any = None, check: Check 
     Raises:
         BadPlan: the plan is for another network.
         CheckFailed: the network would not run with the attention, or something changed; it is as it was.
-        BadModel: another thread operates on this very model.
+        BadModel: another thread operates on this very model, or a wrapper that reduces gradients holds it.
     """
     operate.check_choice(check)
     example = _example(model, example_inputs, rulebook.load())
     with alone(model):
+        optimizers = holders.optimizers_of(model)
         with observed(model, example) as observation:
             prepared = operate.prepare(model, plan, observation)
         operate.perform(model, plan, prepared, check)
+        holders.remind(optimizers, model)
+        saving.attach(model, prepared.example)
         return _noted(model, example)
 
 
@@ -102,6 +111,7 @@ def inject(
     attention: Attention,
     *,
     where: Where = "residual",
+    replace: bool = False,
     init: str = "identity",
     rules: Folders | None = None,
     example_inputs: Any = None,
@@ -117,17 +127,44 @@ def inject(
     book = rulebook.load(rules)
     example = _example(model, example_inputs, book)
     with alone(model):
+        optimizers = holders.optimizers_of(model)
         with observed(model, example) as observation:
-            decided = decide.plan(observation, attention, where, init, book, options, costs=False)
+            decided = decide.plan(observation, attention, where, init, book, options, replace=replace, costs=False)
             prepared = operate.prepare(model, decided, observation)
         operate.perform(model, decided, prepared, check)
+        holders.remind(optimizers, model)
+        saving.attach(model, prepared.example)
         return _noted(model, example)
+
+
+def like(model: Model, other: nn.Module, *, example_inputs: Any = None) -> Model:
+    """Put the attention of `other` into `model`, in place, at the same sites and with its weights; returns `model`.
+
+    For trainers that build a network anew and copy its weights, and for copies without attention: `model` is the
+    network that `other` was before its operation. Its own weights stay as they are.
+
+    Raises:
+        BadPlan: it is another network. BadModel: `other` has no attention, or `model` has some.
+
+    >>> fresh = like(torchvision.models.resnet18(num_classes=4), model)
+    """
+    plans = again.plans(other)
+    again.check_alike(model, other, plans)
+    try:
+        for plan in plans:
+            apply(model, plan, example_inputs=noted(other) if example_inputs is None else example_inputs)
+        again.copy_attention(model, other)
+    except BaseException:
+        remove(model)
+        raise
+    return model
 
 
 def remove(model: Model) -> Model:
     """Take all attention out again: the original objects, classes and keys. Returns the model."""
     with alone(model):
         operate.remove(model)
+        saving.detach(model)
         note(model, None)
     return model
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from types import MethodType
 from typing import Any
@@ -20,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 from surgeon.errors import Untraceable
 from surgeon.forward.guards import Guard
 from surgeon.forward.leaves import scoped
+from surgeon.forward.reads import Fact, watched
 from surgeon.forward.subclass import NO_GRAFTS, names_read, takes_grafts
 from surgeon.trace.graph import Graph
 from surgeon.trace.skeleton import listening
@@ -38,6 +40,7 @@ class Shallow(fx.Tracer):
         self.record = record
         self.lists: list[tuple[list[Any], list[Any]]] = []
         self.guards: list[Guard] = []
+        self.facts: list[Fact] = []
 
     def follow(self, module: nn.Module) -> fx.Graph:
         """The forward of `module` as a graph, run once on proxies."""
@@ -49,7 +52,8 @@ class Shallow(fx.Tracer):
         function: Any = type(module).forward
         args, kwargs = _arguments(self, function, self.record)
         with listening(module, self):
-            result = scoped(function)(module, *args, **kwargs)
+            with watched(module) as self.facts:
+                result = scoped(function)(module, *args, **kwargs)
             self.create_node("output", "output", (self.create_arg(result),), {})
         return self.graph
 
@@ -119,8 +123,50 @@ for _name in ("iadd", "isub", "imul", "itruediv"):
     setattr(InPlace, f"__{_name}__", _in_place(_name))
 
 
-def traced(record: Graph, *, training: bool) -> tuple[fx.Graph, tuple[Guard, ...]]:
-    """The forward of `record`'s module in one mode, as an fx graph not verified yet, and what it asks of each call.
+class Given(InPlace):
+    """A tensor that the forward is handed: an `if` may ask how many axes it has; each call then has to have as many."""
+
+    def __init__(self, node: fx.Node, tracer: Shallow, name: str, axes: int) -> None:
+        super().__init__(node, tracer)
+        self._guards, self._axes = tracer.guards, Guard("has_axes", name, str(axes))
+
+    def dim(self) -> int:
+        if self._axes not in self._guards:
+            self._guards.append(self._axes)
+        return int(self._axes.observed)
+
+    @property
+    def ndim(self) -> int:
+        return self.dim()
+
+    @property
+    def shape(self) -> Shape:
+        node = self.tracer.create_node("call_function", getattr, (self.node, "shape"), {})
+        return Shape(node, self)
+
+
+class Shape(InPlace):
+    """The sizes of a Given; how many there are is known."""
+
+    def __init__(self, node: fx.Node, given: Given) -> None:
+        super().__init__(node, given.tracer)
+        self._given = given
+
+    def __len__(self) -> int:
+        return self._given.dim()
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A forward as an fx graph not verified yet, what it asks of each call, and what it takes for granted."""
+
+    graph: fx.Graph
+    guards: tuple[Guard, ...]
+    facts: tuple[Fact, ...]
+
+
+def traced(record: Graph, *, training: bool) -> Trace:
+    """The forward of `record`'s module in one mode.
 
     Raises:
         Untraceable: with the line of the forward that stopped the trace.
@@ -136,7 +182,7 @@ def traced(record: Graph, *, training: bool) -> tuple[fx.Graph, tuple[Guard, ...
             graph = tracer.follow(module)
             _refuse_frozen(graph, record)
             _refuse_changes(tracer, before, module)
-            return graph, tuple(tracer.guards)
+            return Trace(graph, tuple(tracer.guards), tuple(tracer.facts))
         except Untraceable:
             raise
         except Exception as error:  # fx and the model's own code raise anything at all
@@ -218,7 +264,7 @@ def _default(parameter: inspect.Parameter) -> tuple[Any, ...]:
 
 def _stand_in(tracer: Shallow, record: Graph, name: str, proxy: fx.Proxy, value: Any) -> Any:
     if isinstance(value, torch.Tensor):
-        return proxy
+        return Given(proxy.node, tracer, name, value.dim())
     if isinstance(value, (list, tuple)) and any(isinstance(item, torch.Tensor) for item in value):
         tracer.guards.append(Guard("as_many", name, str(len(value))))
         items = [_stand_in(tracer, record, f"{name}[{i}]", _item(proxy, i), item) for i, item in enumerate(value)]
@@ -242,4 +288,6 @@ def _numbers(value: Any, proxy: fx.Proxy) -> Any:
     """Sizes, which may be others at the next call, in lists as deep as observed."""
     if type(value) is int:
         return proxy
-    return type(value)(_numbers(item, _item(proxy, index)) for index, item in enumerate(value))
+    # A torch.Size is a tuple that takes numbers only, and no proxies.
+    kind = list if isinstance(value, list) else tuple
+    return kind(_numbers(item, _item(proxy, index)) for index, item in enumerate(value))

@@ -22,8 +22,9 @@ from surgeon.networks.caches import left_by_a_run
 from surgeon.networks.equal import is_empty, is_function, is_plain, listed, number, origin, same
 from surgeon.trace.inputs import Arguments
 
-# No settings: what torch keeps on each module, and timm's notes on where a network came from.
-BOOKS = frozenset(vars(nn.Module())) | {"_compiled_call_impl", "pretrained_cfg", "default_cfg", "_model_args"}
+# No settings: what torch keeps on each module, timm's notes on where a network came from, and how a network is saved.
+OTHERS = {"_compiled_call_impl", "pretrained_cfg", "default_cfg", "_model_args", "save_pretrained"}
+BOOKS = frozenset(vars(nn.Module())) | OTHERS
 # What to do about a difference that no file can hold.
 NAME_IT = "Name what makes this network, and another process can: base='package.module:function'."
 

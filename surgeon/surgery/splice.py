@@ -12,8 +12,10 @@ from torch import fx, nn
 
 from surgeon.attention import Gate
 from surgeon.errors import BadModel, BadPlan, CheckFailed, Untraceable, suggest
-from surgeon.forward.otherwise import Behind
-from surgeon.forward.subclass import NO_GRAFTS, Forward, Input, Output, grafted, grafts_of, runs_any_child, takes_grafts
+from surgeon.forward.grafts import Forward, Graft, Input, Output, Replaced
+from surgeon.forward.otherwise import Behind, Ground
+from surgeon.forward.subclass import MERGING, NO_GRAFTS, forward_of, grafted, grafts_of, runs_any_child, takes_grafts
+from surgeon.sites import INSTEAD
 
 if TYPE_CHECKING:
     from surgeon.forward.rewrite import Rewritable
@@ -40,6 +42,11 @@ class Stitch:
     module: nn.Module
     children: dict[Site, str]
     cls: type[nn.Module]
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of the new children in the model."""
+        return [f"{site.module}.{name}".strip(".") for site, name in self.children.items()]
 
 
 def stitches(model: nn.Module, sites: Iterable[Site], name: str, rewrites: Callable[[str], Rewritable]) -> list[Stitch]:
@@ -88,16 +95,22 @@ def _stitch(
 
 
 def _at_edge(site: Site) -> bool:
-    return site.after.split(".")[0] in ("input", "output")
+    return site.after.split(".")[0] in ("input", "output", INSTEAD)
 
 
-def _is_appended(module: nn.Module, site: Site, grafts: Sequence[Forward | Input | Output]) -> bool:
-    """An nn.Sequential needs no new forward: a child at its end is run after the others."""
+def _is_appended(module: nn.Module, site: Site, grafts: Sequence[Graft]) -> bool:
+    """An nn.Sequential needs no new forward: a child at its end is run after the others.
+
+    One that merges its layers would not know what to do with it.
+    """
     plain = type(module).forward is nn.Sequential.forward and not isinstance(module, Gate)
+    plain = plain and not any(hasattr(module, name) for name in MERGING)
     return plain and not grafts and site.after == "output"
 
 
-def _edge(site: Site, name: str) -> Input | Output:
+def _edge(site: Site, name: str) -> Graft:
+    if site.replaces:
+        return Replaced(name)
     edge, _, index = site.after.partition(".")
     if edge == "input":
         return Input(name, site.after)
@@ -116,21 +129,30 @@ def _forward(path: str, forward: Rewritable, inner: Mapping[str, str]) -> Forwar
     evaluate, functions = _source(path, forward.evaluate, forward.evaluate, inner)
     nodes = [_counterpart(path, after, forward.evaluate, forward.evaluate) for after in inner]
     gates = tuple(_behind(node, child) for node, child in zip(nodes, inner.values()))
+    ground = Ground(forward.guards, forward.facts, gates)
     if forward.train is forward.evaluate:
-        return Forward(evaluate, evaluate, functions, forward.guards, gates)
+        return Forward(evaluate, evaluate, functions, ground)
     train, more = _source(path, forward.train, forward.evaluate, inner)
-    return Forward(evaluate, train, tuple(dict(functions + more).items()), forward.guards, gates)
+    return Forward(evaluate, train, tuple(dict(functions + more).items()), ground)
 
 
 def _behind(node: fx.Node, gate: str) -> Behind:
     """Where in the original forward a gate stands that stands behind `node` in its graph."""
     if node.op == "call_module":
-        return Behind(gate, str(node.target))
+        return Behind(gate, str(node.target), before=_fed(node))
     if node.target is operator.getitem:
         source, item = node.args
         if isinstance(source, fx.Node) and source.op == "call_module" and type(item) is int:
-            return Behind(gate, str(source.target), item)
+            return Behind(gate, str(source.target), item, _fed(node))
     return Behind(gate)
+
+
+def _fed(node: fx.Node) -> tuple[str, ...]:
+    """The children that are called with what `node` gives, as it is or after other steps."""
+    reached = [node]
+    for other in reached:
+        reached += [user for user in other.users if user not in reached]
+    return tuple(str(other.target) for other in reached[1:] if other.op == "call_module")
 
 
 def _source(path: str, graph: fx.Graph, named: fx.Graph, inner: Mapping[str, str]) -> tuple[str, Functions]:
@@ -233,7 +255,10 @@ def remove(model: nn.Module) -> int:
             change = f"its class was changed after surgeon's operation (to {base.__name__})"
             raise BadModel(f"{path or 'the model'}: {change}; undo that first.")
     before = [_before(module) for module in modules.values()]
+    exchanged = [(module, name) for module in modules.values() if (name := forward_of(module))]
     take_back([undo for undo in before if undo.gates or type(undo.module) is not undo.cls])
+    for module, name in exchanged:
+        module.forward = getattr(module, name)
     return sum(len(undo.gates) for undo in before)
 
 
