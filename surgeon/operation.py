@@ -18,16 +18,14 @@ from surgeon.surgery.alone import alone
 from surgeon.trace.noise import note, noted, resolved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from torch.optim import Optimizer
+    from collections.abc import Sequence
 
     from surgeon.rulebook.book import Folders
     from surgeon.rulebook.grammar import Rule
     from surgeon.sites import Plan
     from surgeon.surgery.aim import Where
     from surgeon.surgery.decide import Attention
-    from surgeon.surgery.operate import Check, Model, Prepared
+    from surgeon.surgery.operate import Check, Model
 
 
 def places(model: nn.Module, *, rules: Folders | None = None, example_inputs: Any = None) -> dict[str, int]:
@@ -103,8 +101,9 @@ def apply(model: Model, plan: Plan, *, example_inputs: Any = None, check: Check 
         with observed(model, example) as observation:
             prepared = operate.prepare(model, plan, observation)
         operate.perform(model, plan, prepared, check)
-        _follow_up(model, prepared, optimizers, example)
-    return model
+        holders.remind(optimizers, model)
+        saving.attach(model, prepared.example)
+        return _noted(model, example)
 
 
 def inject(
@@ -133,8 +132,9 @@ def inject(
             decided = decide.plan(observation, attention, where, init, book, options, replace=replace, costs=False)
             prepared = operate.prepare(model, decided, observation)
         operate.perform(model, decided, prepared, check)
-        _follow_up(model, prepared, optimizers, example)
-    return model
+        holders.remind(optimizers, model)
+        saving.attach(model, prepared.example)
+        return _noted(model, example)
 
 
 def like(model: Model, other: nn.Module, *, example_inputs: Any = None) -> Model:
@@ -152,7 +152,7 @@ def like(model: Model, other: nn.Module, *, example_inputs: Any = None) -> Model
     again.check_alike(model, other, plans)
     try:
         for plan in plans:
-            apply(model, plan, example_inputs=example_inputs)
+            apply(model, plan, example_inputs=noted(other) if example_inputs is None else example_inputs)
         again.copy_attention(model, other)
     except BaseException:
         remove(model)
@@ -176,9 +176,8 @@ def _example(model: nn.Module, example_inputs: Any, book: Sequence[Rule]) -> Any
     return noted(model) or rulebook.example_for(model, book)
 
 
-def _follow_up(model: nn.Module, prepared: Prepared, optimizers: Iterable[Optimizer], example: Any) -> None:
-    """Tell those who will meet the operated network: its optimizers, whoever saves it, and whoever runs it again."""
-    holders.remind(optimizers, model)
-    saving.attach(model, prepared.example)
+def _noted(model: Model, example: Any) -> Model:
+    """The model, with a note of what it runs on: `save` and whoever opens the file will run it too."""
     if example is not None:
         note(model, resolved(example, model))
+    return model

@@ -17,7 +17,7 @@ from surgeon.forward.rewrite import Rewritable, rewritable
 from surgeon.trace import inputs
 from surgeon.trace.graph import Graph
 from surgeon.trace.inputs import Arguments
-from surgeon.trace.noise import resolved
+from surgeon.trace.noise import noted, resolved
 from surgeon.trace.recorder import observe
 from surgeon.trace.skeleton import skeleton
 from surgeon.trace.state import preserved, same_numbers
@@ -100,6 +100,8 @@ def run_of(model: nn.Module, example_inputs: Any = None) -> tuple[Graph, Surgeon
         BadInput: it does not run, for another reason.
     """
     refuse_wrapped(model)
+    # Without an example, on what it was operated with.
+    example_inputs = resolved(noted(model) if example_inputs is None else example_inputs, model)
     errors: list[_Failure] = []
     stopped: list[tuple[Graph, SurgeonError]] = []
     with torch.inference_mode(False), same_numbers():

@@ -184,6 +184,7 @@ def export(
 
 def check(
     file: o.FILE,
+    example: o.EXAMPLE = None,
     allow_pickle: o.PICKLE = False,
     allow_imports: o.IMPORTS = False,
     quiet: o.QUIET = False,
@@ -193,8 +194,10 @@ def check(
 
     Example: `surgeon check resnet50_cbam.safetensors`
     """
-    loaded = files.intake.open_source(file, allow_pickle=allow_pickle, allow_imports=allow_imports)
-    activity = surgeon.check(loaded.model, loaded.example[0] if loaded.example else None)
+    loaded = files.intake.open_source(
+        file, allow_pickle=allow_pickle, allow_imports=allow_imports, example_inputs=files.example.read_example(example)
+    )
+    activity = surgeon.check(loaded.model, loaded.example)
     if as_json:
         screen.dump({"calls": activity.calls, "idle": activity.idle})
     else:

@@ -117,7 +117,7 @@ def open_source(
         return _with_example(_program(found.program, found.path), example_inputs)
     trained = None if arch else _folder_of(found)
     if trained is not None:
-        return _with_example(_trained(found, trained, allow_imports=allow_imports, copy=copy), example_inputs)
+        return _trained(found, trained, allow_imports=allow_imports, copy=copy, example_inputs=example_inputs)
     return _with_example(_recognised(found, candidates(found, arch, options, in_config), copy), example_inputs)
 
 
@@ -180,7 +180,7 @@ def load(
             "timm.create_model and torchvision.models.get_model build by name."
         )
     if is_pretrained(path):
-        return load_pretrained(path, allow_imports=allow_imports)
+        return load_pretrained(path, allow_imports=allow_imports, example_inputs=example_inputs)
     return open_source(
         path, allow_imports=allow_imports, allow_pickle=allow_pickle, example_inputs=example_inputs
     ).model
@@ -271,7 +271,9 @@ def _folder_of(found: Checkpoint) -> Checkpoint | None:
     return None
 
 
-def _trained(found: Checkpoint, start: Checkpoint, *, allow_imports: bool, copy: bool) -> LoadedModel:
+def _trained(
+    found: Checkpoint, start: Checkpoint, *, allow_imports: bool, copy: bool, example_inputs: Any
+) -> LoadedModel:
     """A network that was trained from the folder `start`: that network, with the weights of `found`."""
     recipe = store.opened(start).recipe
     tensors, prefix = unwrapped(found, recipe.tensors)
@@ -281,7 +283,7 @@ def _trained(found: Checkpoint, start: Checkpoint, *, allow_imports: bool, copy:
         base = identify.fit(recipe.base, stock)
     except BadFile as error:
         raise BadFile(f"{found.path} says that it is {start.path}, and is not: {error}") from None
-    model = rebuild.rebuild(replace(recipe, base=base), allow_imports=allow_imports)
+    model = rebuild.rebuild(replace(recipe, base=base), allow_imports=allow_imports, example_inputs=example_inputs)
     difference = identify.first_difference(shapes_of(model), {key: tuple(tensors[key].shape) for key in tensors})
     if difference:
         raise BadFile(f"{found.path} says that it is {start.path}, and is not: {difference}.")

@@ -31,11 +31,13 @@ def is_pretrained(path: str | PathLike[str]) -> bool:
     return (Path(path) / NAME).is_file()
 
 
-def load_pretrained(folder: str | PathLike[str], *, allow_imports: bool = False) -> nn.Module:
+def load_pretrained(
+    folder: str | PathLike[str], *, allow_imports: bool = False, example_inputs: Any = None
+) -> nn.Module:
     """The network in such a folder, of the class that it was saved from."""
     data = _read(folder)
     kind = class_of(data["network"], allow_imports=allow_imports)
-    return from_pretrained(kind, folder, allow_imports=allow_imports)
+    return from_pretrained(kind, folder, allow_imports=allow_imports, example_inputs=example_inputs)
 
 
 def from_pretrained(

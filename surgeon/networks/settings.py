@@ -23,9 +23,8 @@ from surgeon.networks.equal import is_empty, is_function, is_plain, listed, numb
 from surgeon.trace.inputs import Arguments
 
 # No settings: what torch keeps on each module, timm's notes on where a network came from, and how a network is saved.
-BOOKS = frozenset(vars(nn.Module())) | {
-    *("_compiled_call_impl", "pretrained_cfg", "default_cfg", "_model_args", "save_pretrained")
-}
+OTHERS = {"_compiled_call_impl", "pretrained_cfg", "default_cfg", "_model_args", "save_pretrained"}
+BOOKS = frozenset(vars(nn.Module())) | OTHERS
 # What to do about a difference that no file can hold.
 NAME_IT = "Name what makes this network, and another process can: base='package.module:function'."
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from surgeon import networks
 from surgeon.attention import Gate, attention_modules, build
@@ -92,7 +92,7 @@ def settings_of(model: nn.Module) -> dict[str, dict[str, Any]]:
     return settings
 
 
-def _map(gate: Gate) -> Tensor:
+def _map(gate: Gate) -> torch.Tensor:
     assert gate.site is not None, "`_origin` refuses gates without one"
     return torch.zeros(2, gate.site.channels, *gate.site.size, dtype=dtype_of(gate))
 

@@ -64,11 +64,12 @@ def test_the_command_does_all_of_it(name, tmp_path, capsys):
     file, again, part, whole = (str(tmp_path / f"{letter}.safetensors") for letter in "abcd")
     stock = str(tmp_path / "stock.pth")
     assert run(["places", base, "--example", text, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["places"]["input"] == 1
+    assert json.loads(capsys.readouterr().out)["places"]["residual"] == 1
     assert run(["plan", base, "--attention", "eca", "--example", text, "-q"]) == 0
     assert run(["inject", base, "--attention", "eca", "--example", text, "-o", file, "-q"]) == 0
     trusted = ["--allow-imports", "-q"]
     assert run(["verify", file, *trusted]) == run(["verify", file, "--example", text, *trusted]) == 0
+    assert run(["check", file, *trusted]) == run(["check", file, "--example", text, *trusted]) == 0
     assert run(["export", file, "-o", again, *trusted]) == run(["delta", again, "-o", part, "-q"]) == 0
     assert run(["strip", file, "-o", stock, *trusted]) == 0
     assert run(["merge", stock, part, "-o", whole, *trusted]) == 0
