@@ -7,13 +7,17 @@ from .checkpoints.published import load_published as load_published
 from .errors import SurgeonError as SurgeonError
 from .files.formats import save as save
 from .files.intake import load as load
+from .files.pretrained import from_pretrained as from_pretrained
 from .operation import apply as apply
 from .operation import inject as inject
+from .operation import like as like
 from .operation import places as places
 from .operation import plan as plan
 from .operation import remove as remove
 from .sites import Plan as Plan
 from .sites import Site as Site
+from .surgery.activity import check as check
 from .surgery.summary import report as report
+from .surgery.training import add_to as add_to
 from .surgery.training import freeze as freeze
 from .surgery.training import param_groups as param_groups

@@ -2,7 +2,7 @@
 
 places   what is there            plan     decide, change nothing
 apply    do what was decided      inject   both in one call
-remove   take it out again
+remove   take it out again        like     the same on a network built anew
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from surgeon import rulebook
 from surgeon.anatomy.observation import observed
-from surgeon.surgery import aim, decide, operate
+from surgeon.surgery import again, aim, decide, holders, operate, saving
 from surgeon.surgery.alone import alone
 
 if TYPE_CHECKING:
@@ -85,13 +85,17 @@ def apply(model: Model, plan: Plan, *, example_inputs: Any = None, check: Check 
     Raises:
         BadPlan: the plan is for another network.
         CheckFailed: the network would not run with the attention, or something changed; it is as it was.
-        BadModel: another thread operates on this very model.
+        BadModel: another thread operates on this very model, or a wrapper that reduces gradients holds it.
     """
     operate.check_choice(check)
     with alone(model):
+        optimizers = holders.optimizers_of(model)
         with observed(model, example_inputs) as observation:
             prepared = operate.prepare(model, plan, observation)
-        return operate.perform(model, plan, prepared, check)
+        operate.perform(model, plan, prepared, check)
+        holders.remind(optimizers, model)
+        saving.attach(model, prepared.example)
+    return model
 
 
 def inject(
@@ -113,16 +117,44 @@ def inject(
     decide.check_options(attention, init, options)
     operate.check_choice(check)
     with alone(model):
+        optimizers = holders.optimizers_of(model)
         with observed(model, example_inputs) as observation:
             decided = decide.plan(
                 observation, attention, where, init, rulebook.load(rules), options, replace=replace, costs=False
             )
             prepared = operate.prepare(model, decided, observation)
-        return operate.perform(model, decided, prepared, check)
+        operate.perform(model, decided, prepared, check)
+        holders.remind(optimizers, model)
+        saving.attach(model, prepared.example)
+    return model
+
+
+def like(model: Model, other: nn.Module, *, example_inputs: Any = None) -> Model:
+    """Put the attention of `other` into `model`, in place, at the same sites and with its weights; returns `model`.
+
+    For trainers that build a network anew and copy its weights, and for copies without attention: `model` is the
+    network that `other` was before its operation. Its own weights stay as they are.
+
+    Raises:
+        BadPlan: it is another network. BadModel: `other` has no attention, or `model` has some.
+
+    >>> fresh = like(torchvision.models.resnet18(num_classes=4), model)
+    """
+    plans = again.plans(other)
+    again.check_alike(model, other, plans)
+    try:
+        for plan in plans:
+            apply(model, plan, example_inputs=example_inputs)
+        again.copy_attention(model, other)
+    except BaseException:
+        remove(model)
+        raise
+    return model
 
 
 def remove(model: Model) -> Model:
     """Take all attention out again: the original objects, classes and keys. Returns the model."""
     with alone(model):
         operate.remove(model)
+        saving.detach(model)
     return model

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from surgeon.anatomy.scene import Scene
-from surgeon.errors import BadInput, BadModel, Untraceable
+from surgeon.errors import BadInput, BadModel, SurgeonError, Untraceable
 from surgeon.forward.alike import carried_over, kind_of
 from surgeon.forward.rewrite import Rewritable, rewritable
 from surgeon.trace import inputs
@@ -89,6 +89,31 @@ def observed(model: nn.Module, example_inputs: Any = None) -> Iterator[Observati
         # Some models compute with numbers while they run (`.item()`, tables in plain attributes): a
         # real run shows those, at the price of one forward.
         yield found or _for_real(model, example_inputs, errors)
+
+
+def run_of(model: nn.Module, example_inputs: Any = None) -> tuple[Graph, SurgeonError | None]:
+    """All that a skeleton of `model` does with an example, its head too, and what attention in it refused half-way.
+
+    Raises:
+        BadInput: it does not run, for another reason.
+    """
+    refuse_wrapped(model)
+    errors: list[_Failure] = []
+    stopped: list[tuple[Graph, SurgeonError]] = []
+    with torch.inference_mode(False), same_numbers():
+        for device in dict.fromkeys(("meta", str(_device(model)))):
+            if device != "meta" and inputs.is_without_numbers(example_inputs):
+                break
+            twin = skeleton(model, numbers=device != "meta")
+            for args, kwargs in _examples(model, example_inputs, device):
+                graph, error, _ = _watch(twin, args, kwargs)
+                if error is None:
+                    return graph, None
+                errors.append(_Failure(args, error))
+                stopped += [(graph, error)] if isinstance(error, SurgeonError) else []
+    if stopped:
+        return stopped[0]
+    raise BadInput(_did_not_run(model, example_inputs, errors))
 
 
 def refuse_wrapped(model: Any) -> None:

@@ -50,6 +50,7 @@ class Gate(nn.Module):
         or all of it.
     maps: where `record` collects the scores; None outside it.
     operation: which operation on the network put it there, counted from 1; 0 outside a network.
+    together: the paths of all gates that this operation put in, so that those which stay know of those which went.
     """
 
     # No annotations here: torch.jit.trace evaluates those of a module's class, and knows few types.
@@ -65,6 +66,7 @@ class Gate(nn.Module):
         self.site: Site | None = None
         self.made: Made | None = None
         self.maps: Maps | None = None
+        self.together: tuple[str, ...] = ()
         self.share: nn.Parameter | None = None
 
     def forward(self, x: Tensor, old: Tensor | None = None) -> Tensor:

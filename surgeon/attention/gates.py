@@ -26,6 +26,22 @@ def attention_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {f"{path}.{name}": weight for path, gate in gates.items() for name, weight in gate.named_parameters()}
 
 
+def lost_attention(model: nn.Module) -> list[str]:
+    """Paths at which an operation put attention that is not there any more, as far as what is left knows.
+
+    Whoever takes another module in its place, or builds a part of the network anew, takes attention away with it.
+    """
+    gates = attention_modules(model)
+    expected: dict[str, None] = {}
+    for path, gate in gates.items():
+        own = f"{gate.site.module if gate.site else ''}.{path.rpartition('.')[2]}".strip(".")
+        prefix = path.removesuffix(own)
+        # Where only a part of the network is at hand, nobody can tell.
+        if path.endswith(own) and (not prefix or prefix.endswith(".")):
+            expected.update(dict.fromkeys(prefix + other for other in gate.together))
+    return [path for path in expected if path not in gates]
+
+
 @contextmanager
 def disabled(model: Model, *paths: str) -> Iterator[Model]:
     """Inside, the gates at `paths` let everything pass; all of them where none is given.

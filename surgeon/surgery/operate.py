@@ -73,6 +73,9 @@ def perform(model: Model, plan: Plan, prepared: Prepared, wanted: Check) -> Mode
     graph, example = prepared.graph, prepared.example
     operation = 1 + max((gate.operation for gate in modules.attention_modules(model).values()), default=0)
     gates = {site: _gate(model, site, plan, operation) for site in plan.sites}
+    together = tuple(path for stitch in prepared.stitches for path in stitch.paths)
+    for gate in gates.values():
+        gate.together = together
     before = check.snapshot(model)
     trunk = model.get_submodule(graph.path)
     old = outputs(trunk, *_real(model, graph, example)) if wanted == "output" else None

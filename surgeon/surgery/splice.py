@@ -43,6 +43,11 @@ class Stitch:
     children: dict[Site, str]
     cls: type[nn.Module]
 
+    @property
+    def paths(self) -> list[str]:
+        """The paths of the new children in the model."""
+        return [f"{site.module}.{name}".strip(".") for site, name in self.children.items()]
+
 
 def stitches(model: nn.Module, sites: Iterable[Site], name: str, rewrites: Callable[[str], Rewritable]) -> list[Stitch]:
     """All the changes, prepared; the model is still as it was.
