@@ -66,7 +66,7 @@ def _totals(found):
         row["eval"] != "DIFFERENT" and {row["train"], row["gradients"]} <= {"same", "unrepeatable", ""} for row in run
     )
     lines = [
-        f"- networks: {len(networks)} of {len(set(map(_library, networks)))} libraries",
+        f"- networks: {len(networks)} of the {len(trials.listed()['networks'])} listed, of {len(set(map(_library, networks)))} libraries",
         f"- places that exist: {len(there)}; of these "
         + ", ".join(f"{count} `{name}`" for name, count in verdicts.most_common()),
         f"- the same to the bit, in eval mode and in training: {same} of {len(run)}",

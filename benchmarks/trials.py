@@ -327,7 +327,8 @@ def _told(place, entry, model):
         return entry.get("input_sites", 1)
     if place in entry:
         return entry[place]
-    return sum(_shortcuts(module) for module in model.modules()) if place == "residual" else ""
+    part = model.get_submodule(entry.get("inside", ""))
+    return sum(map(_shortcuts, part.modules())) if place == "residual" else ""
 
 
 def _shortcuts(module):

@@ -57,8 +57,7 @@ class Maps:
     """
 
     def __init__(self, graph: Graph) -> None:
-        ranks = (value for kind in ((4, 5), (3,)) for value in graph.inputs if len(value.shape) in kind)
-        image = next(ranks, None)
+        image = next((value for value in graph.inputs if len(value.shape) in (4, 5)), None) or _signal(graph)
         if image is None:
             shapes = "N x C x H x W (images), N x C x D x H x W (clips) or N x C x L (signals)"
             raise BadInput(f"{graph.path or 'the model'} takes no image: pass example_inputs= of shape {shapes}.")
@@ -181,6 +180,14 @@ class Maps:
         values |= {value for graph in graphs for node in graph.nodes for value in node.outputs}
         spatial = ((value, self[value]) for value in values if len(value.shape) == len(self.image.shape))
         return sorted((value.order, found.size) for value, found in spatial if found and found.pixels > 1)
+
+
+def _signal(graph: Graph) -> Value | None:
+    """The input of rank 3 that is convolved along its one side; tokens and spectrograms have no channels there."""
+    convolved = {
+        value for inner in graph.walk() for node in inner.nodes if node.op == "conv1d" for value in node.inputs
+    }
+    return next((value for value in graph.inputs if len(value.shape) == 3 and value in convolved), None)
 
 
 def _pooled(size: Size, factor: int) -> Size:

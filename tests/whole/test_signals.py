@@ -56,3 +56,18 @@ def test_words_are_no_signal():
     """Rows of numbers without channels are neither an image nor a signal."""
     with pytest.raises(surgeon.SurgeonError, match="N x C x L"):
         surgeon.places(nn.Sequential(nn.Linear(8, 8)), example_inputs=torch.randn(2, 8))
+
+
+def test_a_spectrogram_without_channels_is_no_signal():
+    """Frames x frequencies: what lies behind the batch are no channels, and a convolution gets an axis for them first."""
+
+    class Heard(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patches, self.head = nn.Conv2d(1, 8, 4, 4), nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.head(self.patches(x.unsqueeze(1)).mean((2, 3)))
+
+    with pytest.raises(surgeon.SurgeonError, match="takes no image"):
+        surgeon.places(Heard(), example_inputs=torch.randn(2, 32, 16))
