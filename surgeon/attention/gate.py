@@ -48,6 +48,10 @@ class Gate(nn.Module):
     operation: which operation on the network put it there, counted from 1; 0 outside a network.
     """
 
+    # Read by torch.ao's quantization through torch.fx, to which a gate is one layer: without it, training for
+    # quantization would exchange the layers inside, and not convert them.
+    qconfig = None
+
     # No annotations here: torch.jit.trace evaluates those of a module's class, and knows few types.
     operation = 0
 
