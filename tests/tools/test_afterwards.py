@@ -23,6 +23,7 @@ KNOWN: dict[tuple[str, str], str] = {
     **{("timm: NativeScaler, adaptive clipping, mixup", name): _CLIPPED for name in ("cbam", "bam", "eca")},
     **{("captum: LRP", name): _RULES for name in ("bam", "eca", "timm:se")},
     ("selective checkpoint policy", "timm:se"): "timm's module works in place on what the policy keeps",
+    ("peft: LoRA on every layer", "bam"): "peft's LoRA leaves out the dilation of a convolution, in any network",
     ("timm: freeze_batch_norm_2d", "cbam"): "the norm that is frozen starts at 0, and its convolution gets no gradient",
 }
 
