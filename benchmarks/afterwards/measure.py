@@ -55,7 +55,7 @@ def _in_a_process(name: str) -> list[Row]:
         reason = f"no answer in {LIMIT} s"
     except EOFError:
         process.join()
-        reason = f"the process died ({process.exitcode})"
+        reason = f"the process died ({process.exitcode}), or was stopped after {LIMIT} s"
     process.kill()
     process.join()
     return found + _missing(name, found, reason)

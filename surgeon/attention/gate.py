@@ -53,6 +53,10 @@ class Gate(nn.Module):
     together: the paths of all gates that this operation put in, so that those which stay know of those which went.
     """
 
+    # Read by torch.ao's quantization through torch.fx, to which a gate is one layer: without it, training for
+    # quantization would exchange the layers inside, and not convert them.
+    qconfig = None
+
     # No annotations here: torch.jit.trace evaluates those of a module's class, and knows few types.
     operation = 0
 

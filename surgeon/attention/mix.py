@@ -34,6 +34,7 @@ class _Mix(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -41,3 +42,9 @@ class _Mix(torch.autograd.Function):
         part, dtype = gamma.to(x.dtype), score_dtype(x.dtype)
         along = grad.to(dtype) * (y.to(dtype) - x)
         return grad * (1 - part), grad * part, along.sum().reshape(1).to(gamma.dtype)
+
+    @staticmethod
+    def jvp(ctx: Any, of_x: Tensor, of_y: Tensor, of_gamma: Tensor) -> Tensor:
+        x, y, gamma = ctx.saved_tensors
+        part = gamma.to(x.dtype)
+        return of_x * (1 - part) + of_y * part + of_gamma.to(x.dtype) * (y - x)

@@ -89,6 +89,7 @@ class _MeanAndMax(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Tensor, tuple[int, ...]], output: tuple[Tensor, Tensor]) -> None:
         x, ctx.dims = inputs
         ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
 
     @staticmethod
     def backward(ctx: Any, of_mean: Tensor, of_max: Tensor) -> tuple[Tensor, None]:
@@ -96,6 +97,19 @@ class _MeanAndMax(torch.autograd.Function):
         first, last = ctx.dims[0], ctx.dims[-1]
         flat = x.flatten(first, last)
         places = flat.max(first, keepdim=True).indices
-        grad = torch.empty_like(flat).copy_((of_mean / flat.shape[first]).flatten(first, last))
-        grad.scatter_add_(first, places, of_max.flatten(first, last).to(x.dtype))
-        return grad.unflatten(first, x.shape[first : last + 1]), None
+        shape = [*flat.shape[:first], 1, *flat.shape[first + 1 :]]
+        of_mean, of_max = (of_mean / flat.shape[first]).reshape(shape), of_max.reshape(shape)
+        # In the memory order of the map; and as many as there are gradients, of which vmap may bring many for one map.
+        order = torch.empty_like(flat).stride()
+        grad = (of_mean + of_max).new_empty_strided(flat.shape, order, dtype=x.dtype).copy_(of_mean)
+        grad.scatter_add_(first, places, of_max.to(x.dtype))
+        return grad.reshape(x.shape), None
+
+    @staticmethod
+    def jvp(ctx: Any, along: Tensor, _: None) -> tuple[Tensor, Tensor]:
+        (x,) = ctx.saved_tensors
+        first, last = ctx.dims[0], ctx.dims[-1]
+        places = x.flatten(first, last).max(first, keepdim=True).indices
+        of_max = along.flatten(first, last).gather(first, places)
+        shape = [1 if axis in ctx.dims else length for axis, length in enumerate(x.shape)]
+        return mean(along, ctx.dims, keepdim=True), of_max.reshape(shape).to(score_dtype(x.dtype))

@@ -160,11 +160,17 @@ class _HalfProduct(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         x, scale = ctx.saved_tensors
         return grad * scale.to(x.dtype), (grad.to(scale.dtype) * x).sum_to_size(scale.shape)
+
+    @staticmethod
+    def jvp(ctx: Any, of_x: Tensor, of_scale: Tensor) -> Tensor:
+        x, scale = ctx.saved_tensors
+        return of_x * scale.to(x.dtype) + x * of_scale.to(x.dtype)
 
 
 def _no_autocast(x: Tensor) -> AbstractContextManager[None]:

@@ -4,9 +4,12 @@ import pytest
 import torch
 
 from surgeon.attention import build
+from surgeon.attention.layouts import Layout
 from tests.shared import formulas
 from tests.shared.gates import FOREIGN, forms, randomized
 
+# torch compiles its rules for dual numbers with what it calls deprecated.
+dual = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:FutureWarning")
 inits = pytest.mark.parametrize("init", ["identity", "paper"])
 
 
@@ -103,3 +106,32 @@ def test_the_network_may_go_on_in_place(name, dtype, init):
     y += x
     y.sum().backward()
     assert x.grad.isfinite().all()
+
+
+@dual
+@pytest.mark.parametrize("name", ["cbam", "bam", "se", "eca", "timm:gc"])
+def test_forward_mode_and_gradients_side_by_side(name):
+    """Dual numbers, and vmap over the backward pass of one map."""
+    torch.manual_seed(1)
+    gate = randomized(build(name, 6)).eval()
+    x = torch.randn(2, 6, 3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(gate, (x,), check_forward_ad=True, check_batched_grad=True)
+
+
+@dual
+@pytest.mark.parametrize("name", ["cbam", "se", "timm:se"])
+def test_forward_mode_in_half_precision(name):
+    gate, x = randomized(build(name, 6)).half().eval(), torch.randn(2, 6, 3, 4).half().requires_grad_()
+    along = torch.randn_like(x)
+    with torch.autograd.forward_ad.dual_level():
+        got = torch.autograd.forward_ad.unpack_dual(gate(torch.autograd.forward_ad.make_dual(x, along))).tangent
+    _, want = torch.func.jvp(gate.float(), (x.detach().float(),), (along.float(),))
+    torch.testing.assert_close(got.float(), want, rtol=2e-2, atol=2e-2)
+
+
+@dual
+def test_windows_in_forward_mode():
+    gate = randomized(build("se", 6)).eval()
+    gate.layout = Layout("NCGL", (2, 3))
+    x = torch.randn(2, 6, 2, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(gate, (x,), check_forward_ad=True, check_batched_grad=True)

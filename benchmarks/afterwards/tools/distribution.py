@@ -51,7 +51,9 @@ def ddp_of_two(model, batches):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.pt"
         torch.save(model, path)
-        torch.multiprocessing.spawn(_rank, (_free_port(), path, batches), nprocs=2)
+        # Each with what this file imports, which is imported once.
+        torch.multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
+        torch.multiprocessing.start_processes(_rank, (_free_port(), path, batches), nprocs=2, start_method="forkserver")
         ranks = [torch.load(path.with_suffix(f".{rank}")) for rank in range(2)]
     other = [name for name, weight in ranks[0].items() if not torch.equal(weight, ranks[1][name])]
     assert not other, f"{len(other)} weights differ between the processes, first {other[0]!r}"

@@ -71,7 +71,7 @@ def _cam(name, model, x):
 
     method = getattr(pytorch_grad_cam, name)
     with method(model=model, target_layers=[model.layer3[-1]]) as cam:
-        return torch.from_numpy(cam(input_tensor=x, targets=[ClassifierOutputTarget(1)] * len(x)))
+        return torch.from_numpy(cam(input_tensor=x, targets=[ClassifierOutputTarget(label) for label in range(len(x))]))
 
 
 @looks("grad-cam: GradCAM", needs=["pytorch_grad_cam"])
