@@ -119,12 +119,12 @@ def _changes(graph: Graph, node: Node, value: Value, maps: Maps) -> list[Step]:
 
 
 def _may_hold_a_decoder(graph: Graph, node: Node, maps: Maps) -> bool:
-    """A module that keeps the size and has more than half of the layers, if it is not in the branch of a block.
+    """A module that takes one map, keeps its size and has more than half of the layers, in no branch of a block.
 
     Attention there may make the map smaller for itself alone.
     """
     is_most = node.child is not None and node.child.cost.kernels * 2 > graph.cost.kernels
-    return is_most and not is_in_a_branch(node, maps)
+    return is_most and len(_spatial(node.inputs, maps)) == 1 and not is_in_a_branch(node, maps)
 
 
 def _holds_stages(node: Node, value: Value, inner: list[Step], maps: Maps) -> bool:
