@@ -35,7 +35,8 @@ def head(graph: Graph, maps: Maps) -> Head | None:
     and resized, are scores or an image.
     """
     ends = [value for value in dict.fromkeys(graph.outputs) if _is_spatial(maps[value])]
-    if len(ends) != 1:
+    # Tokens are projected for another network to read (a merger of patches): those are features.
+    if len(ends) != 1 or len(ends[0].shape) != len(maps.image.shape):
         return None
     return _Walk(graph, maps, ends[0]).back()
 
