@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import dropwhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from surgeon.anatomy.residual import Ways
@@ -34,7 +35,8 @@ def head(graph: Graph, maps: Maps) -> Head | None:
     and resized, are scores or an image.
     """
     ends = [value for value in dict.fromkeys(graph.outputs) if _is_spatial(maps[value])]
-    if len(ends) != 1:
+    # Tokens are projected for another network to read (a merger of patches): those are features.
+    if len(ends) != 1 or len(ends[0].shape) != len(maps.image.shape):
         return None
     return _Walk(graph, maps, ends[0]).back()
 
@@ -44,16 +46,17 @@ def _is_spatial(found: FeatureMap | None) -> bool:
 
 
 class _Walk:
-    """The way back from the output to the last layer with a kernel that changes the number of channels."""
+    """The way back from the output to the last layer with a kernel that changes the number of channels.
+
+    in_doubt: it passed what is found behind features as well as in heads; only few channels tell then.
+    """
 
     def __init__(self, graph: Graph, maps: Maps, end: Value) -> None:
         self.maps = maps
         self.end = end
         self.channels = maps.known(end).channels
         self.makers = graph.inner_makers
-        made = (maps[value] for value in self.makers)
-        # No features have as few channels as what comes out.
-        self.is_narrowest = self.channels <= min(found.channels for found in made if found and found.pixels > 1)
+        self.in_doubt = False
 
     def back(self) -> Head | None:
         """The Head at the end of the way; None where the way is one of features."""
@@ -63,13 +66,21 @@ class _Walk:
             if before is None:
                 return None
             if node.cost.kernels:
-                if layers and not self.is_narrowest:
-                    return None
                 if self.maps.known(before).channels != self.channels:
-                    return self._found(before, node)
+                    return None if self._is_doubtful(before) else self._found(before, node)
                 layers += 1
+                self.in_doubt = True
             value = before
         return None
+
+    def _is_doubtful(self, features: Value) -> bool:
+        """Whether scores are not told from features by being fewer than any before; the image's own channels aside."""
+        if not self.in_doubt:
+            return False
+        early = sorted((value for value in self.makers if value.order <= features.order), key=lambda value: value.order)
+        made = [found.channels for value in early if (found := self.maps[value]) and found.pixels > 1]
+        learned = dropwhile(lambda channels: channels == self.maps.known(self.maps.image).channels, made)
+        return any(channels <= self.channels for channels in learned)
 
     def _found(self, value: Value, node: Node) -> Head | None:
         """The Head whose first layer is `node`; what is padded for it are the features before that."""
@@ -91,18 +102,20 @@ class _Walk:
             return None
         return incoming[0]
 
-    def _learned(self, node: Node, incoming: list[Value]) -> Value | None:
-        """The operand that is added to the image, or to fewer channels than any features have."""
+    def _learned(self, node: Node, incoming: list[Value]) -> Value:
+        """The operand that more was learned for: added to the image, it is a whole one; to anything else, in doubt."""
         ways = Ways.of(node.graph)
         rest, last = sorted(incoming, key=lambda value: (ways.cost(value), value.order))
         is_image = ways.cost(rest) == NOTHING and self.maps.image in ways.behind(rest) | {rest}
-        return last if is_image or self.is_narrowest else None
+        self.in_doubt |= not is_image
+        return last
 
     def _is_of_a_head(self, node: Node, layers: int) -> bool:
         if node.cost.kernels or node.op in BOUNDS | SIZES | KEEPS:
             return True
         if node.op in ACTIVATIONS:
-            return self.is_narrowest
+            self.in_doubt = True
+            return True
         # A norm between two layers of a head.
         return layers > 0 and "norm" in node.op
 

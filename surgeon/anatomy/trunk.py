@@ -119,12 +119,12 @@ def _changes(graph: Graph, node: Node, value: Value, maps: Maps) -> list[Step]:
 
 
 def _may_hold_a_decoder(graph: Graph, node: Node, maps: Maps) -> bool:
-    """A module that keeps the size and has more than half of the layers, if it is not in the branch of a block.
+    """A module that takes one map, keeps its size and has more than half of the layers, in no branch of a block.
 
     Attention there may make the map smaller for itself alone.
     """
     is_most = node.child is not None and node.child.cost.kernels * 2 > graph.cost.kernels
-    return is_most and not is_in_a_branch(node, maps)
+    return is_most and len(_spatial(node.inputs, maps)) == 1 and not is_in_a_branch(node, maps)
 
 
 def _holds_stages(node: Node, value: Value, inner: list[Step], maps: Maps) -> bool:
@@ -133,13 +133,19 @@ def _holds_stages(node: Node, value: Value, inner: list[Step], maps: Maps) -> bo
     One with a decoder inside makes the map larger again before it returns it.
     """
     sizes = {maps.known(step.value).size for step in inner}
-    made = [value for step in inner if step.node for value in step.node.outputs]
+    made = [value for step in inner if step.node and _comes_back(node, maps) for value in step.node.outputs]
     smallest = min((found.size[-1] for _, found in _spatial([*node.outputs, *made], maps)), default=1)
     if maps.known(value).size[-1] >= 3 * smallest and len(sizes) > 1:
         return True
     if node.child is None or not inner or inner[0].value is value:
         return False
     return blocks(node.child, maps, until=inner[0].value) >= A_STAGE
+
+
+def _comes_back(node: Node, maps: Maps) -> bool:
+    """Whether a decoder runs in the module, behind what is made smaller there."""
+    ends = [step for step in steps(node.child, maps) if step.kind == "pool"] if node.child else []
+    return any(step.node and _grows(step.node, maps.known(step.value), maps) for step in ends)
 
 
 def _kind(node: Node, before: FeatureMap, maps: Maps) -> Kind | None:

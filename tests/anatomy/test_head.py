@@ -8,6 +8,18 @@ from surgeon.anatomy.head import head
 from tests.shared import strangers, toy
 from tests.shared.seen import scene
 
+
+class Wide(nn.Module):
+    """Two layers and a shortcut, as in a transformer's MLP."""
+
+    def __init__(self):
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Conv2d(8, 32, 1), nn.GELU(), nn.Conv2d(32, 8, 1))
+
+    def forward(self, x):
+        return x + self.mlp(x)
+
+
 # The body makes 8 channels at the image's own size.
 HEADS = {
     "a layer": nn.Sequential(nn.Conv2d(8, 21, 1)),
@@ -23,6 +35,7 @@ FEATURES = {
     "normalised": nn.Sequential(toy.conv(8, 16), nn.BatchNorm2d(16)),
     "activated": nn.Sequential(toy.conv(8, 16), nn.ReLU()),
     "a block": strangers.Block(),
+    "a block that is wider inside": Wide(),
     "pooled": nn.Sequential(toy.conv(8, 16), nn.MaxPool2d(2)),
     "a stage that begins": nn.Sequential(toy.conv(8, 16, 2)),
     "nothing": nn.Identity(),

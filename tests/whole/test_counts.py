@@ -26,6 +26,8 @@ COUNTS = {
     "torchvision:swin_t": (24, 3, 1),
     "timm:nf_resnet50": (16, 3, 1),
     "timm:regnetx_002": (13, 3, 1),
+    "torchvision:r3d_18": (8, 3, 1),
+    "torchvision:efficientnet_b1": (16, 3, 1),
 }
 
 
