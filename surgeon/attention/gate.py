@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from surgeon.attention.layouts import Layout
+from surgeon.attention.layouts import Layout, Size
 from surgeon.attention.options import choice, whole
-from surgeon.errors import BadModel
+from surgeon.errors import BadModel, SurgeonError
 from surgeon.sites import Site
 
 # How a fresh gate starts.
@@ -62,16 +62,38 @@ class Gate(nn.Module):
         self.made: Made | None = None
         self.maps: Maps | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, size: Size | None = None) -> Tensor:
+        """`x` with attention applied; of tokens, `size` is that of their map, where the network knows it."""
         if isinstance(x, Proxy):
             # To whoever traces the network with torch.fx, attention is one node, not its operators.
             tracer: Any = x.tracer
-            return tracer.create_proxy("call_module", tracer.path_of_module(self), (x,), {})
+            given = (x,) if size is None else (x, size)
+            return tracer.create_proxy("call_module", tracer.path_of_module(self), given, {})
         if not self.enabled:
             return x
         if self.layout is None:
             return self.attend(x)
-        return self.layout.restore(self.attend(self.layout.view(x)), x)
+        return self.layout.restore(self.attend(self.layout.view(x, size, alike=not self.weighs_positions)), x)
+
+    def refuse_other_proportions(self, now: Size, planned: Size) -> None:
+        """Refuse a map of size `now` in front of this gate, which was planned where the map was of size `planned`.
+
+        Raises:
+            SurgeonError: it has other proportions, and this gate would lay out its tokens as if it had not.
+        """
+        if not self.enabled or not self.weighs_positions:
+            return
+        if any(here * planned[0] != there * now[0] for here, there in zip(now, planned)):
+            shape, before = (" x ".join(map(str, size)) for size in (now, planned))
+            raise SurgeonError(
+                f"{self.site}: tokens of {shape} here, planned with {before}, and its forward is told no height and"
+                " width: give the network an image of the same proportions, or plan with example_inputs of this size."
+            )
+
+    @property
+    def weighs_positions(self) -> bool:
+        """Whether it matters where in the map something is; False where all positions get one score."""
+        return True
 
     def attend(self, x: Tensor) -> Tensor:
         """The map `x` of (N, C, *spatial) with attention applied."""
