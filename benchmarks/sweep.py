@@ -33,14 +33,17 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def sweep(names, measured, columns, path, jobs):
-    """Append `measured(name)`, a list of rows, to the table at `path`, for each name that is not in it yet."""
+def sweep(names, measured, columns, path, jobs, each=A_PROCESS):
+    """Append `measured(name)`, a list of rows, to the table at `path`, for each name that is not in it yet.
+
+    A process measures `each` of them before it is replaced.
+    """
     done = {row["network"] for row in rows(path)}
     left = [name for name in names if name not in done]
     print(f"{len(names)} networks, {len(names) - len(left)} of them done before.")
     # A run killed at once leaves an empty file.
     new = not path.exists() or not path.stat().st_size
-    pool = multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=A_PROCESS)
+    pool = multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=each)
     bars = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with path.open("a", newline="", encoding="utf-8") as file, pool, Progress(*bars) as bar:
         writer = csv.DictWriter(file, columns, lineterminator="\n")

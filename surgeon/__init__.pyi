@@ -9,11 +9,14 @@ from .files.formats import save as save
 from .files.intake import load as load
 from .operation import apply as apply
 from .operation import inject as inject
+from .operation import like as like
 from .operation import places as places
 from .operation import plan as plan
 from .operation import remove as remove
 from .sites import Plan as Plan
 from .sites import Site as Site
+from .surgery.activity import check as check
 from .surgery.summary import report as report
+from .surgery.training import add_to as add_to
 from .surgery.training import freeze as freeze
 from .surgery.training import param_groups as param_groups

@@ -58,8 +58,24 @@ class CheckFailed(SurgeonError):
     exit_code = 3
 
 
+class FrozenAtZero(UserWarning):
+    """A norm inside attention was frozen while its weight is 0: the layers before it would never learn."""
+
+
+class UntrainedAttention(UserWarning):
+    """An optimizer that was made before the operation trains the network, and none trains the attention."""
+
+
+class Unscheduled(UserWarning):
+    """Attention was added to an optimizer whose learning rates a scheduler sets that does not know of it."""
+
+
 class UnusedSite(UserWarning):
     """The network's output depends on none of the maps that attention goes to: it would never learn."""
+
+
+class LostAttention(UserWarning):
+    """Attention that an operation put into a network is not there any more, and what is done now goes without it."""
 
 
 def suggest(name: object, known: Iterable[str]) -> str:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from surgeon.errors import BadPlan
+from surgeon.paths import lies_in
 
 if TYPE_CHECKING:
     from torch import nn
+
+# What a Site is `after` where attention takes a module's place.
+INSTEAD = "instead"
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Site:
     module: path of the module that will own the attention, such as `layer1.0`.
     after: the value inside it: the name of a node in its forward (`bn3`), `output`, `output.0` for
         the first of several outputs, or `input` (`input.NAME` for another argument than the first, with the number of a
-        leaf behind it where that is a collection).
+        leaf behind it where that is a collection); `instead` where attention takes the module's place.
     place: id of the rule that found it.
     channels: number of channels of the map.
     size: its height and width (or depth, height and width) on the example input.
@@ -46,7 +49,12 @@ class Site:
     read: bool = True
 
     def __str__(self) -> str:
-        return f"{self.module or 'the model itself'}: after {self.after}"
+        return f"{self.module or 'the model itself'}: {'instead of it' if self.replaces else f'after {self.after}'}"
+
+    @property
+    def replaces(self) -> bool:
+        """Whether attention takes the place of the module."""
+        return self.after == INSTEAD
 
     @property
     def cost(self) -> tuple[str, str]:
@@ -86,16 +94,16 @@ class Plan:
         return iter(self.sites)
 
     def only(self, *patterns: str) -> Plan:
-        """The plan narrowed to modules whose path matches one of the glob `patterns`."""
+        """The plan narrowed to the modules that one of the globs `patterns` matches, and what is inside them."""
         return self._select(patterns, matching=True)
 
     def without(self, *patterns: str) -> Plan:
-        """The plan less the modules whose path matches one of the glob `patterns`."""
+        """The plan less the the modules that one of the globs `patterns` matches, and what is inside them."""
         return self._select(patterns, matching=False)
 
     def _select(self, patterns: tuple[str, ...], *, matching: bool) -> Plan:
         for pattern in patterns:
-            if not any(fnmatchcase(site.module, pattern) for site in self.sites):
+            if not any(lies_in(site.module, pattern) for site in self.sites):
                 raise BadPlan(f"{pattern!r} matches none of the {len(self)} sites of this plan: {self._paths()}.")
         return replace(self, sites=tuple(site for site in self.sites if _matches(site, patterns) is matching))
 
@@ -149,4 +157,4 @@ class Plan:
 
 
 def _matches(site: Site, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(site.module, pattern) for pattern in patterns)
+    return any(lies_in(site.module, pattern) for pattern in patterns)

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map_only
 
 from surgeon.anatomy import sizes
 from surgeon.anatomy.scene import Scene
-from surgeon.errors import BadInput, BadModel, Untraceable
+from surgeon.errors import BadInput, BadModel, SurgeonError, Untraceable
 from surgeon.forward.alike import carried_over, kind_of
 from surgeon.forward.rewrite import Rewritable, rewritable
 from surgeon.trace import inputs
@@ -79,7 +79,7 @@ class Observation:
         return None if self._elsewhere is None else sizes.same(tokens, self._elsewhere)
 
     def _tokens(self, site: Site) -> sizes.Tokens | None:
-        if site.layout not in sizes.TOKENS or len(site.size) < 2:
+        if site.layout not in sizes.TOKENS or len(site.size) < 2 or site.replaces:
             return None
         graph = next((graph for graph in self.scene.graphs if graph.path == site.module), None)
         if graph is None:
@@ -114,7 +114,7 @@ class Observation:
         for old in alike:
             forward = self._forwards[old]
             names = carried_over(forward.names, old, graph)
-            if names is not None:
+            if names is not None and forward.holds_for(graph.module):
                 return replace(forward, names=names)
         return None
 
@@ -130,11 +130,11 @@ class Observation:
 
 
 def _larger(tensor: torch.Tensor) -> torch.Tensor:
-    """Pixels twice as many rows and three times as many columns, on shapes alone; anything else as it is."""
+    """Twice as many rows of pixels and three times as many columns; anything that is no image as it is."""
     if tensor.dim() not in (4, 5) or not tensor.is_floating_point():
         return tensor
     *rest, height, width = tensor.shape
-    return tensor.new_empty((*rest, 2 * height, 3 * width), device="meta")
+    return tensor.new_zeros((*rest, 2 * height, 3 * width))
 
 
 @contextmanager
@@ -147,6 +147,31 @@ def observed(model: nn.Module, example_inputs: Any = None) -> Iterator[Observati
         # Some models compute with numbers while they run (`.item()`, tables in plain attributes): a
         # real run shows those, at the price of one forward.
         yield found or _for_real(model, example_inputs, errors)
+
+
+def run_of(model: nn.Module, example_inputs: Any = None) -> tuple[Graph, SurgeonError | None]:
+    """All that a skeleton of `model` does with an example, its head too, and what attention in it refused half-way.
+
+    Raises:
+        BadInput: it does not run, for another reason.
+    """
+    refuse_wrapped(model)
+    errors: list[_Failure] = []
+    stopped: list[tuple[Graph, SurgeonError]] = []
+    with torch.inference_mode(False), same_numbers():
+        for device in dict.fromkeys(("meta", str(_device(model)))):
+            if device != "meta" and inputs.is_without_numbers(example_inputs):
+                break
+            twin = skeleton(model, numbers=device != "meta")
+            for args, kwargs in _examples(model, example_inputs, device):
+                graph, error, _ = _watch(twin, args, kwargs)
+                if error is None:
+                    return graph, None
+                errors.append(_Failure(args, error))
+                stopped += [(graph, error)] if isinstance(error, SurgeonError) else []
+    if stopped:
+        return stopped[0]
+    raise BadInput(_did_not_run(model, example_inputs, errors))
 
 
 def refuse_wrapped(model: Any) -> None:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from surgeon.anatomy.maps import Maps
 from surgeon.anatomy.residual import blocks
+from surgeon.anatomy.scores import outermost_gates
 from surgeon.anatomy.trunk import Step, trunk
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from surgeon.trace.graph import Graph, Value
+    from surgeon.trace.graph import Graph, Node, Value
 
 
 class Scene:
@@ -66,6 +67,12 @@ class Scene:
         """Whether the module that made `values` has about a layer for each size of its map, and no residual block."""
         sizes = {self.maps.known(step.value).size for step in self.steps if step.value in values}
         return graph.cost.kernels <= len(sizes) + 1 and not blocks(graph, self.maps)
+
+    @cached_property
+    def gates(self) -> list[Node]:
+        """The calls of the network's own gates, those inside others left out, in order of execution."""
+        found = outermost_gates(self.graph, self.maps)
+        return [gate.caller for gate in found if gate.caller is not None]
 
     @cached_property
     def leaving(self) -> set[Value]:

@@ -3,7 +3,7 @@
 from surgeon.attention.building import build
 from surgeon.attention.foreign import Foreign
 from surgeon.attention.gate import EXACT, INITS, Gate, Init
-from surgeon.attention.gates import attention_modules, attention_parameters, disabled, record
+from surgeon.attention.gates import attention_modules, attention_parameters, disabled, lost_attention, record
 from surgeon.attention.naming import name_of, options_of, register, spec_of
 from surgeon.attention.probing import Cost, cost, probe
 from surgeon.attention.table import TABLE
@@ -21,6 +21,7 @@ __all__ = [
     "build",
     "cost",
     "disabled",
+    "lost_attention",
     "name_of",
     "options_of",
     "probe",

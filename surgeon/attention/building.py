@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from surgeon.attention.foreign import Foreign
-from surgeon.attention.gate import INITS, Gate
+from surgeon.attention.gate import INITS, Gate, Init
 from surgeon.attention.naming import Attention, Factory, factory_of, is_gate, name_of, options_of, spec_of
 from surgeon.attention.options import choice, reason, whole
 from surgeon.errors import BadModule, BadOption, SurgeonError, suggest
 
 
-def build(attention: Attention, channels: int, *, init: str = "identity", dims: int = 2, **options: Any) -> Gate:
+def build(
+    attention: Attention, channels: int, *, init: str = "identity", dims: int = 2, instead: bool = False, **options: Any
+) -> Gate:
     """A gate for maps of `channels` channels and `dims` spatial axes.
 
     Args:
@@ -22,6 +25,7 @@ def build(attention: Attention, channels: int, *, init: str = "identity", dims: 
             callable that makes a module from the number of channels.
         init: identity, where the gate passes its input on bit for bit until it is trained; neutral, where it does so
             too, by last layers at zero instead of a gamma; paper, the published module and its initialisation.
+        instead: the gate takes the place of a module: with init="identity" it is the published one, and its share 0.
         options: what the attention itself takes; `options_of(attention)` lists them.
 
     Raises:
@@ -31,17 +35,32 @@ def build(attention: Attention, channels: int, *, init: str = "identity", dims: 
     >>> build("cbam", 64, reduction=8).made["options"]
     {'reduction': 8}
     """
-    factory = factory_of(attention)
+    factory, start = factory_of(attention), _start(init, instead=instead)
     check_names(attention, options)
     if is_gate(factory):
-        gate = factory(channels, init=init, dims=dims, **options)
+        gate = factory(channels, init=start, dims=dims, **options)
     else:
         whole("channels", channels)
-        start = choice("init", init, INITS)
         module = _module(factory, attention, channels, options)
         gate = module if isinstance(module, Gate) else Foreign(module, channels, init=start, dims=dims)
-    gate.made = {"attention": spec_of(attention), "channels": channels, "dims": dims, "init": init, "options": options}
+    if instead and init == "identity":
+        gate.share = nn.Parameter(torch.zeros(1))
+    gate.made = {
+        "attention": spec_of(attention),
+        "channels": channels,
+        "dims": dims,
+        "init": init,
+        "instead": instead,
+        "options": options,
+    }
     return gate
+
+
+def _start(init: str, *, instead: bool) -> Init:
+    start = choice("init", init, INITS)
+    if instead and start == "neutral":
+        raise BadOption("init='neutral' starts as no attention at all, and not as what it replaces: give 'identity'.")
+    return "paper" if instead else start
 
 
 def check_names(attention: Attention, options: Iterable[str]) -> None:

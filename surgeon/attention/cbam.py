@@ -38,7 +38,8 @@ class CBAM(Gate):
             conv, a learned 1x1 convolution.
 
     Start: a fresh published module multiplies its map by about 0.25, which costs a pretrained network its
-        accuracy until it is trained again.
+        accuracy until it is trained again. The released networks start with a norm weight of 0 (timm's with 1), and
+        so do `paper` and `neutral` here: frozen there, the convolution never learns, and surgeon warns of it.
     Cost: hardly any arithmetic, but several passes over the map. A ResNet-50 on a GPU took 1.5 times as long
         for inference and 2.2 times for training, by the ECA paper.
     Source: Woo et al., "CBAM: Convolutional Block Attention Module", ECCV 2018, arXiv:1807.06521, figures 1 to

@@ -5,15 +5,12 @@ Modules that are written for images get a video frame by frame, and a sequence a
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from surgeon.attention.capture import is_traced
 from surgeon.attention.faked import runs
 from surgeon.attention.gate import Gate, Init, gamma
-from surgeon.attention.precision import score_dtype
+from surgeon.attention.mix import mixed
 from surgeon.errors import BadModule
 
 
@@ -55,39 +52,9 @@ class Foreign(Gate):
     def attend(self, x: Tensor) -> Tensor:
         y = from_images(self.inner(self.inner_input(x)), x)
         if self.gamma is not None:
-            # A trace that is saved can hold operators alone; trained further, it would not open a gamma of 0.
-            return mixed(x, y, self.gamma) if is_traced() else _Mix.apply(x, y, self.gamma)
+            return mixed(x, y, self.gamma)
         # The module may need its own result in the backward pass, and the network goes on in place.
         return y.clone() if y.requires_grad else y
-
-
-def mixed(x: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
-    """`x + gamma * (y - x)`, and exactly `x` where gamma is 0 or y is x.
-
-    Written out, 0 * (y - x) is NaN where y is infinite, and -0.0 + 0.0 is not -0.0.
-    """
-    return torch.where((gamma == 0) | (x == y), x, x + gamma.to(x.dtype) * (y - x))
-
-
-class _Mix(torch.autograd.Function):
-    """`mixed`, whose `where` alone would leave gamma without a gradient."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
-        return mixed(x, y, gamma)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x, y, gamma = ctx.saved_tensors
-        part, dtype = gamma.to(x.dtype), score_dtype(x.dtype)
-        along = grad.to(dtype) * (y.to(dtype) - x)
-        return grad * (1 - part), grad * part, along.sum().reshape(1).to(gamma.dtype)
 
 
 def _dims_of(inner: nn.Module, channels: int, dims: int) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 
 from surgeon.attention.layouts import Layout, Size
+from surgeon.attention.mix import mixed
 from surgeon.attention.options import choice, whole
 from surgeon.errors import BadModel, SurgeonError
 from surgeon.sites import Site
@@ -29,6 +30,7 @@ class Made(TypedDict):
     channels: int
     dims: int
     init: str
+    instead: bool
     options: dict[str, Any]
 
 
@@ -44,8 +46,11 @@ class Gate(nn.Module):
     made: what `build` made it from, as JSON values: attention, channels, dims, init, options.
     gamma: how far the published scale acts, shape (1,), 0 at the start with `init="identity"`; else None.
     gain: what the published scale is multiplied by, shape (1,), 2 at the start with `init="neutral"`; else None.
+    share: how far the attention has taken another module's place, shape (1,), 0 at the start; None where it takes none,
+        or all of it.
     maps: where `record` collects the scores; None outside it.
     operation: which operation on the network put it there, counted from 1; 0 outside a network.
+    together: the paths of all gates that this operation put in, so that those which stay know of those which went.
     """
 
     # No annotations here: torch.jit.trace evaluates those of a module's class, and knows few types.
@@ -61,19 +66,33 @@ class Gate(nn.Module):
         self.site: Site | None = None
         self.made: Made | None = None
         self.maps: Maps | None = None
+        self.together: tuple[str, ...] = ()
+        self.share: nn.Parameter | None = None
 
-    def forward(self, x: Tensor, size: Size | None = None) -> Tensor:
-        """`x` with attention applied; of tokens, `size` is that of their map, where the network knows it."""
+    def forward(self, x: Tensor, old: Tensor | None = None, *, size: Size | None = None) -> Tensor:
+        """The map `x` with attention; where it takes a module's place, `old` is what that module makes of `x`.
+
+        Args:
+            size: of the map of tokens, where the network knows it.
+        """
+        given = (x,) if old is None else (x, old)
         if isinstance(x, Proxy):
             # To whoever traces the network with torch.fx, attention is one node, not its operators.
             tracer: Any = x.tracer
-            given = (x,) if size is None else (x, size)
-            return tracer.create_proxy("call_module", tracer.path_of_module(self), given, {})
+            told = {} if size is None else {"size": size}
+            return tracer.create_proxy("call_module", tracer.path_of_module(self), given, told)
         if not self.enabled:
-            return x
-        if self.layout is None:
-            return self.attend(x)
-        return self.layout.restore(self.attend(self.layout.view(x, size, alike=not self.weighs_positions)), x)
+            return given[-1]
+        y = self.attend(x) if self.layout is None else self._attend_laid_out(x, self.layout, size)
+        return y if old is None or self.share is None else mixed(old, y, self.share)
+
+    def _attend_laid_out(self, x: Tensor, layout: Layout, size: Size | None) -> Tensor:
+        return layout.restore(self.attend(layout.view(x, size, alike=not self.weighs_positions)), x)
+
+    @property
+    def replaces_at_once(self) -> bool:
+        """Whether what the attention takes the place of need not run."""
+        return self.share is None and self.enabled
 
     def refuse_other_proportions(self, now: Size, planned: Size) -> None:
         """Refuse a map of size `now` in front of this gate, which was planned where the map was of size `planned`.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from torch import nn
 
 from surgeon.attention.gate import Gate, Maps
 from surgeon.errors import UnknownName
+from surgeon.paths import lies_in
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -26,16 +26,35 @@ def attention_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {f"{path}.{name}": weight for path, gate in gates.items() for name, weight in gate.named_parameters()}
 
 
+def lost_attention(model: nn.Module) -> list[str]:
+    """Paths at which an operation put attention that is not there any more, as far as what is left knows.
+
+    Whoever takes another module in its place, or builds a part of the network anew, takes attention away with it.
+    """
+    gates = attention_modules(model)
+    expected: dict[str, None] = {}
+    for path, gate in gates.items():
+        own = f"{gate.site.module if gate.site else ''}.{path.rpartition('.')[2]}".strip(".")
+        prefix = path.removesuffix(own)
+        # Where only a part of the network is at hand, nobody can tell.
+        if path.endswith(own) and (not prefix or prefix.endswith(".")):
+            expected.update(dict.fromkeys(prefix + other for other in gate.together))
+    return [path for path in expected if path not in gates]
+
+
 @contextmanager
 def disabled(model: Model, *paths: str) -> Iterator[Model]:
-    """Inside, the gates at `paths` (globs over module paths; all where none is given) let everything pass.
+    """Inside, the gates at `paths` let everything pass; all of them where none is given.
+
+    Args:
+        paths: globs over the paths of the gates, or of modules that hold them.
 
     Each gate's switch is as before afterwards, whatever happens inside.
 
     Raises:
         UnknownName: a pattern that matches no gate.
 
-    >>> with disabled(model, "layer4.*"):
+    >>> with disabled(model, "layer4"):
     ...     without_the_last_stage = model(images)
     >>> torch.equal(without_the_last_stage, model(images))  # a fresh gate changes nothing either
     True
@@ -56,10 +75,10 @@ def _matching(gates: Mapping[str, Gate], patterns: Sequence[str]) -> list[Gate]:
     if not patterns:
         return list(gates.values())
     for pattern in patterns:
-        if not any(fnmatchcase(path, pattern) for path in gates):
+        if not any(lies_in(path, pattern) for path in gates):
             found = ", ".join([*gates][:4]) + (", ..." if len(gates) > 4 else "") or "none"
             raise UnknownName(f"{pattern!r} matches none of the {len(gates)} attention modules: {found}.")
-    return [gate for path, gate in gates.items() if any(fnmatchcase(path, pattern) for pattern in patterns)]
+    return [gate for path, gate in gates.items() if any(lies_in(path, pattern) for pattern in patterns)]
 
 
 @contextmanager

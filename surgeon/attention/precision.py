@@ -7,6 +7,7 @@ gradient of a small map is again a sum over a large one.
 
 from __future__ import annotations
 
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeGuard
 
@@ -15,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from surgeon.attention.capture import is_traced
+from surgeon.attention.capture import is_captured, is_traced
+from surgeon.errors import FrozenAtZero
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -57,6 +59,8 @@ def normalized(layer: nn.Module, x: Tensor) -> Tensor:
     normalised by the running statistics, which stay as they are. Weights that were cast for the call (FSDP's mixed
     precision) are brought back to the precision of the statistics.
     """
+    if x.requires_grad and not is_captured():
+        _tell_if_frozen_at_zero(layer)
     if layer.training and x.numel() == x.shape[1] and _is_batch_norm(layer):
         return _by_statistics(layer, x)
     running_mean = getattr(layer, "running_mean", None)
@@ -67,6 +71,31 @@ def normalized(layer: nn.Module, x: Tensor) -> Tensor:
         weights = {name: weight.to(dtype) for name, weight in layer.named_parameters()}
         y: Tensor = functional_call(layer, weights, (_fit(x, dtype),))
         return y.to(score_dtype(x.dtype))
+
+
+def _tell_if_frozen_at_zero(layer: nn.Module) -> None:
+    """Warn of a norm whose weight is 0 and can't learn: it hands no gradient on.
+
+    So it is where tools freeze the norms of a network (timm's `freeze_batch_norm_2d`) after attention was put in whose
+    last norm starts at 0, as that of the released CBAM does.
+    """
+    weight = getattr(layer, "weight", None)
+    # DTensors, fake tensors and those inside torch.func's transforms have no numbers to ask for.
+    if not isinstance(weight, Tensor) or type(weight) not in (Tensor, nn.Parameter) or weight.is_meta:
+        return
+    is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor(weight)
+    if is_wrapped or weight.requires_grad or vars(layer).get("was_asked"):
+        return
+    # Once for each norm: to ask, a GPU has to stop.
+    vars(layer)["was_asked"] = True
+    if not weight.any():
+        warnings.warn(
+            "a norm inside attention is frozen while its weight is 0, where init='neutral' and the published start "
+            "(init='paper') begin: the layers before it will never learn. Freeze the network's norms before "
+            "surgeon.inject, or inject with init='identity', whose norms begin at 1.",
+            FrozenAtZero,
+            stacklevel=2,
+        )
 
 
 def _is_batch_norm(layer: nn.Module) -> TypeGuard[BatchNorm]:

@@ -24,7 +24,7 @@ app = typer.Typer(
 # The help shows them in this order, each panel under its name.
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Operations": (operate.places, operate.plan, operate.inject),
-    "Files": (files.show, files.strip, files.delta, files.merge, files.export, files.verify),
+    "Files": (files.show, files.strip, files.delta, files.merge, files.export, files.check, files.verify),
 }
 for panel, commands in PANELS.items():
     for command in commands:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
+import surgeon
 from surgeon import files
 from surgeon.cli import options as o
 from surgeon.cli import screen
-from surgeon.errors import BadOption
+from surgeon.errors import BadOption, CheckFailed
 from surgeon.files.label import read_label
 
 if TYPE_CHECKING:
@@ -166,6 +167,27 @@ def export(
     text = files.recipe.to_text(loaded.recipe)
     note = files.formats.write(loaded.model, text, output, loaded=loaded, format=format, force=force)
     _done({"base": str(loaded.base), "output": output} | ({"takes": note} if note else {}), as_json, quiet)
+
+
+def check(
+    file: o.FILE,
+    allow_pickle: o.PICKLE = False,
+    allow_imports: o.IMPORTS = False,
+    quiet: o.QUIET = False,
+    as_json: o.JSON = False,
+) -> None:
+    """Run a file's network once, and tell which of its attention acts.
+
+    Example: `surgeon check resnet50_cbam.safetensors`
+    """
+    loaded = files.intake.open_source(file, allow_pickle=allow_pickle, allow_imports=allow_imports)
+    activity = surgeon.check(loaded.model, loaded.example[0] if loaded.example else None)
+    if as_json:
+        screen.dump({"calls": activity.calls, "idle": activity.idle})
+    else:
+        screen.say(str(activity), quiet=quiet)
+    if not activity.is_whole:
+        raise CheckFailed(f"{len(activity.idle)} of {len(activity.calls)} attention modules do not act.")
 
 
 def verify(

@@ -75,9 +75,13 @@ ATTENTION = Annotated[str, option(help="cbam, bam, se, eca, timm:NAME or package
 WHERE = Annotated[
     list[str] | None,
     option(
-        help="A place (residual, bottleneck, final, input), a glob over module paths, or a rule file; "
-        "may be repeated. [default: residual]"
+        help="A place (residual, bottleneck, final, input, gate), the path of a module or a glob over paths, "
+        "a class of modules, or a rule file; may be repeated. [default: residual]"
     ),
+]
+REPLACE = Annotated[
+    bool,
+    switch("--replace", help="Put attention in the place of the modules that --where means, such as --where gate."),
 ]
 SET = Annotated[
     list[str] | None,

@@ -1,6 +1,7 @@
 """The recipe of a network that is at hand, read off the network itself."""
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from surgeon import networks
-from surgeon.attention import Gate, attention_modules, build
+from surgeon.attention import Gate, attention_modules, build, lost_attention
 from surgeon.attention.costs import costed_sites
 from surgeon.checkpoints import digest
-from surgeon.errors import BadModel
+from surgeon.errors import BadModel, LostAttention
 from surgeon.files.recipe import Recipe
 from surgeon.networks import identify
 from surgeon.networks.blueprint import Base
@@ -40,6 +41,10 @@ def recipe_of(
     Raises:
         BadModel: it is no library's network, or its attention has no name that another process could import.
     """
+    lost = lost_attention(model)
+    if lost:
+        gone = ", ".join(lost[:3]) + (", ..." if len(lost) > 3 else "")
+        warnings.warn(f"attention that was put in is gone, and not in the file: {gone}.", LostAttention, stacklevel=4)
     return Recipe(
         base=base if isinstance(base, Base) else identify.infer(model, base),
         tensors=_hashes(_tensors(model), known or {}),
@@ -72,7 +77,7 @@ def _settings_of(model: nn.Module) -> dict[str, dict[str, Any]]:
     settings = {}
     for path, gate in attention_modules(model).items():
         fresh = _built_again(_origin(path, gate))
-        fresh.operation = gate.operation
+        fresh.operation, fresh.together = gate.operation, gate.together
         for inner, values in changed(gate, fresh).items():
             settings[f"{path}.{inner}".removesuffix(".")] = values
     return settings
@@ -81,7 +86,12 @@ def _settings_of(model: nn.Module) -> dict[str, dict[str, Any]]:
 def _built_again(origin: Mapping[str, Any]) -> Gate:
     with torch.random.fork_rng(devices=[]):
         return build(
-            origin["attention"], origin["channels"], init=origin["init"], dims=origin["dims"], **origin["options"]
+            origin["attention"],
+            origin["channels"],
+            init=origin["init"],
+            dims=origin["dims"],
+            instead=origin["instead"],
+            **origin["options"],
         )
 
 

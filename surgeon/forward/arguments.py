@@ -97,6 +97,10 @@ class Argument:
     place: int | None
     leaf: int | None
 
+    def of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The argument itself, all of it, in a call."""
+        return args[self.place] if self.place is not None and self.place < len(args) else kwargs[self.name]
+
     def changed(
         self, change: Callable[[Any], Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:

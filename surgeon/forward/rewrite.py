@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -20,6 +20,7 @@ from torch import fx, nn
 from surgeon.errors import Untraceable
 from surgeon.forward.alike import names_of, title
 from surgeon.forward.guards import Guard
+from surgeon.forward.reads import Fact
 from surgeon.forward.symbolic import first_line, traced
 from surgeon.trace.graph import Graph, Value
 from surgeon.trace.recorder import Recorder, observe
@@ -32,13 +33,14 @@ class Rewritable:
     """The forward of one module in both modes; `evaluate is train` where they are the same.
 
     names: for each value on record, in eval mode, the name of the fx node that gives it as a tensor of its own.
-    guards: what both ask of each call.
+    guards: what both ask of each call. facts: what one of them takes for granted of the module.
     """
 
     evaluate: fx.Graph
     train: fx.Graph
     names: dict[Value, str]
     guards: tuple[Guard, ...] = ()
+    facts: tuple[Fact, ...] = ()
 
     def name_of(self, value: Value) -> str:
         """The fx node that gives a recorded value.
@@ -58,7 +60,11 @@ class Rewritable:
 
     def does_as(self, other: Rewritable) -> bool:
         """True if both are one and the same forward."""
-        return (self.text, self.guards) == (other.text, other.guards)
+        return (self.text, self.guards, self.facts) == (other.text, other.guards, other.facts)
+
+    def holds_for(self, module: nn.Module) -> bool:
+        """True if all that was taken for granted is so in another module too."""
+        return all(fact.holds(module) for fact in self.facts)
 
 
 def rewritable(record: Graph) -> Rewritable:
@@ -73,19 +79,30 @@ def rewritable(record: Graph) -> Rewritable:
     """
     # As a `type[Module]` it would not be hashable to mypy.
     cls: type = type(record.module)
-    evaluate, guards = traced(record, training=False)
+    trace = traced(record, training=False)
+    evaluate, guards, facts = trace.graph, trace.guards, trace.facts
     names = _align(evaluate, record)
     if "training" not in names_of(cls):
-        return Rewritable(evaluate, evaluate, names, guards)
-    train, _ = traced(record, training=True)
+        return Rewritable(evaluate, evaluate, names, guards, _relied_on(facts, record))
+    other = traced(record, training=True)
+    train, facts = other.graph, (*facts, *other.facts)
     if _code(train) == _code(evaluate):
-        return Rewritable(evaluate, evaluate, names, guards)
+        return Rewritable(evaluate, evaluate, names, guards, _relied_on(facts, record))
     with in_mode(record.module, True):
         train_record, error = observe(record.module, record.args, record.kwargs)
         if error is not None:
             raise Untraceable(f"{record.path}: does not run in train mode: {error}") from error
         _align(train, train_record)
-    return Rewritable(evaluate, train, names, guards)
+    return Rewritable(evaluate, train, names, guards, _relied_on(facts, record))
+
+
+def _relied_on(facts: Iterable[Fact], record: Graph) -> tuple[Fact, ...]:
+    """`facts` as they are asked for: each once. A child that hands on what it is given need only be there."""
+    idle = {
+        call.path.removeprefix(f"{record.path}.") for call in record.children if set(call.outputs) <= set(call.inputs)
+    }
+    settled = {replace(fact, kind="child") if fact.where in idle and fact.kind == "acts" else fact for fact in facts}
+    return tuple(sorted(settled, key=lambda fact: (fact.path, fact.name, fact.kind)))
 
 
 def _code(graph: fx.Graph) -> str:

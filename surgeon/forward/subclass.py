@@ -6,165 +6,19 @@ copied, and pickled into a process that has only imported surgeon.
 """
 
 import inspect
-import linecache
-import math
-import re
-from collections.abc import Callable, KeysView, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, KeysView
 from functools import cache
-from types import FunctionType
+from types import MethodType
 from typing import Any
 
 import torch
 import torch.fx
 from torch import nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from surgeon.attention.capture import is_traced
-from surgeon.forward.arguments import argument, free, header, with_defaults
-from surgeon.forward.guards import QUESTIONS, Guard
+from surgeon.attention import Gate
+from surgeon.forward.grafts import Forward, Graft, Input, Inside, Instead, Output, Replaced
 from surgeon.forward.leaves import names_in
-from surgeon.forward.otherwise import Behind, otherwise
-from surgeon.forward.reading import Readings
-
-
-@dataclass(frozen=True)
-class Forward:
-    """A rewritten forward: source text for each mode, and the functions that it names.
-
-    The two texts are one and the same unless the forward reads `self.training`.
-
-    guards: what a call must be like; any other takes the original's way.
-    gates: each with the child that it stands behind.
-    """
-
-    evaluate: str
-    train: str
-    functions: tuple[tuple[str, Callable[..., Any]], ...]
-    guards: tuple[Guard, ...] = ()
-    gates: tuple[Behind, ...] = ()
-
-    def method(self, base: type[nn.Module]) -> Callable[..., Any]:
-        evaluate = self._compiled(self.evaluate, base)
-        if self.train == self.evaluate:
-            return evaluate
-        train = self._compiled(self.train, base)
-
-        def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            return train(self, *args, **kwargs) if self.training else evaluate(self, *args, **kwargs)
-
-        return forward
-
-    def _compiled(self, source: str, base: type[nn.Module]) -> FunctionType:
-        """The function that `source` defines, with the parameters of the original and the guards before all else."""
-        asked, gates = self.guards, self.gates
-
-        def other(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            return otherwise(module, base, asked, gates, args, kwargs)
-
-        head, taken = header(base.forward)
-        questions = [guard.text for guard in asked] + [f"none({name})" for name in free(base.forward)]
-        asking = f"    if not ({' and '.join(questions)}):\n        return otherwise(self, {taken})\n"
-        first = asking if questions else ""
-        source = re.sub(r"def forward\(.*\n", lambda _: f"def forward{head}:\n{first}", source, count=1)
-        functions = {"otherwise": other, **QUESTIONS, **dict(self.functions)}
-        return with_defaults(_compiled(source, functions, base), base.forward)
-
-
-@dataclass(frozen=True)
-class Output:
-    """Attention `child` on what a module returns; on leaf `index` of it where that is a collection.
-
-    size: where the size of the map is read, if it is tokens that are returned.
-    """
-
-    child: str
-    index: int | None = None
-    size: Readings | None = None
-
-    def method(self, base: type[nn.Module]) -> Callable[..., Any]:
-        child, index, size = self.child, self.index, self.size
-        if index is None:
-
-            def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-                result = base.forward(self, *args, **kwargs)
-                return self.get_submodule(child)(result, *_told(size, args, kwargs, result))
-
-            return forward
-
-        def forward_leaf(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            result = base.forward(self, *args, **kwargs)
-            leaves, tree = tree_flatten(result)
-            leaves[index] = self.get_submodule(child)(leaves[index], *_told(size, args, kwargs, result))
-            return tree_unflatten(leaves, tree)
-
-        return forward_leaf
-
-
-@dataclass(frozen=True)
-class Input:
-    """Attention `child` on something that a module is given; `where` says on what, as `where_given` does.
-
-    size: where the size of the map is read, if it is tokens that are given.
-    """
-
-    child: str
-    where: str = "input"
-    size: Readings | None = None
-
-    def method(self, base: type[nn.Module]) -> Callable[..., Any]:
-        child, given, size = self.child, argument(base.forward, self.where), self.size
-
-        def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            told = _told(size, args, kwargs, None)
-            gate = self.get_submodule(child)
-            args, kwargs = given.changed((lambda x: gate(x, *told)) if told else gate, args, kwargs)
-            return base.forward(self, *args, **kwargs)
-
-        return forward
-
-
-@dataclass(frozen=True)
-class Proportions:
-    """A refusal of maps of other proportions than planned, in the module that gives tokens their map.
-
-    What weighs the tokens later is not told how high and wide their map is.
-
-    gates: the attribute that holds the gates which weigh them.
-    size: of the map, as planned. readings: where it is read.
-    """
-
-    gates: str
-    size: tuple[int, ...]
-    readings: Readings
-
-    def method(self, base: type[nn.Module]) -> Callable[..., Any]:
-        name, size, readings = self.gates, self.size, self.readings
-
-        def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            result = base.forward(self, *args, **kwargs)
-            now = _read(readings, args, kwargs, result)
-            # Whoever traces the network has no numbers here, or would keep those of this one image.
-            if not is_traced() and not isinstance(now[0], torch.fx.Proxy):
-                for gate in getattr(self, name):
-                    gate.refuse_other_proportions(now, size)
-            return result
-
-        return forward
-
-
-def _told(
-    size: Readings | None, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
-) -> tuple[()] | tuple[tuple[Any, ...]]:
-    """What a gate is told beside the tokens: their map's size, where the call shows it."""
-    return () if size is None else (_read(size, args, kwargs, result),)
-
-
-def _read(size: Readings, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> tuple[Any, ...]:
-    return tuple(r.within(result) if r.name is None else r.given(args, kwargs) for r in size)
-
-
-Graft = Forward | Input | Output | Proportions
+from surgeon.forward.otherwise import shallow
 
 
 def _views(inner: type[nn.Module], child: str) -> dict[str, Callable[..., Any]]:
@@ -201,7 +55,7 @@ def _views(inner: type[nn.Module], child: str) -> dict[str, Callable[..., Any]]:
 
 def _held(inner: type[nn.Module], container: nn.Module) -> list[tuple[str, nn.Module | None]]:
     grafts = vars(inner).get("grafted_from", ())[1:]
-    hidden = {graft.child for graft in grafts if isinstance(graft, Input | Output)}
+    hidden = {graft.child for graft in grafts if isinstance(graft, Input | Output | Replaced)}
     return [(name, module) for name, module in container._modules.items() if name not in hidden]
 
 
@@ -248,7 +102,8 @@ def grafted(base: type, *grafts: Graft) -> type[nn.Module]:
     inner = grafted(base, *grafts[:-1])
     forward: Any = grafts[-1].method(inner)
     # To whoever asks, it takes what the original takes.
-    forward.__signature__ = inspect.signature(inner.forward)
+    if not isinstance(grafts[-1], Instead):
+        forward.__signature__ = inspect.signature(inner.forward)
     body = {
         "forward": forward,
         "__reduce_ex__": _reduce,
@@ -257,8 +112,10 @@ def grafted(base: type, *grafts: Graft) -> type[nn.Module]:
         "__module__": base.__module__,
         "__qualname__": base.__qualname__,
         "grafted_from": (base, *grafts),
+        "__setattr__": _set,
+        **{name: _merging(name) for name in MERGING if inspect.isfunction(getattr(base, name, None))},
     }
-    if isinstance(grafts[-1], Input | Output):
+    if isinstance(grafts[-1], Input | Output | Replaced):
         body |= _views(inner, grafts[-1].child)
     return type(base.__name__, (inner,), body)
 
@@ -278,6 +135,75 @@ def grafts_of(module: nn.Module) -> tuple[type, *tuple[Graft, ...]]:
     return vars(type(module)).get("grafted_from", (type(module),))
 
 
+def _set(self: Any, name: str, value: Any) -> None:
+    """Set an attribute as the original class would; where it is another forward of that class, attention stays."""
+    base, *grafts = self.grafted_from
+    # Not where somebody has put another subclass upon this one.
+    is_ours = "grafted_from" in vars(type(self))
+    if is_ours and name == "forward" and _is_other_forward(self, base, value):
+        _exchange(self, base, value.__name__, grafts)
+    else:
+        base.__setattr__(self, name, value)
+
+
+def _is_other_forward(module: nn.Module, base: type, value: object) -> bool:
+    """Whether `value` is a method that `base` has besides its forward, bound to `module`."""
+    if not isinstance(value, MethodType) or value.__self__ is not module or value.__name__ == "forward":
+        return False
+    return getattr(base, value.__name__, None) is value.__func__
+
+
+def _exchange(module: nn.Module, base: type, name: str, grafts: list[Graft]) -> None:
+    """Let the method called `name` be the forward of `module`, with attention where it is now."""
+    kept = [Inside(graft.ground) if isinstance(graft, Forward) else graft for graft in grafts]
+    module.__class__ = grafted(base, Instead(name), *(graft for graft in kept if not isinstance(graft, Instead)))
+
+
+# How libraries call the methods that merge a module's layers, in place or into a module that they return.
+MERGING = ("fuse", "fuse_convs", "reparameterize", "switch_to_deploy")
+
+
+def _merging(name: str) -> Callable[..., Any]:
+    """The method called `name`, which merges the layers of a module that has attention, and keeps the attention."""
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        base, *grafts = self.grafted_from
+        if any(isinstance(graft, Forward | Inside) for graft in grafts):
+            # Attention between its layers: it stays in parts, and computes what it did.
+            return self
+        gates = {key: child for key, child in self._modules.items() if isinstance(child, Gate)}
+        twin = shallow(self, base)
+        for key in gates:
+            del twin._modules[key]
+        merged = getattr(twin, name)(*args, **kwargs)
+        if isinstance(merged, nn.Module) and merged is not twin:
+            return _continued(merged, grafts, gates) or self
+        vars(self).clear()
+        vars(self).update(vars(twin))
+        vars(self)["_modules"] = {**twin._modules, **gates}
+        return self if merged is twin else merged
+
+    method.__name__ = name
+    return method
+
+
+def _continued(module: nn.Module, grafts: list[Graft], gates: dict[str, Gate]) -> nn.Module | None:
+    """`module` with the attention of the one that it was made of; None where that can't be."""
+    if not takes_grafts(module) or any(hasattr(module, name) for name in gates):
+        return None
+    for name, gate in gates.items():
+        module.add_module(name, gate)
+    base, *inner = grafts_of(module)
+    module.__class__ = grafted(base, *inner, *(graft for graft in grafts if not isinstance(graft, Instead)))
+    return module
+
+
+def forward_of(module: nn.Module) -> str | None:
+    """The name of the method that somebody has chosen for the forward of a module with attention, if anybody has."""
+    _, *grafts = grafts_of(module)
+    return next((graft.name for graft in grafts if isinstance(graft, Instead)), None)
+
+
 def _reduce(self: Any, protocol: int) -> tuple[Any, ...]:
     """Pickle and copy as the original class would, but through `revived`, which makes the subclass again."""
     base, *_ = self.grafted_from
@@ -289,13 +215,3 @@ def revived(base: type, *grafts: Graft) -> nn.Module:
     """An empty module of the grafted class; pickle fills in its state."""
     cls = grafted(base, *grafts)
     return cls.__new__(cls)
-
-
-def _compiled(source: str, functions: Mapping[str, Callable[..., Any]], base: type) -> FunctionType:
-    """The function `forward` that `source` defines, with tracebacks that show its lines."""
-    name = f"<surgeon: forward of {base.__name__} {abs(hash(source)):x}>"
-    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    known = {"torch": torch, "device": torch.device, "inf": math.inf, "nan": math.nan, "NoneType": type(None)}
-    scope: dict[str, Any] = {**known, **functions}
-    exec(compile(source, name, "exec"), scope)
-    return scope["forward"]

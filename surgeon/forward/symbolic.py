@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from types import MethodType
 from typing import Any
@@ -20,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 from surgeon.errors import Untraceable
 from surgeon.forward.guards import Guard
 from surgeon.forward.leaves import scoped
+from surgeon.forward.reads import Fact, watched
 from surgeon.forward.subclass import NO_GRAFTS, names_read, takes_grafts
 from surgeon.trace.graph import Graph
 from surgeon.trace.skeleton import listening
@@ -38,6 +40,7 @@ class Shallow(fx.Tracer):
         self.record = record
         self.lists: list[tuple[list[Any], list[Any]]] = []
         self.guards: list[Guard] = []
+        self.facts: list[Fact] = []
 
     def follow(self, module: nn.Module) -> fx.Graph:
         """The forward of `module` as a graph, run once on proxies."""
@@ -49,7 +52,8 @@ class Shallow(fx.Tracer):
         function: Any = type(module).forward
         args, kwargs = _arguments(self, function, self.record)
         with listening(module, self):
-            result = scoped(function)(module, *args, **kwargs)
+            with watched(module) as self.facts:
+                result = scoped(function)(module, *args, **kwargs)
             self.create_node("output", "output", (self.create_arg(result),), {})
         return self.graph
 
@@ -119,8 +123,17 @@ for _name in ("iadd", "isub", "imul", "itruediv"):
     setattr(InPlace, f"__{_name}__", _in_place(_name))
 
 
-def traced(record: Graph, *, training: bool) -> tuple[fx.Graph, tuple[Guard, ...]]:
-    """The forward of `record`'s module in one mode, as an fx graph not verified yet, and what it asks of each call.
+@dataclass(frozen=True)
+class Trace:
+    """A forward as an fx graph not verified yet, what it asks of each call, and what it takes for granted."""
+
+    graph: fx.Graph
+    guards: tuple[Guard, ...]
+    facts: tuple[Fact, ...]
+
+
+def traced(record: Graph, *, training: bool) -> Trace:
+    """The forward of `record`'s module in one mode.
 
     Raises:
         Untraceable: with the line of the forward that stopped the trace.
@@ -136,7 +149,7 @@ def traced(record: Graph, *, training: bool) -> tuple[fx.Graph, tuple[Guard, ...
             graph = tracer.follow(module)
             _refuse_frozen(graph, record)
             _refuse_changes(tracer, before, module)
-            return graph, tuple(tracer.guards)
+            return Trace(graph, tuple(tracer.guards), tuple(tracer.facts))
         except Untraceable:
             raise
         except Exception as error:  # fx and the model's own code raise anything at all

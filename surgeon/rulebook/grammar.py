@@ -59,7 +59,7 @@ class Find(_Words):
         words = self.words()
         subjects = [name for name in words if WORDS[name].subjects]
         if not subjects:
-            raise _refuse("", "'find' needs one of the words op, into, before or is: what to look at")
+            raise _refuse("", "'find' needs one of the words op, is, before, after, gate or into: what to look at")
         if "is" in subjects and len(subjects) > 1:
             other = next(name for name in subjects if name != "is")
             raise _refuse("is", f"'is' and {other!r} contradict each other")

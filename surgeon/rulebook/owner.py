@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
@@ -19,6 +20,7 @@ from surgeon.errors import BadPlan, NoSite, Untraceable
 from surgeon.forward.arguments import where_given
 from surgeon.forward.subclass import runs_any_child, takes_grafts
 from surgeon.rulebook.anchor import Anchor
+from surgeon.sites import INSTEAD
 from surgeon.trace.axes import MOVES, VIEWS
 
 if TYPE_CHECKING:
@@ -200,6 +202,29 @@ def _users(graph: Graph, value: Value) -> list[Node]:
     return [node for node in users if not (node.child and node.child.passes_through(value))] or users
 
 
+def instead_of(graph: Graph, scene: Scene) -> Anchor:
+    """The Anchor in place of one module, which is run once, on one map, and returns another of its shape.
+
+    Raises:
+        BadPlan: attention can't take its place.
+    """
+    value = graph.outputs[0] if isinstance(graph.result, torch.Tensor) else None
+    given = graph.inputs[0] if graph.inputs else None
+    if value is None or given is None or value.shape != given.shape or scene.maps.grouped(given) is None:
+        raise BadPlan(
+            f"{graph.path}: attention can't take its place: it does not make one map of another of the same shape."
+        )
+    if any(node.in_place and given in node.inputs for inner in graph.walk() for node in inner.nodes):
+        raise BadPlan(f"{graph.path}: changes the map that it is given, which attention in its place needs.")
+    if not _can_own(graph, scene):
+        raise BadPlan(f"{graph.path}: attention can't take its place ({_NOBODY}).")
+    return _anchor(scene, value, "instead", graph.path, INSTEAD)
+
+
+# Who can't own attention.
+_NOBODY = "a norm of the model itself, called more than once, or no plain class"
+
+
 def after_module(graph: Graph, scene: Scene, rewrites: Rewrites) -> Anchor:
     """The Anchor after one module: it owns what it returns, unless it is a norm; then its caller does.
 
@@ -213,6 +238,5 @@ def after_module(graph: Graph, scene: Scene, rewrites: Rewrites) -> Anchor:
         return _anchor(scene, value, "after", graph.path, returned(graph, value))
     caller = graph.parent
     if caller is None or caller.path == "" or not is_norm(graph.module):
-        reasons = "a norm of the model itself, called more than once, or no plain class"
-        raise BadPlan(f"{graph.path}: can't own attention ({reasons}). Choose what comes after it.")
+        raise BadPlan(f"{graph.path}: can't own attention ({_NOBODY}). Choose what comes after it.")
     return _anchor(scene, value, "after", caller.path, rewrites(caller).name_of(value))

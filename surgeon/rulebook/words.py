@@ -135,6 +135,29 @@ def _what_modules_take(name: str, words: Mapping[str, Any], scene: Scene) -> lis
     return [Candidate(value, node, node.graph) for node in nodes for value in node.inputs[:1] if scene.maps[value]]
 
 
+def _is_result_of(candidate: Candidate, name: str, scene: Scene) -> Finding:
+    # A word before this one may have looked at the step that takes the value.
+    calls = [node for graph in scene.graphs for node in graph.nodes if candidate.value in node.outputs and node.child]
+    found = {type(node.child.module).__name__: node.child.module for node in calls if node.child}
+    holds = any(name in class_names(module) for module in found.values())
+    return Finding(holds, f"made by a {' in a '.join(reversed(found))}" if found else "made by no module")
+
+
+def _what_modules_make(name: str, words: Mapping[str, Any], scene: Scene) -> list[Candidate]:
+    nodes = (node for graph in scene.graphs for node in graph.nodes if node.child)
+    return [Candidate(value, node, node.graph) for node in nodes for value in node.outputs[:1] if scene.maps[value]]
+
+
+def _is_result_of_gate(candidate: Candidate, what: str, scene: Scene) -> Finding:
+    gates = [node.child for node in scene.gates if candidate.value in node.outputs and node.child]
+    kinds = " in a ".join(type(gate.module).__name__ for gate in gates)
+    return Finding(bool(gates), f"made by a {kinds}" if gates else "made by no gate")
+
+
+def _what_gates_make(what: str, words: Mapping[str, Any], scene: Scene) -> list[Candidate]:
+    return [Candidate(node.outputs[0], node, node.graph) for node in scene.gates]
+
+
 def _goes_into(candidate: Candidate, kind: Kind, scene: Scene) -> Finding:
     steps = [step for step in scene.steps if step.value is candidate.value]
     if not steps:
@@ -183,6 +206,15 @@ WORDS = {
         Word(
             "before", ClassName, "The full name of a class: a module of it takes the value.",
             _is_taken_by, _what_modules_take,
+        ),
+        Word(
+            "after", ClassName, "The full name of a class: a module of it makes the value.",
+            _is_result_of, _what_modules_make,
+        ),
+        Word(
+            "gate", Literal["module"], "`module`: it is what a module returns that multiplies the map that it is given "
+            "by scores that it learned to make of that very map (SE, ECA, ...).",
+            _is_result_of_gate, _what_gates_make,
         ),
         Word(
             "into", Literal["smaller", "pool"], "What takes the value: `smaller`, a step that makes the map smaller; "

@@ -73,6 +73,9 @@ def perform(model: Model, plan: Plan, prepared: Prepared, wanted: Check) -> Mode
     graph, example = prepared.graph, prepared.example
     operation = 1 + max((gate.operation for gate in modules.attention_modules(model).values()), default=0)
     gates = {site: _gate(model, site, plan, operation) for site in plan.sites}
+    together = tuple(path for stitch in prepared.stitches for path in stitch.paths)
+    for gate in gates.values():
+        gate.together = together
     before = check.snapshot(model)
     trunk = model.get_submodule(graph.path)
     old = outputs(trunk, *_real(model, graph, example)) if wanted == "output" else None
@@ -102,7 +105,7 @@ def _gate(model: nn.Module, site: Site, plan: Plan, operation: int) -> modules.G
         weight = next(_floats(model), torch.empty(0))
     attention, dims = plan.factory or plan.attention, len(site.size)
     with torch.device(weight.device):
-        gate = modules.build(attention, site.channels, init=plan.init, dims=dims, **plan.options)
+        gate = modules.build(attention, site.channels, init=plan.init, dims=dims, instead=site.replaces, **plan.options)
     gate.to(weight.dtype)
     if _is_channels_last(owner, model):
         gate.to(memory_format=torch.channels_last)

@@ -12,19 +12,10 @@ from torch import fx, nn
 
 from surgeon.attention import Gate
 from surgeon.errors import BadModel, BadPlan, CheckFailed, Untraceable, suggest
-from surgeon.forward.otherwise import Behind
-from surgeon.forward.subclass import (
-    NO_GRAFTS,
-    Forward,
-    Graft,
-    Input,
-    Output,
-    Proportions,
-    grafted,
-    grafts_of,
-    runs_any_child,
-    takes_grafts,
-)
+from surgeon.forward.grafts import Forward, Graft, Input, Output, Proportions, Replaced
+from surgeon.forward.otherwise import Behind, Ground
+from surgeon.forward.subclass import MERGING, NO_GRAFTS, forward_of, grafted, grafts_of, runs_any_child, takes_grafts
+from surgeon.sites import INSTEAD
 
 if TYPE_CHECKING:
     from surgeon.anatomy.observation import Observation
@@ -68,6 +59,11 @@ class Stitch:
     children: dict[Site, str]
     cls: type[nn.Module]
     watched: dict[str, tuple[Site, ...]] = field(default_factory=dict)
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of the new children in the model."""
+        return [f"{site.module}.{name}".strip(".") for site, name in self.children.items()]
 
 
 def stitches(model: nn.Module, sites: Iterable[Site], name: str, observation: Observation) -> list[Stitch]:
@@ -134,22 +130,29 @@ def _stitch(
         reason = "its forward runs all its children, and would run attention as one of them"
         raise Untraceable(f"{path or 'the model'}: {reason}.")
     for site, child in children.items():
-        if _at_edge(site) and not _is_appended(module, site, grafts):
-            grafts.append(_edge(site, child, sizes[site]))
+        size = sizes[site]
+        if _at_edge(site) and (size is not None or not _is_appended(module, site, grafts)):
+            grafts.append(_edge(site, child, size))
     return Stitch(module, children, grafted(base, *grafts))
 
 
 def _at_edge(site: Site) -> bool:
-    return site.after.split(".")[0] in ("input", "output")
+    return site.after.split(".")[0] in ("input", "output", INSTEAD)
 
 
 def _is_appended(module: nn.Module, site: Site, grafts: Sequence[Graft]) -> bool:
-    """An nn.Sequential needs no new forward: a child at its end is run after the others."""
+    """An nn.Sequential needs no new forward: a child at its end is run after the others.
+
+    One that merges its layers would not know what to do with it.
+    """
     plain = type(module).forward is nn.Sequential.forward and not isinstance(module, Gate)
+    plain = plain and not any(hasattr(module, name) for name in MERGING)
     return plain and not grafts and site.after == "output"
 
 
-def _edge(site: Site, name: str, size: Readings | None) -> Input | Output:
+def _edge(site: Site, name: str, size: Readings | None) -> Graft:
+    if site.replaces:
+        return Replaced(name)
     edge, _, index = site.after.partition(".")
     if edge == "input":
         return Input(name, site.after, size)
@@ -168,10 +171,11 @@ def _forward(path: str, forward: Rewritable, inner: Mapping[str, New]) -> Forwar
     evaluate, functions = _source(path, forward.evaluate, forward.evaluate, inner)
     nodes = [_counterpart(path, after, forward.evaluate, forward.evaluate) for after in inner]
     gates = tuple(_behind(node, child) for node, child in zip(nodes, inner.values()))
+    ground = Ground(forward.guards, forward.facts, gates)
     if forward.train is forward.evaluate:
-        return Forward(evaluate, evaluate, functions, forward.guards, gates)
+        return Forward(evaluate, evaluate, functions, ground)
     train, more = _source(path, forward.train, forward.evaluate, inner)
-    return Forward(evaluate, train, tuple(dict(functions + more).items()), forward.guards, gates)
+    return Forward(evaluate, train, tuple(dict(functions + more).items()), ground)
 
 
 def _behind(node: fx.Node, new: New) -> Behind:
@@ -181,12 +185,20 @@ def _behind(node: fx.Node, new: New) -> Behind:
         # What the size is read from is nothing that the original forward would show.
         return Behind(gate)
     if node.op == "call_module":
-        return Behind(gate, str(node.target), size=new.size)
+        return Behind(gate, str(node.target), before=_fed(node), size=new.size)
     if node.target is operator.getitem:
         source, item = node.args
         if isinstance(source, fx.Node) and source.op == "call_module" and type(item) is int:
-            return Behind(gate, str(source.target), item, new.size)
+            return Behind(gate, str(source.target), item, _fed(node), new.size)
     return Behind(gate)
+
+
+def _fed(node: fx.Node) -> tuple[str, ...]:
+    """The children that are called with what `node` gives, as it is or after other steps."""
+    reached = [node]
+    for other in reached:
+        reached += [user for user in other.users if user not in reached]
+    return tuple(str(other.target) for other in reached[1:] if other.op == "call_module")
 
 
 def _source(path: str, graph: fx.Graph, named: fx.Graph, inner: Mapping[str, New]) -> tuple[str, Functions]:
@@ -214,7 +226,7 @@ def _insert_call(graph: fx.Graph, node: fx.Node, new: New, tensor: Callable[[str
         call = graph.call_module(new.child, (node,))
     if new.size is not None:
         with graph.inserting_before(call):
-            call.args = (node, tuple(reading.node(graph, tensor) for reading in new.size))
+            call.kwargs = {"size": tuple(reading.node(graph, tensor) for reading in new.size)}
     node.replace_all_uses_with(call, delete_user_cb=lambda user: user is not call)
 
 
@@ -297,7 +309,10 @@ def remove(model: nn.Module) -> int:
             change = f"its class was changed after surgeon's operation (to {base.__name__})"
             raise BadModel(f"{path or 'the model'}: {change}; undo that first.")
     before = [_before(module) for module in modules.values()]
+    exchanged = [(module, name) for module in modules.values() if (name := forward_of(module))]
     take_back([undo for undo in before if undo.gates or type(undo.module) is not undo.cls])
+    for module, name in exchanged:
+        module.forward = getattr(module, name)
     return sum(isinstance(gate, Gate) for undo in before for gate in undo.gates.values())
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from surgeon.attention import attention_modules, attention_parameters
-from surgeon.errors import BadModel
+from surgeon.errors import BadModel, BadOption, Unscheduled
+from surgeon.surgery import holders
 
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 # What torchvision and other networks without `get_classifier` call their head.
@@ -81,6 +84,75 @@ def param_groups(
         {"params": weights, "lr": rates[is_attention], "weight_decay": weight_decay if decays else 0.0}
         for (is_attention, decays), weights in sorted(groups.items(), key=lambda item: item[0])
     ]
+
+
+def add_to(
+    optimizer: Optimizer, model: nn.Module, *, lr: float | None = None, weight_decay: float | None = None
+) -> Optimizer:
+    """Give the attention of `model` to an optimizer that exists; returns the optimizer.
+
+    The attention gets groups of its own with the settings of the optimizer's first group; gammas, norms and biases
+    one without weight decay. What the optimizer holds already, and what is frozen, is left out, so that it can be
+    called twice. A scheduler sets the rates of the groups that it was made with: make it after this.
+
+    Args:
+        lr: the attention's learning rate; None takes that of the first group, as it is now.
+        weight_decay: None takes that of the first group.
+
+    Raises:
+        BadModel: no attention to train. BadOption: an optimizer that steps one group only (LBFGS).
+
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    >>> surgeon.inject(model, "cbam")
+    >>> optimizer = surgeon.add_to(optimizer, model, lr=0.5)
+    >>> [(group["lr"], group["momentum"]) for group in optimizer.param_groups]
+    [(0.1, 0.9), (0.5, 0.9)]
+    """
+    attention = attention_parameters(model)
+    if not attention:
+        raise BadModel("this model has no attention to train; inject some first.")
+    held = holders.weights_in(optimizer)
+    new = {name: weight for name, weight in attention.items() if weight.requires_grad and weight not in held}
+    first = optimizer.param_groups[0]
+    if new and getattr(optimizer, "_params", None) is first["params"]:
+        kind = type(optimizer).__name__
+        raise BadOption(f"{kind} steps one group of weights only: make it again, {kind}(model.parameters()).")
+    settings = _settings(first, lr, weight_decay)
+    spared = _spared(model) if settings.get("weight_decay") else set()
+    schedulers = holders.schedulers_of(optimizer) if new else []
+    for decays in (True, False):
+        group = {name: weight for name, weight in new.items() if (weight not in spared) == decays}
+        if group:
+            _add_group(optimizer, group, settings if decays else settings | {"weight_decay": 0.0})
+    for kind in {type(scheduler).__name__ for scheduler in schedulers}:
+        warnings.warn(
+            f"a {kind} was made for this optimizer before, and knows nothing of the attention's learning rate: "
+            f"make the {kind} again, after surgeon.add_to.",
+            Unscheduled,
+            stacklevel=2,
+        )
+    return optimizer
+
+
+def _settings(group: dict[str, Any], lr: float | None, weight_decay: float | None) -> dict[str, Any]:
+    """The settings of a group, for another: a tensor among them (a learning rate) is its own there."""
+    kept = {name: value for name, value in group.items() if name not in ("params", "param_names")}
+    kept = {name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in kept.items()}
+    if lr is not None:
+        kept |= {name: lr for name in ("lr", "initial_lr") if name in kept}
+    return kept if weight_decay is None else kept | {"weight_decay": weight_decay}
+
+
+def _add_group(optimizer: Optimizer, weights: dict[str, nn.Parameter], settings: dict[str, Any]) -> None:
+    is_named = "param_names" in optimizer.param_groups[0]
+    optimizer.add_param_group({**settings, "params": [*(weights.items() if is_named else weights.values())]})
+    # Some (Adagrad) make what they keep of each weight when they are made, and at no other time.
+    try:
+        kind: Any = type(optimizer)
+        kept = kind([{**settings, "params": [*weights.values()]}]).state
+    except TypeError:
+        return
+    optimizer.state.update(kept)
 
 
 def _spared(model: nn.Module) -> set[nn.Parameter]:

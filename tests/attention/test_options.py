@@ -47,7 +47,14 @@ def test_what_attention_may_be(attention, name, spec):
     if attention != "timm:lambda":
         gate, x = build(attention, 8), torch.randn(2, 8, 4, 4)
         assert torch.equal(gate(x), x)
-        assert gate.made == {"attention": spec, "channels": 8, "dims": 2, "init": "identity", "options": {}}
+        assert gate.made == {
+            "attention": spec,
+            "channels": 8,
+            "dims": 2,
+            "init": "identity",
+            "instead": False,
+            "options": {},
+        }
 
 
 def test_a_registered_name():

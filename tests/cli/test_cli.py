@@ -1,6 +1,7 @@
 """The command: what it prints, what it refuses, what it leaves behind."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -12,12 +13,13 @@ from surgeon.cli import app, run
 from surgeon.errors import BadInput
 from surgeon.files import intake
 from surgeon.networks import library
+from surgeon.surgery import Activity
 from tests.shared.bits import assert_same_bits
 from tests.shared.small import TINY, output, stir, tiny
 
 pytestmark = pytest.mark.network
 
-COMMANDS = ("places", "plan", "inject", "show", "strip", "delta", "merge", "export", "verify")
+COMMANDS = ("places", "plan", "inject", "show", "strip", "delta", "merge", "export", "check", "verify")
 
 
 @pytest.fixture
@@ -45,7 +47,13 @@ def test_places_counts(capsys):
 
 def test_places_as_json(capsys):
     assert call("places", "torchvision:resnet18", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["places"] == {"residual": 8, "bottleneck": 3, "final": 1, "input": 1}
+    assert json.loads(capsys.readouterr().out)["places"] == {
+        "residual": 8,
+        "bottleneck": 3,
+        "final": 1,
+        "input": 1,
+        "gate": 0,
+    }
 
 
 def test_plan_prints_a_row_for_each_site_and_changes_nothing(capsys, tmp_path):
@@ -242,6 +250,18 @@ def test_verify_says_whether_the_attention_is_still_at_identity(injected, tmp_pa
     assert json.loads(capsys.readouterr().out)["with attention"] == "the same output, bit for bit"
 
 
+def test_check_tells_which_attention_acts(injected, capsys, monkeypatch):
+    assert call("check", injected) == 0
+    assert re.search(r"^(\d+) of \1 attention modules act$", capsys.readouterr().out, re.MULTILINE)
+    assert call("check", injected, "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert set(printed["calls"].values()) == {1} and printed["idle"] == {}
+    monkeypatch.setattr("surgeon.check", lambda model, example: Activity({"one": 1, "two": 0}, {"two": "it is gone"}))
+    assert call("check", injected) == 3
+    out, err = capsys.readouterr()
+    assert "two  does not act: it is gone" in out and err == "surgeon: 1 of 2 attention modules do not act.\n"
+
+
 def test_delta_and_merge_give_the_whole_back(injected, weights, tmp_path, capsys):
     assert call("delta", injected, "-o", tmp_path / "delta.safetensors") == 0
     assert (tmp_path / "delta.safetensors").stat().st_size < injected.stat().st_size / 4
@@ -306,3 +326,16 @@ def test_a_movement_that_nobody_can_tell_is_not_told(tmp_path, capsys, monkeypat
     assert "output not compared: surgeon knows no image" in capsys.readouterr().out
     assert call(*arguments, "--force", "--json") == 0
     assert json.loads(capsys.readouterr().out)["moved"] is None
+
+
+def test_attention_in_the_place_of_the_networks_own(tmp_path, capsys):
+    file, stock = tmp_path / "replaced.safetensors", tmp_path / "stock.safetensors"
+    arguments = ["inject", "timm:test_efficientnet", "--attention", "cbam", "--where", "gate", "--replace", "-o", file]
+    assert call(*arguments) == 0
+    assert "output on a small image: the same as before, bit for bit" in capsys.readouterr().out
+    assert call("verify", file) == 0 and call("strip", file, "-o", stock) == 0
+    model = surgeon.load(file)
+    gates = surgeon.attention_modules(model)
+    assert [gate.share.item() for gate in gates.values()] == [0.0, 0.0]
+    assert {path.rpartition(".")[0] for path in gates} == {"blocks.3.0.se", "blocks.4.0.se"}
+    assert_same_bits(surgeon.remove(model), surgeon.load(file))

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 import surgeon
-from surgeon.forward.subclass import Input, Output, grafted, grafts_of, runs_any_child, takes_grafts
+from surgeon.forward.grafts import Input, Output
+from surgeon.forward.subclass import grafted, grafts_of, runs_any_child, takes_grafts
 from tests.shared import toy
 
 

@@ -11,7 +11,8 @@ LEVEL = {room: level for level, room in enumerate(ORDER)}
 LIBRARIES = {"torchvision", "timm"}
 # All else asks these.
 KNOW_LIBRARIES = {"attention/naming", "networks/library", "networks/catalogue", "networks/translate", "files/folder"}
-# `surgery/splice` changes users' models. The others give a module that they have just made its parts, or a stand-in its.
+# `surgery/splice` changes users' models; `forward/subclass` moves attention along where a user merges layers.
+# The others give a module that they have just made its parts, or a stand-in its.
 CHANGE_MODULES = {
     "surgery/splice",
     "attention/bam",
@@ -19,6 +20,8 @@ CHANGE_MODULES = {
     "networks/weights",
     "programs/unfold",
     "forward/otherwise",
+    "forward/reads",
+    "forward/subclass",
 }
 
 

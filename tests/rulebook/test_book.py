@@ -97,7 +97,7 @@ def test_a_rule_says_what_it_says():
         (GOOD + "id: twice\n", "'id' is said twice (f.yaml, line 12)."),
         (
             "id: a\nabout: b\nfind: {}\n",
-            "'find' needs one of the words op, into, before or is: what to look at (f.yaml, line 3).",
+            "'find' needs one of the words op, is, before, after, gate or into: what to look at (f.yaml, line 3).",
         ),
         ("id: a\nabout: b\nfind: {op: add, is: image}\n", "'is' and 'op' contradict each other (f.yaml, line 3)."),
         (

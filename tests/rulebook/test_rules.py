@@ -6,7 +6,7 @@ from surgeon.anatomy.observation import observed
 from surgeon.networks import library
 from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import match
-from surgeon.surgery import decide
+from surgeon.surgery import aim
 
 pytestmark = pytest.mark.network
 
@@ -27,7 +27,7 @@ def test_expectation(rule, name):
     model = library.build(name, empty=True)
     with observed(model) as observation:
         found = match.candidates(*rulebook.for_place(rule.place, RULES), observation.scene)
-        anchors = decide._anchors(observation, rule.place, RULES) if found else []
+        anchors = aim.targets(observation, rule.place, RULES) if found else []
     wanted = rule.expect[name]
     modules = tuple(anchor.module for _, anchor in anchors)
     assert (len(modules) if isinstance(wanted, int) else modules) == wanted

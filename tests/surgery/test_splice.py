@@ -47,7 +47,7 @@ def test_a_sequential_keeps_its_class():
 
 def test_sites_of_one_module_are_done_together():
     model = toy.Net(toy.TwoAdds())
-    plan = surgeon.plan(model, toy.Mark, where=["block*", "residual"])
+    plan = surgeon.plan(model, toy.Mark, where=["block.**", "residual"])
     # What `block.first` returns is the branch of the first add: one value, one site.
     assert [str(site) for site in plan] == [
         "block.first: after output",

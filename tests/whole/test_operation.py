@@ -40,7 +40,7 @@ def test_narrowing_a_plan():
 
 
 def test_places():
-    assert surgeon.places(toy.Net()) == {"residual": 1, "bottleneck": 0, "final": 1, "input": 1}
+    assert surgeon.places(toy.Net()) == {"residual": 1, "bottleneck": 0, "final": 1, "input": 1, "gate": 0}
 
 
 EXAMPLES = [torch.zeros(1, 3, 20, 20), (torch.zeros(1, 3, 20, 20),), {"x": torch.zeros(1, 3, 20, 20)}]

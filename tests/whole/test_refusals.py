@@ -52,11 +52,11 @@ WORDS = {
     ),
     "unknown place": (
         UnknownName, {"where": "residul"},
-        "unknown place 'residul'. Did you mean 'residual'? Known: bottleneck, final, input, residual.",
+        "unknown place 'residul'. Did you mean 'residual'? Known: bottleneck, final, gate, input, residual. Modules that run: stem, block, down, fc.",
     ),
     "unknown place in a list": (
         UnknownName, {"where": ["final", "bottelneck"]},
-        "unknown place 'bottelneck'. Did you mean 'bottleneck'? Known: bottleneck, final, input, residual.",
+        "unknown place 'bottelneck'. Did you mean 'bottleneck'? Known: bottleneck, final, gate, input, residual. Modules that run: stem, block, down, fc.",
     ),
     "unknown option": (
         BadOption, {"reductoin": 8},

@@ -1,0 +1,43 @@
+"""From one map to another by a learned share: `x + gamma * (y - x)`, and exactly `x` while gamma is 0."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from surgeon.attention.capture import is_traced
+from surgeon.attention.precision import score_dtype
+
+
+def mixed(x: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
+    """`x + gamma * (y - x)`, with gradients for all three; `x` itself, bit for bit, where gamma is 0 or y is x."""
+    # A trace that is saved can hold operators alone; trained further, it would not open a gamma of 0.
+    return _mixed(x, y, gamma) if is_traced() else _Mix.apply(x, y, gamma)
+
+
+def _mixed(x: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
+    # Written out, 0 * (y - x) is NaN where y is infinite, and -0.0 + 0.0 is not -0.0.
+    return torch.where((gamma == 0) | (x == y), x, x + gamma.to(x.dtype) * (y - x))
+
+
+class _Mix(torch.autograd.Function):
+    """`_mixed`, whose `where` alone would leave gamma without a gradient."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
+        return _mixed(x, y, gamma)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, y, gamma = ctx.saved_tensors
+        part, dtype = gamma.to(x.dtype), score_dtype(x.dtype)
+        along = grad.to(dtype) * (y.to(dtype) - x)
+        return grad * (1 - part), grad * part, along.sum().reshape(1).to(gamma.dtype)

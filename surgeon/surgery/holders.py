@@ -1,0 +1,145 @@
+"""Who else holds the weights of a network: reducers and optimizers, which never hear of weights that come later."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import warnings
+import weakref
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from surgeon.attention import attention_parameters
+from surgeon.errors import BadModel, UntrainedAttention
+
+
+def optimizers_of(model: Any) -> list[Optimizer]:
+    """The optimizers that hold weights of `model`.
+
+    Raises:
+        BadModel: a data parallel or sharding wrapper holds them: it would never reduce the gradients of others.
+    """
+    if not isinstance(model, nn.Module):
+        return []
+    if _is_sharded(model):
+        raise BadModel("this network is sharded already: operate on it first, and shard it (fully_shard) afterwards.")
+    if not _is_held_elsewhere(model):
+        return []
+    # What an operation a moment ago left behind still refers to the network.
+    gc.collect(1)
+    if not _is_held_elsewhere(model):
+        return []
+    if any(_reducers_of(model)):
+        # One that nobody uses any more may wait for the garbage collector.
+        gc.collect()
+    for reducer in _reducers_of(model):
+        kind = type(reducer).__name__
+        raise BadModel(
+            f"a {kind} holds this network, and would not reduce the gradients of attention that comes after it: "
+            f"operate first, and wrap it in {kind} afterwards (or delete the {kind}, operate, and wrap again)."
+        )
+    weights = set(model.parameters())
+    return [optimizer for optimizer in _alive(Optimizer) if not weights.isdisjoint(weights_in(optimizer))]
+
+
+def weights_in(optimizer: Optimizer) -> set[Any]:
+    """All that an optimizer steps."""
+    # One that another thread is just making has no groups yet.
+    groups: list[dict[str, Any]] = getattr(optimizer, "param_groups", [])
+    return {weight for group in groups for weight in group["params"]}
+
+
+def _is_held_elsewhere(model: nn.Module) -> bool:
+    """Whether anybody but the modules themselves refers to a weight of `model`.
+
+    Looking for whom takes a tenth of a second; counting references takes none, and most networks are held by nobody.
+    """
+    (alone,) = _references(nn.ParameterList([nn.Parameter(torch.empty(0))])).values()
+    places = Counter(id(weight) for module in model.modules() for weight in module._parameters.values())
+    return any(
+        count > alone + places[weight] - 1
+        for module in model.modules()
+        for weight, count in _references(module).items()
+    )
+
+
+def _references(module: nn.Module) -> dict[int, int]:
+    """How many references there are to each of a module's own weights, by its id."""
+    table = module._parameters
+    return {id(table[name]): sys.getrefcount(table[name]) for name in table if table[name] is not None}
+
+
+def _is_sharded(model: nn.Module) -> bool:
+    """Whether a weight is a DTensor; where nobody has imported these, none is."""
+    tensors = sys.modules.get("torch.distributed.tensor")
+    return tensors is not None and any(isinstance(weight, tensors.DTensor) for weight in model.parameters())
+
+
+def _reducers_of(model: nn.Module) -> Iterator[nn.Module]:
+    """The wrappers that hold `model`, a part of it or what it is a part of."""
+    kinds: list[type] = [nn.parallel.DistributedDataParallel]
+    sharding = sys.modules.get("torch.distributed.fsdp")
+    kinds += [sharding.FullyShardedDataParallel] if sharding is not None else []
+    modules = set(model.modules())
+    return (reducer for reducer in _alive(*kinds) if not modules.isdisjoint(reducer.modules()))
+
+
+def schedulers_of(optimizer: Optimizer) -> list[Any]:
+    """What sets the learning rates of `optimizer`, torch's own and others' that hold it as `optimizer`."""
+    if all("initial_lr" not in group for group in optimizer.param_groups):
+        return []
+    return [
+        thing
+        for thing in gc.get_objects()
+        if hasattr(type(thing), "step") and not hasattr(type(thing), "zero_grad")
+        if hasattr(thing, "__dict__") and vars(thing).get("optimizer") is optimizer
+    ]
+
+
+def _alive(*kinds: type) -> Iterator[Any]:
+    """Every object of these classes in this process."""
+    # Some objects answer `isinstance` with work of their own; their type does not.
+    return (thing for thing in gc.get_objects() if issubclass(type(thing), kinds))
+
+
+def remind(optimizers: Iterable[Optimizer], model: nn.Module) -> None:
+    """Let the first of `optimizers` to step say so, once, if by then no optimizer holds the attention of `model`.
+
+    Not at once: whoever makes an optimizer anew, or adds the attention to it, has done nothing wrong.
+    """
+    held = set().union(*map(weights_in, optimizers))
+    new = [weight for weight in attention_parameters(model).values() if weight not in held]
+    reminder = _Reminder(new)
+    reminder.handles = [optimizer.register_step_pre_hook(reminder) for optimizer in optimizers]
+
+
+class _Reminder:
+    """Runs before an optimizer's step; is gone after the first step at which the attention has gradients."""
+
+    def __init__(self, weights: Iterable[nn.Parameter]) -> None:
+        self.weights = [weakref.ref(weight) for weight in weights]
+        self.handles: list[RemovableHandle] = []
+
+    def __call__(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        alive = (reference() for reference in self.weights)
+        learning = {weight for weight in alive if weight is not None and weight.grad is not None}
+        if not learning:
+            return
+        for handle in self.handles:
+            handle.remove()
+        if learning.isdisjoint(weights_in(optimizer)) and not any(
+            not learning.isdisjoint(weights_in(other)) for other in _alive(Optimizer)
+        ):
+            kind = type(optimizer).__name__
+            warnings.warn(
+                f"this {kind} was made before the attention was put in, and no optimizer holds the attention: it will "
+                "stay as it is. surgeon.add_to(optimizer, model) adds it.",
+                UntrainedAttention,
+                stacklevel=2,
+            )
