@@ -18,3 +18,11 @@ def _open_folders(timm):
     from surgeon.files.entry import surgeon_network
 
     timm.models.register_model(surgeon_network)
+
+
+@wrapt.when_imported("transformers")
+def _hear_reports(transformers):
+    """Let transformers' reports of weights without a place say how attention is loaded."""
+    from surgeon.files import notice
+
+    notice.listen()

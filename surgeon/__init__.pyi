@@ -7,6 +7,7 @@ from .checkpoints.published import load_published as load_published
 from .errors import SurgeonError as SurgeonError
 from .files.formats import save as save
 from .files.intake import load as load
+from .files.pretrained import from_pretrained as from_pretrained
 from .operation import apply as apply
 from .operation import inject as inject
 from .operation import like as like

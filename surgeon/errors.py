@@ -70,6 +70,10 @@ class Unscheduled(UserWarning):
     """Attention was added to an optimizer whose learning rates a scheduler sets that does not know of it."""
 
 
+class NoRecipe(UserWarning):
+    """A network was saved whose attention can't be named in a file: loading it will not bring the attention back."""
+
+
 class UnusedSite(UserWarning):
     """The network's output depends on none of the maps that attention goes to: it would never learn."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from surgeon import rulebook
 from surgeon.anatomy.observation import observed
-from surgeon.surgery import again, aim, decide, holders, operate
+from surgeon.surgery import again, aim, decide, holders, operate, saving
 from surgeon.surgery.alone import alone
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def apply(model: Model, plan: Plan, *, example_inputs: Any = None, check: Check 
             prepared = operate.prepare(model, plan, observation)
         operate.perform(model, plan, prepared, check)
         holders.remind(optimizers, model)
+        saving.attach(model, prepared.example)
     return model
 
 
@@ -124,6 +125,7 @@ def inject(
             prepared = operate.prepare(model, decided, observation)
         operate.perform(model, decided, prepared, check)
         holders.remind(optimizers, model)
+        saving.attach(model, prepared.example)
     return model
 
 
@@ -154,4 +156,5 @@ def remove(model: Model) -> Model:
     """Take all attention out again: the original objects, classes and keys. Returns the model."""
     with alone(model):
         operate.remove(model)
+        saving.detach(model)
     return model

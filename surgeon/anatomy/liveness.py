@@ -45,7 +45,7 @@ def is_unused(value: Value, scene: Scene) -> bool:
 
 def _users(value: Value) -> list[Node]:
     """The steps that take `value`, without calls of children: the steps inside those take it as well."""
-    return [node for node in value.users if not (node.child and node.child.nodes)]
+    return [node for node in value.users if not node.holds_steps]
 
 
 def _prefix_behind(node: Node, prefix: int) -> int | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from surgeon.trace.pixels import Axis
 
 # Order of the axes, by their number and the one that counts channels.
-_LAYOUTS = {(4, 1): "NCHW", (4, 3): "NHWC", (5, 1): "NCDHW", (5, 4): "NDHWC"}
+_LAYOUTS = {(3, 1): "NCL", (3, 2): "NLC", (4, 1): "NCHW", (4, 3): "NHWC", (5, 1): "NCDHW", (5, 4): "NDHWC"}
 
 # Steps after which each entry is where it was.
 _KEEPING = {"add", "mul", "dropout", "contiguous", "clone", "to"}
@@ -55,15 +55,17 @@ class Maps:
 
     Args:
         graph: the Graph of the whole network, or of a backbone inside it; its first input of rank
-            4 or 5 is the image (the clip).
+            4 or 5 is the image (the clip), or where there is none, one of rank 3 (a signal).
 
     >>> maps = Maps(graph); maps[value]       # a FeatureMap, or None if the value is something else
     """
 
     def __init__(self, graph: Graph) -> None:
-        image = next((value for value in graph.inputs if len(value.shape) in (4, 5)), None)
+        ranks = (value for kind in ((4, 5), (3,)) for value in graph.inputs if len(value.shape) in kind)
+        image = next(ranks, None)
         if image is None:
-            raise BadInput(f"{graph.path or 'the model'} takes no image: pass example_inputs= of shape N x C x H x W.")
+            shapes = "N x C x H x W (images), N x C x D x H x W (clips) or N x C x L (signals)"
+            raise BadInput(f"{graph.path or 'the model'} takes no image: pass example_inputs= of shape {shapes}.")
         self.graph = graph
         self.image = image
         self.batch = image.shape[0]
@@ -113,7 +115,9 @@ class Maps:
         return None
 
     def _fits(self, size: Size) -> bool:
-        """Both sides are the image's by the same stride, give or take a pixel."""
+        """Both sides are the image's by the same stride, give or take a pixel; one side alone always fits."""
+        if len(size) == 1:
+            return True
         height, width = self.image.shape[-2:]
         return abs(size[-2] * width - size[-1] * height) <= height + width
 

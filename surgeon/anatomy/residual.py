@@ -13,19 +13,21 @@ if TYPE_CHECKING:
 
 # Layers with a kernel on a shortcut that projects: one, or a depthwise and a pointwise convolution.
 A_PROJECTION = 2
+# Blocks that are no part of a stem, nor of another block.
+SEVERAL = 2
 
 
-def blocks(graph: Graph, maps: Maps, until: Value | None = None) -> int:
+def blocks(graph: Graph, maps: Maps, until: Value | None = None, least: int = 2) -> int:
     """How many residual blocks run in `graph`; before the value `until`, if one is given.
 
-    Two kernels make a block. One alone may be a kernel in several parts (RepVGG), and stems have those as well.
+    At `least` two kernels make a block: one may be a kernel in several parts (RepVGG), and stems have those as well.
     """
     adds = (node for inner in graph.walk() for node in inner.nodes if node.op == "add")
     early = (node for node in adds if until is None or node.outputs[0].order <= until.order)
-    return sum(is_residual(node, maps) and _kernels(node) > 1 for node in early)
+    return sum(is_residual(node, maps) and kernels(node) >= least for node in early)
 
 
-def _kernels(node: Node) -> int:
+def kernels(node: Node) -> int:
     """How many layers with a kernel the branch of an add has more than its shortcut."""
     ways = Ways.of(node.graph)
     branch, shortcut = branch_and_shortcut(node)

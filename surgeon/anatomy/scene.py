@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from surgeon.anatomy.maps import Maps
-from surgeon.anatomy.residual import blocks
+from surgeon.anatomy.residual import SEVERAL, blocks
 from surgeon.anatomy.scores import outermost_gates
-from surgeon.anatomy.trunk import Step, trunk
+from surgeon.anatomy.trunk import Step, trunk, up_to_head
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,16 +35,59 @@ class Scene:
     @cached_property
     def steps(self) -> list[Step]:
         """The trunk, each size at which it shrinks or ends."""
+        return up_to_head(self._trunk, self.graph, self.maps)
+
+    @cached_property
+    def _trunk(self) -> list[Step]:
+        """The same without a decoder."""
         return trunk(self.graph, self.maps)
 
     @cached_property
+    def given(self) -> list[Value]:
+        """The image, and all others of its shape that the network is given beside it."""
+        alike = [value for value in self.graph.inputs if value.shape == self.maps.image.shape]
+        return list(dict.fromkeys((self.maps.image, *alike)))
+
+    @cached_property
     def images(self) -> set[Value]:
-        """The image, and what is made of it before anything is learned: resized, normalised, with its axes moved."""
-        found = {self.maps.image}
+        """The images, and what is made of them before anything is learned: resized, normalised, with axes moved."""
+        found = set(self.given)
         for node in self.graph.nodes:
             if not node.cost.weights and found.intersection(node.inputs):
                 found.update(value for value in node.outputs if self.maps[value])
         return found
+
+    def is_stems(self, value: Value) -> bool:
+        """Whether a map on the trunk is the image or the stem's, and ends no stage.
+
+        The stem makes the first size, if that is more than a third of the image's, or is the module that takes the
+        image. It is more than a stem where several residual blocks run in it; or where one does, if nothing was made
+        smaller before or a decoder comes back to it. What a decoder comes back to at the image's own size is never one.
+        """
+        if value in self.images:
+            return True
+        is_whole, is_level = self._is_whole(value), self._is_read_again(value)
+        if is_whole and is_level:
+            return False
+        if not self._is_of_the_first_size(value):
+            return value in self.stem
+        found = blocks(self.graph, self.maps, until=value, least=1 if is_level else 2)
+        return found < (1 if is_whole or is_level else SEVERAL)
+
+    def _is_whole(self, value: Value) -> bool:
+        """Whether a map is as large as the image."""
+        return self.maps.known(value).size == self.maps.known(self.maps.image).size
+
+    def _is_of_the_first_size(self, value: Value) -> bool:
+        sizes = [self.maps.known(step.value).size for step in self.steps if step.value not in self.images]
+        here = self.maps.known(value).size
+        return sizes[:1] == [here] and here[-1] * 3 > self.maps.image.shape[-1]
+
+    def _is_read_again(self, value: Value) -> bool:
+        """Whether something takes `value` after the map was made smaller for the last time, as a decoder does."""
+        readers = (node for node in value.users if node.outputs and not node.holds_steps)
+        deepest = max((step.value.order for step in self.steps if step.kind == "smaller"), default=value.order)
+        return any(node.outputs[0].order > deepest for node in readers)
 
     @cached_property
     def stem(self) -> set[Value]:
@@ -58,7 +101,7 @@ class Scene:
         graph = _first_taker(image, self.graph)
         while graph is not None:
             values = {value for inner in graph.walk() for value in inner.makers}
-            if self._is_slim(graph, values) and self.steps[-1].value not in values:
+            if self._is_slim(graph, values) and self._trunk[-1].value not in values:
                 return values
             graph = _first_taker(image, graph)
         return set()
@@ -85,7 +128,7 @@ class Scene:
         """All values that what leaves the network depends on."""
         # Any output of a module that shows no steps of its own may depend on any of its inputs.
         nodes = (node for graph in self.graphs for node in graph.nodes)
-        steps = [node for node in nodes if node.outputs and not (node.child and node.child.nodes)]
+        steps = [node for node in nodes if node.outputs and not node.holds_steps]
         found = set(self.leaving)
         for node in sorted(steps, key=lambda node: node.outputs[0].order, reverse=True):
             if found.intersection(node.outputs):

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from surgeon.anatomy.head import head
+from surgeon.anatomy.nesting import is_in_a_branch
 from surgeon.anatomy.residual import blocks
 
 if TYPE_CHECKING:
@@ -47,12 +49,21 @@ def taker(node: Node | None) -> str:
 
 
 def trunk(graph: Graph, maps: Maps) -> list[Step]:
-    """The steps of a whole network, ended by its last map where nothing pools that."""
+    """The steps of a whole network up to its smallest map; ended by its last map where nothing pools that."""
     found = steps(graph, maps)
     last = _latest((value for node in graph.nodes for value in node.outputs), maps)
     if last is not None and not any(step.kind == "pool" for step in found):
         found.append(Step("pool", last, None, graph))
     return found
+
+
+def up_to_head(found: list[Step], graph: Graph, maps: Maps) -> list[Step]:
+    """The steps of a trunk, ended by the head of the network if it has one, which a decoder may precede."""
+    end = head(graph, maps)
+    if end is None:
+        return found
+    smaller = [step for step in found if step.kind == "smaller"]
+    return [*smaller, Step("pool", end.features, end.node, end.node.graph)]
 
 
 def steps(graph: Graph, maps: Maps) -> list[Step]:
@@ -96,19 +107,34 @@ def _spatial(values: Iterable[Value], maps: Maps) -> list[tuple[Value, FeatureMa
 def _changes(graph: Graph, node: Node, value: Value, maps: Maps) -> list[Step]:
     """The changes of size in one step: none, the step itself, or those inside the module that it calls."""
     kind = _kind(node, maps.known(value), maps)
-    if kind is None:
+    if kind is None and not _may_hold_a_decoder(graph, node, maps):
         return []
     inner = steps(node.child, maps) if node.child else []
     smaller = [step for step in inner if step.kind == "smaller"]
+    if kind is None:
+        return smaller
     if kind == "pool":
         return inner if smaller else [Step(kind, value, node, graph)]
     return smaller if _holds_stages(node, value, smaller, maps) else [Step(kind, value, node, graph)]
 
 
+def _may_hold_a_decoder(graph: Graph, node: Node, maps: Maps) -> bool:
+    """A module that keeps the size and has more than half of the layers, if it is not in the branch of a block.
+
+    Attention there may make the map smaller for itself alone.
+    """
+    is_most = node.child is not None and node.child.cost.kernels * 2 > graph.cost.kernels
+    return is_most and not is_in_a_branch(node, maps)
+
+
 def _holds_stages(node: Node, value: Value, inner: list[Step], maps: Maps) -> bool:
-    """A module is more than one step if it shrinks the map by more than that, or runs a whole stage first."""
+    """A module is more than one step if it shrinks the map by more than that, or runs a whole stage first.
+
+    One with a decoder inside makes the map larger again before it returns it.
+    """
     sizes = {maps.known(step.value).size for step in inner}
-    smallest = min((found.size[-1] for _, found in _spatial(node.outputs, maps)), default=1)
+    made = [value for step in inner if step.node for value in step.node.outputs]
+    smallest = min((found.size[-1] for _, found in _spatial([*node.outputs, *made], maps)), default=1)
     if maps.known(value).size[-1] >= 3 * smallest and len(sizes) > 1:
         return True
     if node.child is None or not inner or inner[0].value is value:

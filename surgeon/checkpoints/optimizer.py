@@ -94,16 +94,25 @@ def _splits(model: nn.Module, groups: int) -> Iterator[Split]:
         for undecayed in _without_decay(model):
             yield [undecayed, every - undecayed]
             yield [every - undecayed, undecayed]
+    if groups == 3:
+        # torchvision's references, with a decay for norms and one for biases.
+        biases, norms = {name for name in every if name.rpartition(".")[2] == "bias"}, _in_norms(model)
+        yield [every - biases - norms, norms - biases, biases]
 
 
 def _without_decay(model: nn.Module) -> Iterator[set[str]]:
     """Parameters that scripts leave without weight decay: vectors and biases, those of norms, or biases alone."""
     parameters = dict(model.named_parameters())
     yield {name for name, parameter in parameters.items() if parameter.ndim <= 1 or name.endswith(".bias")}
-    norms = [(path, module) for path, module in model.named_modules() if isinstance(module, NORMS)]
-    in_norms = {f"{path}.{name}" for path, norm in norms for name, _ in norm.named_parameters(recurse=False)}
-    yield in_norms & parameters.keys()
+    yield _in_norms(model)
     yield {name for name in parameters if name.endswith("bias")}
+
+
+def _in_norms(model: nn.Module) -> set[str]:
+    """The parameters of normalisation layers."""
+    norms = [(path, module) for path, module in model.named_modules() if isinstance(module, NORMS)]
+    inside = {f"{path}.{name}" for path, norm in norms for name, _ in norm.named_parameters(recurse=False)}
+    return inside & {name for name, _ in model.named_parameters()}
 
 
 def _shapes_fit(state: State, model: nn.Module, numbers: dict[str, int]) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from surgeon.attention import attention_modules
 from surgeon.attention.published_names import Place, gammas, published_names
+from surgeon.checkpoints.prefix import find_prefix, strip_prefix
 from surgeon.errors import BadFile, BadModel
 
 # What data parallel and compiled training leave in front of every key.
@@ -28,7 +29,7 @@ def load_published(model: nn.Module, state_dict: Mapping[str, Any]) -> dict[str,
 
     Args:
         model: a network after `inject`, such as torchvision's resnet50 with cbam.
-        state_dict: the published weights, or a checkpoint that holds them.
+        state_dict: the published weights, or a checkpoint that holds them; of a trainer's (Lightning's), the network's.
 
     Returns: `{published key: key in the model}`.
 
@@ -43,7 +44,10 @@ def load_published(model: nn.Module, state_dict: Mapping[str, Any]) -> dict[str,
         raise BadModel("the model is on meta and holds no weights: model.to_empty(device='cpu') first.")
     gates = attention_modules(model)
     opened = gammas(gates)
-    places = _places(published, own, published_names(gates))
+    names = published_names(gates)
+    # A trainer keeps the network as an attribute (`net.`, `model.`); what else it has is no part of the network.
+    published, _ = strip_prefix(published, find_prefix(published, [*own, *names]))
+    places = _places(published, own, names)
     _complete(published, places, own, optional=opened)
     values = {place.key: _fit(published[key], own[place.key], place.order) for key, place in places.items()}
     _same_shapes(values, own)

@@ -8,4 +8,5 @@ from .derive import recipe_of as recipe_of
 from .formats import save as save
 from .intake import load as load
 from .intake import open_source as open_source
+from .pretrained import from_pretrained as from_pretrained
 from .recipe import Recipe as Recipe

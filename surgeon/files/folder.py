@@ -8,6 +8,7 @@ from typing import Any
 
 import timm
 from timm.models import load_pretrained
+from timm.models._features import FeatureGetterNet
 from timm.models._hub import load_model_config_from_path, save_config_for_hf
 from torch import nn
 
@@ -112,10 +113,21 @@ def open_network(recipe: Mapping[str, Any], pretrained: bool, settings: Any, arg
     """
     parsed = recipes.from_text(json.dumps(recipe), "config.json")
     options = {key: value for key, value in arguments.items() if key not in ABOUT_FILES}
+    only_features, indices = options.pop("features_only", False), options.pop("out_indices", None)
+    if options.pop("feature_cls", "getter") != "getter":
+        raise BadOption("the features of a folder that surgeon wrote come by feature_cls='getter': leave it out.")
     model = rebuild.rebuild(parsed, arguments=options, empty=pretrained)
     settings = settings if isinstance(settings, dict) else {}
     model.pretrained_cfg = model.default_cfg = settings
     if pretrained:
         classes = options.get("num_classes", settings.get("num_classes"))
         load_pretrained(model, settings, num_classes=classes, in_chans=options.get("in_chans", 3))
-    return model
+    return _features(model, indices) if only_features else model
+
+
+def _features(model: nn.Module, indices: Any) -> nn.Module:
+    """The maps of `model` after its stages, attention in them, as timm's `features_only=True` asks for."""
+    if not hasattr(model, "forward_intermediates"):
+        raise BadOption(f"this {type(model).__name__} has no features by themselves: timm gives it none.")
+    stages: Any = model.feature_info
+    return FeatureGetterNet(model, tuple(range(len(stages))) if indices is None else indices)

@@ -20,6 +20,7 @@ from surgeon.errors import BadFile, BadOption
 from surgeon.files import rebuild, store
 from surgeon.files.derive import recipe_of
 from surgeon.files.folder import read_folder
+from surgeon.files.pretrained import is_pretrained, load_pretrained
 from surgeon.files.program import refuse_another_function, unfolded
 from surgeon.files.recipe import Recipe
 from surgeon.files.store import SurgeonFile
@@ -111,6 +112,9 @@ def open_source(
         return _surgeons(found, arch, allow_imports=allow_imports, copy=copy, progress=progress)
     if isinstance(found.program, ExportedProgram) and arch is None:
         return _program(found.program, found.path)
+    trained = None if arch else _folder_of(found)
+    if trained is not None:
+        return _trained(found, trained, allow_imports=allow_imports, copy=copy)
     return _recognised(found, candidates(found, arch, options, in_config), copy)
 
 
@@ -147,7 +151,8 @@ def load(path: str | PathLike[str], *, allow_imports: bool = False, allow_pickle
     """The network in a file that surgeon wrote, in evaluation mode, every weight compared with its SHA-256.
 
     Args:
-        path: .safetensors, .pth, .pt2, or a model folder; also anything else that says which network it is.
+        path: .safetensors, .pth, .pt2, or a folder (timm's, or what `save_pretrained` wrote); also anything else that
+            says which network it is.
         allow_imports: import the network or the attention that the file names, if it is a user's own.
         allow_pickle: read a pickled module, or a .pt2 that is more than a plain program: this runs code from the file.
 
@@ -161,6 +166,8 @@ def load(path: str | PathLike[str], *, allow_imports: bool = False, allow_pickle
             f"there is no file {str(path)!r}. surgeon.load reads files; "
             "timm.create_model and torchvision.models.get_model build by name."
         )
+    if is_pretrained(path):
+        return load_pretrained(path, allow_imports=allow_imports)
     return open_source(path, allow_imports=allow_imports, allow_pickle=allow_pickle).model
 
 
@@ -221,6 +228,42 @@ def _surgeons(
         prefix=opened.prefix,
         order=recipe.order,
         recipe=recipe,
+    )
+
+
+def _folder_of(found: Checkpoint) -> Checkpoint | None:
+    """What lies in the folder of surgeon's that a checkpoint names as its network, as timm's scripts do; else None."""
+    for name in found.architectures:
+        library, _, folder = name.partition(":")
+        if library == "local-dir" and Path(folder).is_dir():
+            start, _ = read_folder(folder)
+            return start if start.recipe is not None else None
+    return None
+
+
+def _trained(found: Checkpoint, start: Checkpoint, *, allow_imports: bool, copy: bool) -> LoadedModel:
+    """A network that was trained from the folder `start`: that network, with the weights of `found`."""
+    recipe = store.opened(start).recipe
+    tensors, prefix = unwrapped(found, recipe.tensors)
+    stock = {key: tuple(value.shape) for key, value in tensors.items() if not recipe.is_attention(key)}
+    try:
+        # A script may have given it another head.
+        base = identify.fit(recipe.base, stock)
+    except BadFile as error:
+        raise BadFile(f"{found.path} says that it is {start.path}, and is not: {error}") from None
+    model = rebuild.rebuild(replace(recipe, base=base), allow_imports=allow_imports)
+    difference = identify.first_difference(shapes_of(model), {key: tuple(tensors[key].shape) for key in tensors})
+    if difference:
+        raise BadFile(f"{found.path} says that it is {start.path}, and is not: {difference}.")
+    load_weights(model, {key: tensors[key] for key in recipe.tensors}, copy=copy)
+    networks.remember(model, base)
+    return LoadedModel(
+        model,
+        base,
+        f"{base} with attention, trained from {start.path}, weights from {found.path}",
+        checkpoint=found,
+        prefix=prefix,
+        recipe=recipe_of(model, base=base),
     )
 
 

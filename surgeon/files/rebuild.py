@@ -11,7 +11,6 @@ from torch import nn
 
 from surgeon import networks
 from surgeon.errors import BadFile, BadInput, BadModel, SurgeonError
-from surgeon.files.derive import operations_of
 from surgeon.files.recipe import Recipe
 from surgeon.networks.blueprint import CODE, PROGRAM
 from surgeon.networks.identify import first_difference
@@ -19,6 +18,8 @@ from surgeon.networks.samples import answered
 from surgeon.networks.settings import settle
 from surgeon.networks.weights import load_weights, shapes_of
 from surgeon.operation import apply
+from surgeon.sites import Plan
+from surgeon.surgery.operations import operations_of
 from surgeon.trace.outputs import max_abs_diff, outputs, same_bits
 
 
@@ -39,8 +40,9 @@ def rebuild(
         raise BadFile(
             f"its network, {recipe.base.name}, is a program without a library's name; only the .pt2 holds it."
         )
-    if not allow_imports:
-        _refuse_imports(recipe)
+    if recipe.base.library == CODE and not allow_imports:
+        raise _own_code("network", recipe.base.name)
+    refuse_imports(recipe.operations, allow_imports)
     try:
         model = networks.build(recipe.base, arguments=arguments, empty=empty)
         for plan in recipe.operations:
@@ -58,12 +60,10 @@ def first_key_difference(expected: Iterable[str], found: Iterable[str]) -> str |
     return first_difference(dict.fromkeys(expected, ()), dict.fromkeys(found, ()))
 
 
-def _refuse_imports(recipe: Recipe) -> None:
-    """Refuse a recipe that names code of neither surgeon nor the libraries: building it would import the code."""
-    if recipe.base.library == CODE:
-        raise _own_code("network", recipe.base.name)
-    for plan in recipe.operations:
-        if ":" in plan.attention and not plan.attention.startswith("timm:"):
+def refuse_imports(plans: Iterable[Plan], allow_imports: bool) -> None:
+    """Refuse attention whose name is code of neither surgeon nor the libraries: making it would import the code."""
+    for plan in plans:
+        if ":" in plan.attention and not plan.attention.startswith("timm:") and not allow_imports:
             raise _own_code("attention", plan.attention)
 
 

@@ -13,7 +13,8 @@ from torch import fx
 class Guard:
     """A question about an argument, as text: its name (`mask`, `maps[1]`) and what it was when it was observed.
 
-    kind: `same` for a value, `as_many` for the length of a collection, `none` for free arguments.
+    kind: `same` for a value, `as_many` for the length of a collection, `has_axes` for a tensor, `none` for free
+        arguments.
     """
 
     kind: str
@@ -29,6 +30,9 @@ class Guard:
         """What is wrong with another value."""
         if self.kind == "none":
             return f"called with more arguments ({self.name}), but surgeon rewrote its forward for none"
+        if self.kind == "has_axes" and isinstance(value, torch.Tensor):
+            axes = f"{value.dim()} axes in {self.name}"
+            return f"called with {axes}, but surgeon rewrote its forward for {self.observed}"
         if self.kind == "as_many" and isinstance(value, Sized):
             return f"called with {len(value)} items in {self.name}, but surgeon rewrote its forward for {self.observed}"
         return f"called with {self.name}={value!r}, but surgeon rewrote its forward for {self.name}={self.observed}"
@@ -51,9 +55,14 @@ def as_many(values: object, count: int) -> bool:
     return isinstance(values, fx.Proxy) or isinstance(values, Sized) and len(values) == count
 
 
+def has_axes(value: object, count: int) -> bool:
+    """A tensor of as many axes as observed."""
+    return isinstance(value, fx.Proxy) or isinstance(value, torch.Tensor) and value.dim() == count
+
+
 def none(values: object) -> bool:
     """No free arguments."""
     return isinstance(values, fx.Proxy) or not values
 
 
-QUESTIONS: dict[str, Callable[..., bool]] = {"same": same, "as_many": as_many, "none": none}
+QUESTIONS: dict[str, Callable[..., bool]] = {"same": same, "as_many": as_many, "has_axes": has_axes, "none": none}

@@ -1,4 +1,4 @@
-"""Functions that a symbolic trace takes as one step: those of `math`, and those marked with `torch.fx.wrap`.
+"""Functions that a symbolic trace takes as one step: of `math`, `len`, those that make tensors, `torch.fx.wrap`'s.
 
 torch.fx puts its stand-ins for them into the modules that name them, for the whole process; here a
 function under trace gets a scope of its own.
@@ -13,11 +13,28 @@ from functools import update_wrapper
 from types import CodeType, FunctionType, SimpleNamespace
 from typing import Any
 
+import torch
 from torch import fx
 from torch.fx import _symbolic_trace
 from torch.utils._pytree import tree_leaves
 
 _MATH = {name: function for name, function in vars(math).items() if callable(function) and not name.startswith("_")}
+# What makes a tensor from sizes alone: torch asks none of its arguments whether it is a stand-in.
+_MAKERS = frozenset("arange empty full linspace ones rand randn zeros".split())
+
+
+class _Torch:
+    """The module torch, whose functions that make tensors take proxies for sizes."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(torch, name)
+        return leaf(found) if name in _MAKERS else found
+
+
+def _length(collection: Any) -> Any:
+    """`len`, as a step of its own for a proxy that does not know how long it is."""
+    is_unknown = isinstance(collection, fx.Proxy) and type(collection).__len__ is fx.Proxy.__len__
+    return leaf(len)(collection) if is_unknown else len(collection)
 
 
 def scoped(function: FunctionType, known: dict[FunctionType, FunctionType] | None = None) -> FunctionType:
@@ -31,8 +48,11 @@ def scoped(function: FunctionType, known: dict[FunctionType, FunctionType] | Non
     known[function] = function
     scope = function.__globals__
     changes = {}
-    for name in set(names_in(function.__code__)):
+    names = set(names_in(function.__code__))
+    for name in names:
         original = scope.get(name, vars(builtins).get(name))
+        if original is torch and not names & _MAKERS:
+            continue
         stand_in = _stand_in(original, (id(scope), name) in _symbolic_trace._wrapped_fns_to_patch, known)
         if stand_in is not original:
             changes[name] = stand_in
@@ -53,6 +73,10 @@ def _stand_in(original: Any, is_marked: bool, known: dict[FunctionType, Function
     """What takes proxies in place of something that a function names; the very thing where it needs none."""
     if original is math:
         return SimpleNamespace(**vars(math) | {name: leaf(function) for name, function in _MATH.items()})
+    if original is torch:
+        return _Torch()
+    if original is len:
+        return _length
     if is_marked or any(original is function for function in _MATH.values()):
         return leaf(original)
     if isinstance(original, FunctionType) and original.__module__.partition(".")[0] != "torch":

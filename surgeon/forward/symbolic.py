@@ -123,6 +123,39 @@ for _name in ("iadd", "isub", "imul", "itruediv"):
     setattr(InPlace, f"__{_name}__", _in_place(_name))
 
 
+class Given(InPlace):
+    """A tensor that the forward is handed: an `if` may ask how many axes it has; each call then has to have as many."""
+
+    def __init__(self, node: fx.Node, tracer: Shallow, name: str, axes: int) -> None:
+        super().__init__(node, tracer)
+        self._guards, self._axes = tracer.guards, Guard("has_axes", name, str(axes))
+
+    def dim(self) -> int:
+        if self._axes not in self._guards:
+            self._guards.append(self._axes)
+        return int(self._axes.observed)
+
+    @property
+    def ndim(self) -> int:
+        return self.dim()
+
+    @property
+    def shape(self) -> Shape:
+        node = self.tracer.create_node("call_function", getattr, (self.node, "shape"), {})
+        return Shape(node, self)
+
+
+class Shape(InPlace):
+    """The sizes of a Given; how many there are is known."""
+
+    def __init__(self, node: fx.Node, given: Given) -> None:
+        super().__init__(node, given.tracer)
+        self._given = given
+
+    def __len__(self) -> int:
+        return self._given.dim()
+
+
 @dataclass(frozen=True)
 class Trace:
     """A forward as an fx graph not verified yet, what it asks of each call, and what it takes for granted."""
@@ -231,7 +264,7 @@ def _default(parameter: inspect.Parameter) -> tuple[Any, ...]:
 
 def _stand_in(tracer: Shallow, record: Graph, name: str, proxy: fx.Proxy, value: Any) -> Any:
     if isinstance(value, torch.Tensor):
-        return proxy
+        return Given(proxy.node, tracer, name, value.dim())
     if isinstance(value, (list, tuple)) and any(isinstance(item, torch.Tensor) for item in value):
         tracer.guards.append(Guard("as_many", name, str(len(value))))
         items = [_stand_in(tracer, record, f"{name}[{i}]", _item(proxy, i), item) for i, item in enumerate(value)]
@@ -255,4 +288,6 @@ def _numbers(value: Any, proxy: fx.Proxy) -> Any:
     """Sizes, which may be others at the next call, in lists as deep as observed."""
     if type(value) is int:
         return proxy
-    return type(value)(_numbers(item, _item(proxy, index)) for index, item in enumerate(value))
+    # A torch.Size is a tuple that takes numbers only, and no proxies.
+    kind = list if isinstance(value, list) else tuple
+    return kind(_numbers(item, _item(proxy, index)) for index, item in enumerate(value))

@@ -19,8 +19,8 @@ from surgeon.forward.subclass import grafts_of, names_read
 from surgeon.networks.blueprint import Settings
 from surgeon.networks.equal import is_empty, is_function, is_plain, listed, number, origin, same
 
-# No settings: what torch keeps on each module, and timm's notes on where a network came from.
-BOOKS = frozenset(vars(nn.Module())) | {"pretrained_cfg", "default_cfg", "_model_args"}
+# No settings: what torch keeps on each module, timm's notes on where a network came from, and how a network is saved.
+BOOKS = frozenset(vars(nn.Module())) | {"pretrained_cfg", "default_cfg", "_model_args", "save_pretrained"}
 
 
 def changed(model: nn.Module, stock: nn.Module) -> Settings:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from surgeon.sites import Site
 
 KEPT = {
+    "blocks": "it lies inside the branch of another one, or around several blocks",
     "outermost": "it lies inside the branch of another one",
     "first": "another one comes before it",
     "last": "another one comes after it",

@@ -42,10 +42,11 @@ class Find(_Words):
     """What to look for; every word given must hold."""
 
     inside: Path | None = Field(None, description="Look only inside the child of this path; such as `backbone`.")
-    keep: Literal["each", "outermost", "first", "last", "first of each size", "last of each size"] = Field(
+    keep: Literal["each", "blocks", "outermost", "first", "last", "first of each size", "last of each size"] = Field(
         "each",
-        description="Which of those found: `each`; `outermost`, none that lies inside another's branch; the `first`; "
-        "the `last`; the `first` or `last of each size`.",
+        description="Which of those found: `each`; `blocks`, none that lies inside another's branch or around several "
+        "blocks; `outermost`, none that lies inside another's branch, whatever that is; the `first`; the `last`; the "
+        "`first` or `last of each size`.",
     )
 
     def words(self) -> dict[str, Any]:
@@ -68,8 +69,8 @@ class Find(_Words):
             raise _refuse("from", "'from' needs the word op: operands of what?")
         if operands is not None and sorted(operand.layers for operand in operands.values()) != ["fewest", "most"]:
             raise _refuse("from", "'from' needs two operands, one with layers: most and one with layers: fewest")
-        if self.keep == "outermost" and operands is None:
-            raise _refuse("keep", "'keep: outermost' needs the word from: inside which branch?")
+        if self.keep in ("blocks", "outermost") and operands is None:
+            raise _refuse("keep", f"'keep: {self.keep}' needs the word from: inside which branch?")
         return self
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from surgeon.anatomy.residual import Ways, branch_and_shortcut
+from surgeon.anatomy.nesting import blocks_among, outermost
 from surgeon.anatomy.scene import Scene, class_names
 from surgeon.rulebook.words import WORDS, Candidate, Finding
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from surgeon.rulebook.grammar import Find, Rule
-    from surgeon.trace.graph import Graph, Node
+    from surgeon.trace.graph import Graph
 
 Item = TypeVar("Item")
 
@@ -149,30 +149,12 @@ def kept(which: str, found: Iterable[Candidate], scene: Scene) -> list[Candidate
         # A later one takes the place of an earlier one of its size.
         by_size = {size(candidate): candidate for candidate in in_order}
         return sorted(by_size.values(), key=_order)
-    return _outermost(in_order) if which == "outermost" else in_order
+    if which in ("outermost", "blocks"):
+        adds = [candidate.step for candidate in in_order]
+        among = set(outermost(adds) if which == "outermost" else blocks_among(adds, scene.maps))
+        return [candidate for candidate in in_order if candidate.step in among]
+    return in_order
 
 
 def _order(candidate: Candidate) -> int:
     return candidate.value.order
-
-
-def _outermost(adds: list[Candidate]) -> list[Candidate]:
-    """The adds that lie in no other one's branch."""
-    in_branches = {node for add in adds for node in _branch_nodes(add)}
-    return [add for add in adds if in_branches.isdisjoint(_callers(add))]
-
-
-def _branch_nodes(candidate: Candidate) -> set[Node]:
-    """The steps on the branch of an add, those that its shortcut does not pass."""
-    ways, makers = Ways.of(candidate.graph), candidate.graph.makers
-    branch, shortcut = branch_and_shortcut(candidate.step)
-    beside = (ways.behind(branch) | {branch}) - ways.behind(shortcut) - {shortcut}
-    return {makers[value] for value in beside if value in makers}
-
-
-def _callers(candidate: Candidate) -> Iterator[Node]:
-    """The step of a candidate and the calls that lead to it, inside out."""
-    node = candidate.node
-    while node is not None:
-        yield node
-        node = node.graph.caller

@@ -8,13 +8,14 @@ norms replace these objects, and the attention would vanish without a word).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
+from surgeon.anatomy.calls import are_side_by_side, calls_of
 from surgeon.anatomy.trunk import entry
 from surgeon.errors import BadPlan, NoSite, Untraceable
 from surgeon.forward.arguments import where_given
@@ -93,14 +94,35 @@ def _at_output(candidate: Candidate, place: str, scene: Scene) -> Anchor:
     A module that holds several ends of stages (`features`, `stages`) is often iterated by its parent,
     and one child more would be taken for another stage; so the owner holds just one.
     """
-    value, graph = candidate.value, candidate.graph
-    while True:
-        givers = [g for g in scene.graphs if _gives(g, value, scene) and _can_own(g, scene)]
-        if givers:
-            break
-        value, graph = _before(value, graph, scene)
+    try:
+        value, givers = _givers(candidate, scene)
+    except NoSite:
+        taker = _only_taker(candidate.value, scene)
+        if taker is None:
+            raise
+        return _anchor(scene, candidate.value, place, taker.path, where_given(taker, candidate.value))
     owner = givers[0] if len(_ends(scene) | {value}) > 1 else givers[-1]
     return _anchor(scene, value, place, owner.path, returned(owner, value))
+
+
+def _givers(candidate: Candidate, scene: Scene) -> tuple[Value, list[Graph]]:
+    """The modules that return the value of the candidate, outermost first; or the value before it that has any.
+
+    Raises:
+        NoSite: there is none.
+    """
+    value, graph = candidate.value, candidate.graph
+    while not (givers := [g for g in scene.graphs if _gives(g, value, scene) and _can_own(g, scene)]):
+        value, graph = _before(value, graph, scene)
+    return value, givers
+
+
+def _only_taker(value: Value, scene: Scene) -> Graph | None:
+    """The layer that is given the value and nothing else, if nobody else is."""
+    users = [node for node in value.users if not node.holds_steps]
+    if len(users) != 1 or users[0].graph.inputs != [value]:
+        return None
+    return users[0].graph if _can_own(users[0].graph, scene) else None
 
 
 def _ends(scene: Scene) -> set[Value]:
@@ -141,11 +163,20 @@ def _made_in(graph: Graph) -> set[Value]:
 
 
 def _can_own(graph: Graph, scene: Scene) -> bool:
+    return not _why_not(graph, scene)
+
+
+def _why_not(graph: Graph, scene: Scene) -> str:
+    """Why the module of `graph` can't own attention, in a phrase; empty if it can."""
     module = graph.module
-    calls = sum(other.module is module for other in scene.graphs)
-    if graph.parent is None or not graph.finished or calls != 1:
-        return False
-    return not is_norm(module) and takes_grafts(module) and not runs_any_child(module)
+    if graph.parent is None or not graph.finished:
+        return "the model itself"
+    calls = calls_of(graph, scene.graphs)
+    if len(calls) > 1 and not are_side_by_side(calls, scene.graphs):
+        return f"called {len(calls)} times, and not each time on an image of its own"
+    if is_norm(module):
+        return "a norm"
+    return "" if takes_grafts(module) and not runs_any_child(module) else "no plain class, or runs any child it has"
 
 
 def is_norm(module: nn.Module) -> bool:
@@ -165,10 +196,18 @@ def _before(value: Value, graph: Graph, scene: Scene) -> tuple[Value, Graph]:
     earlier = entry(node, scene.maps) if node else None
     # Where two maps are joined, neither of them is the value that the rule means.
     joins = node and node.child is None and sum(scene.maps[v] is not None for v in node.inputs) > 1
-    if earlier is None or joins or not _are_alike(scene.maps.known(earlier), scene.maps.known(value)):
+    # And what a layer is given is another map.
+    learns = node and node.cost.kernels > 0
+    if earlier is None or joins or learns or not _are_alike(scene.maps.known(earlier), scene.maps.known(value)):
         end = f"the map of {scene.maps.known(value).channels} channels that {graph.path or 'the model'} ends with"
-        raise NoSite(f"{end} belongs to no module of its own.")
+        raise NoSite(f"{end} belongs to no module of its own{_said_of_givers(value, scene)}.")
     return earlier, graph
+
+
+def _said_of_givers(value: Value, scene: Scene) -> str:
+    """Why the module that gives `value` can't own attention, for the end of a message; empty if none gives it."""
+    givers = (graph for graph in scene.graphs if graph.parent and graph.finished and _gives(graph, value, scene))
+    return next((f" ({graph.path}: {_why_not(graph, scene)})" for graph in givers), "")
 
 
 def _are_alike(one: FeatureMap, other: FeatureMap) -> bool:
@@ -187,19 +226,20 @@ def returned(graph: Graph, value: Value) -> str:
 
 def _at_input(value: Value, place: str, scene: Scene) -> Anchor:
     """The innermost module that takes the image alone; the model itself where several things do."""
-    graph, users = scene.graph, _users(scene.graph, value)
-    owner = graph
-    while len(users) == 1 and users[0].child is not None and users[0].child.inputs[:1] == [value]:
-        graph = users[0].child
-        users = _users(graph, value)
-        if _can_own(graph, scene):
-            owner = graph
+    users = [node for node in value.users if not node.holds_steps and value not in node.outputs]
+    first, *others = ([*_around(node, scene)] for node in users) if users else [[]]
+    shared = (graph for graph in first if all(graph in other for other in others))
+    owners = (graph for graph in shared if graph.inputs[:1] == [value] and _can_own(graph, scene))
+    owner = next(owners, scene.graph)
     return _anchor(scene, value, place, owner.path, where_given(owner, value))
 
 
-def _users(graph: Graph, value: Value) -> list[Node]:
-    users = [node for node in graph.nodes if value in node.inputs]
-    return [node for node in users if not (node.child and node.child.passes_through(value))] or users
+def _around(node: Node, scene: Scene) -> Iterator[Graph]:
+    """The forwards that a step is part of, inside out; that of the whole is not among them."""
+    graph: Graph | None = node.graph
+    while graph is not None and graph is not scene.graph:
+        yield graph
+        graph = graph.parent
 
 
 def instead_of(graph: Graph, scene: Scene) -> Anchor:
@@ -216,13 +256,10 @@ def instead_of(graph: Graph, scene: Scene) -> Anchor:
         )
     if any(node.in_place and given in node.inputs for inner in graph.walk() for node in inner.nodes):
         raise BadPlan(f"{graph.path}: changes the map that it is given, which attention in its place needs.")
-    if not _can_own(graph, scene):
-        raise BadPlan(f"{graph.path}: attention can't take its place ({_NOBODY}).")
+    reason = _why_not(graph, scene)
+    if reason:
+        raise BadPlan(f"{graph.path}: attention can't take its place ({reason}).")
     return _anchor(scene, value, "instead", graph.path, INSTEAD)
-
-
-# Who can't own attention.
-_NOBODY = "a norm of the model itself, called more than once, or no plain class"
 
 
 def after_module(graph: Graph, scene: Scene, rewrites: Rewrites) -> Anchor:
@@ -238,5 +275,7 @@ def after_module(graph: Graph, scene: Scene, rewrites: Rewrites) -> Anchor:
         return _anchor(scene, value, "after", graph.path, returned(graph, value))
     caller = graph.parent
     if caller is None or caller.path == "" or not is_norm(graph.module):
-        raise BadPlan(f"{graph.path}: can't own attention ({_NOBODY}). Choose what comes after it.")
+        reason = _why_not(graph, scene) or "it returns what it was given"
+        of_root = " of the model itself" if is_norm(graph.module) else ""
+        raise BadPlan(f"{graph.path}: can't own attention ({reason}{of_root}). Choose what comes after it.")
     return _anchor(scene, value, "after", caller.path, rewrites(caller).name_of(value))

@@ -115,12 +115,12 @@ def _layers(ways: Ways, value: Value) -> str:
 
 
 def _is_the_image(candidate: Candidate, what: str, scene: Scene) -> Finding:
-    holds = candidate.value is scene.maps.image
+    holds = candidate.value in scene.given
     return Finding(holds, "it is what the network is given" if holds else "made by the network")
 
 
 def _the_image(what: str, words: Mapping[str, Any], scene: Scene) -> list[Candidate]:
-    return [Candidate(scene.maps.image, None, scene.graph)]
+    return [Candidate(image, None, scene.graph) for image in scene.given]
 
 
 def _is_taken_by(candidate: Candidate, name: str, scene: Scene) -> Finding:
@@ -132,7 +132,7 @@ def _is_taken_by(candidate: Candidate, name: str, scene: Scene) -> Finding:
 
 def _what_modules_take(name: str, words: Mapping[str, Any], scene: Scene) -> list[Candidate]:
     nodes = (node for graph in scene.graphs for node in graph.nodes if node.child)
-    return [Candidate(value, node, node.graph) for node in nodes for value in node.inputs[:1] if scene.maps[value]]
+    return [Candidate(value, node, node.graph) for node in nodes for value in node.inputs if scene.maps[value]]
 
 
 def _is_result_of(candidate: Candidate, name: str, scene: Scene) -> Finding:
@@ -172,17 +172,9 @@ def _steps_of_the_trunk(kind: Kind, words: Mapping[str, Any], scene: Scene) -> l
 
 
 def _is_beyond_the_stem(candidate: Candidate, what: str, scene: Scene) -> Finding:
-    """Neither the image, nor the first size if that is more than a third of the image's, nor made in the stem.
-
-    The stem is the module that takes the image; a network whose first module holds it all (`features`)
-    has its stem inside that. Where residual blocks run in it, it is more than a stem.
-    """
-    if candidate.value is scene.maps.image:
+    if candidate.value in scene.given:
         return Finding(False, "it is the image itself")
-    sizes = [scene.maps.known(step.value).size for step in scene.steps if step.value not in scene.images]
-    here = scene.maps.known(candidate.value).size
-    is_first = sizes[:1] == [here] and here[-1] * 3 > scene.maps.image.shape[-1]
-    is_stem = candidate.value in scene.images or is_first or candidate.value in scene.stem
+    is_stem = scene.is_stems(candidate.value)
     return Finding(not is_stem, "still the stem's" if is_stem else "behind the stem")
 
 
@@ -204,7 +196,7 @@ WORDS = {
         ),
         Word("is", Literal["image"], "`image`: what the network is given.", _is_the_image, _the_image),
         Word(
-            "before", ClassName, "The full name of a class: a module of it takes the value.",
+            "before", ClassName, "The full name of a class: a module of it takes the value, alone or among others.",
             _is_taken_by, _what_modules_take,
         ),
         Word(
@@ -218,7 +210,8 @@ WORDS = {
         ),
         Word(
             "into", Literal["smaller", "pool"], "What takes the value: `smaller`, a step that makes the map smaller; "
-            "`pool`, the step that ends it.", _goes_into, _steps_of_the_trunk,
+            "`pool`, the step that ends it: pooling, or the head that makes scores or an image.",
+            _goes_into, _steps_of_the_trunk,
         ),
         Word(
             "beyond", Literal["stem"], "`stem`: neither the image nor what the stem makes of it counts.",

@@ -36,7 +36,7 @@ def _plan(gates: dict[str, Gate]) -> Plan:
     name = re.sub(r"_\d+$", "", path.rpartition(".")[2])
     attention = first.made["attention"]
     factory = _factory(first, name) if attention is None else None
-    return Plan(attention or name, tuple(sites), dict(first.made["options"]), first.init, factory=factory)
+    return Plan(attention or name, tuple(sites), dict(first.made["options"]), first.made["init"], factory=factory)
 
 
 def _factory(gate: Gate, name: str) -> Callable[..., nn.Module]:

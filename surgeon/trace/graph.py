@@ -72,6 +72,11 @@ class Node:
     line: Line | None = None
 
     @property
+    def holds_steps(self) -> bool:
+        """Whether it is the call of a module whose own steps are on record."""
+        return self.child is not None and bool(self.child.nodes)
+
+    @property
     def cost(self) -> Cost:
         """How much is learned in this step, children included."""
         if self.child:
@@ -133,6 +138,12 @@ class Graph:
                 if value not in node.inputs and value not in self.inputs:
                     makers.setdefault(value, node)
         return makers
+
+    @cached_property
+    def inner_makers(self) -> dict[Value, Node]:
+        """{value: the innermost step that made it}, of this graph and all those inside it."""
+        makers = (graph.makers.items() for graph in self.walk())
+        return {value: node for items in makers for value, node in items if not node.holds_steps}
 
     @cached_property
     def cost(self) -> Cost:

@@ -68,4 +68,5 @@ def test_weights_are_no_maps():
 def test_a_network_of_something_else():
     with pytest.raises(BadInput) as caught:
         scene(nn.Sequential(nn.Linear(3, 4)), torch.zeros(2, 3)).maps
-    assert str(caught.value) == "the model takes no image: pass example_inputs= of shape N x C x H x W."
+    shapes = "N x C x H x W (images), N x C x D x H x W (clips) or N x C x L (signals)"
+    assert str(caught.value) == f"the model takes no image: pass example_inputs= of shape {shapes}."

@@ -92,3 +92,21 @@ def test_a_map_that_is_only_made_larger_again_ended_before(up):
 
 def test_a_few_pixels_lost_at_the_border_are_no_step():
     assert spelled(plain(a=nn.Conv2d(3, 8, 5), b=nn.AdaptiveAvgPool2d(1)))[:1] == [("pool", 12, 8)]
+
+
+class Attends(nn.Module):
+    """Attention on a smaller map of its own, which it makes as large as before in the end."""
+
+    def __init__(self):
+        super().__init__()
+        self.small = nn.Sequential(toy.conv(8, 8, 2), toy.conv(8, 8), nn.ConvTranspose2d(8, 8, 2, 2))
+
+    def forward(self, x):
+        return x + self.small(x)
+
+
+def test_what_a_block_makes_smaller_for_itself_is_no_stage():
+    stage = nn.Sequential(toy.conv(8, 8, 2), Attends())
+    body = plain(stem=toy.conv(3, 8, 2), stage=stage, last=toy.conv(8, 8, 2), pool=nn.AdaptiveAvgPool2d(1))
+    found = scene(body, torch.zeros(2, 3, 64, 64))
+    assert [step.taker for step in found.steps] == ["stem", "stage", "last", "pool"]

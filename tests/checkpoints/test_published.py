@@ -170,3 +170,15 @@ def test_a_gamma_of_the_networks_own_is_no_gate():
 def test_wrappers_come_off(prefix, box):
     weights = {f"{prefix}fc.weight": torch.zeros(1), f"{prefix}fc.bias": torch.ones(1)}
     assert unwrapped({box: weights, "epoch": 1} if box else weights) == {"fc.weight": 0, "fc.bias": 1}
+
+
+@pytest.mark.parametrize("prefix", ["net.", "model.", "module.net.", "backbone.body."])
+def test_a_trainers_checkpoint(prefix):
+    """Lightning keeps the network as an attribute, and its losses beside it."""
+    model, source = network("cbam"), spread(network("cbam"))
+    weights = {f"{prefix}{key}": value.clone() for key, value in source.state_dict().items()}
+    placed = load_published(model, {"state_dict": weights | {"loss.weight": torch.ones(3)}})
+    assert placed.keys() == source.state_dict().keys()
+    assert_same_bits(model.state_dict(), source.state_dict())
+    with pytest.raises(BadFile, match="no place for layer9.weight"):
+        load_published(model, {"state_dict": weights | {f"{prefix}layer9.weight": torch.ones(3)}})

@@ -15,10 +15,11 @@ from surgeon.attention import naming
 from surgeon.checkpoints import digest
 from surgeon.errors import BadFile, BadModel
 from surgeon.files import intake, recipe, store
-from surgeon.files.derive import operations_of, recipe_of
+from surgeon.files.derive import recipe_of
 from surgeon.networks import library
 from surgeon.networks.weights import load_weights
 from surgeon.sites import Plan, Site
+from surgeon.surgery.operations import operations_of
 from tests.shared.bits import assert_same_bits
 from tests.shared.small import TINY, output, tiny
 

@@ -44,6 +44,19 @@ KINDS = {
 }
 
 
+KINDS["sgd, three groups"] = lambda model: torch.optim.SGD(three_groups(model), lr=0.01, momentum=0.9)
+
+
+def three_groups(model):
+    """As torchvision's references split them: all else, norms without their biases, biases; each with its decay."""
+    groups = {"other": [], "norm": [], "bias": []}
+    for module in model.modules():
+        for name, weight in module.named_parameters(recurse=False):
+            kind = "norm" if isinstance(module, torch.nn.BatchNorm2d) else "other"
+            groups["bias" if name == "bias" else kind].append(weight)
+    return [{"params": weights, "weight_decay": decay} for weights, decay in zip(groups.values(), (1e-4, 0.0, 1e-5))]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_resumes_with_its_optimizer_at_identity_exactly(kind, images, tmp_path):
     train, _, labels, _ = images

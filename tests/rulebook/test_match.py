@@ -46,7 +46,12 @@ def test_candidates_come_in_order_of_execution(rule):
 
 @pytest.mark.parametrize(
     ("keep", "wanted"),
-    [("each", ["block.branch.0", "block.branch.1", "block"]), ("outermost", ["block"]), ("last", ["block"])],
+    [
+        ("each", ["block.branch.0", "block.branch.1", "block"]),
+        ("outermost", ["block"]),
+        ("blocks", ["block"]),
+        ("last", ["block"]),
+    ],
 )
 def test_keep(keep, wanted, rule):
     assert paths(match.candidates(rule(keep=keep), [], scene(toy.Net(Outer())))) == wanted
@@ -80,3 +85,28 @@ def test_inside_narrows_the_scene(rule, tmp_path):
         rulebook.read(tmp_path / "inside.yaml"), scene(toy.Net(nn.Sequential(toy.Residual(), toy.Residual())))
     )
     assert [candidate.graph.path for candidate in found] == ["block.1"]
+
+
+def test_before_takes_each_of_the_maps_that_a_module_is_given(tmp_path):
+    class Detect(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convs = nn.ModuleList([toy.conv(8, 2), toy.conv(8, 2)])
+
+        def forward(self, maps):
+            return [conv(x) for conv, x in zip(self.convs, maps)]
+
+    class Detector(toy.Net):
+        def __init__(self):
+            super().__init__()
+            self.detect = Detect()
+
+        def forward(self, x):
+            large = self.block(self.stem(x))
+            return self.detect([large, self.down(large)])
+
+    name = f"{Detect.__module__}.{Detect.__qualname__}"
+    (tmp_path / "heads.yaml").write_text(f"id: heads\nabout: a test\nfind: {{before: {name}, rank: map}}\n")
+    model = Detector()
+    found = match.find(rulebook.read(tmp_path / "heads.yaml"), scene(model))
+    assert [candidate.value.shape[-1] for candidate in found] == [8, 4]

@@ -80,7 +80,7 @@ def test_a_network_that_nobody_knows_is_wrong():
 
 def test_a_checked_rule_takes_the_place_of_another_for_the_same():
     everywhere = rulebook.understand(
-        (rulebook.folder() / "residual.yaml").read_text().replace("keep: outermost", "keep: last"), "mine.yaml"
+        (rulebook.folder() / "residual.yaml").read_text().replace("keep: blocks", "keep: last"), "mine.yaml"
     )
     verdicts = {verdict.network: verdict.kind for verdict in verdict.check([everywhere], BOOK)}
     assert verdicts["torchvision:resnet50"] == "missing" and verdicts["torchvision:vgg16_bn"] == "found"

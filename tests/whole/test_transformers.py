@@ -1,10 +1,13 @@
 """Networks of transformers, whose models take flags by keyword and capture what is asked for by hooks."""
 
+import logging
+
 import pytest
 import torch
 import transformers
 
 import surgeon
+from surgeon.errors import BadFile
 
 pytestmark = pytest.mark.network
 
@@ -56,3 +59,34 @@ def test_attention_acts_whatever_the_flags():
     with surgeon.disabled(model):
         without = model(IMAGE, output_hidden_states=True).logits
     assert not torch.equal(model(IMAGE, output_hidden_states=True).logits, without)
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore::surgeon.errors.UnusedSite")
+@pytest.mark.parametrize("shards", ["50GB", "50KB"])
+@pytest.mark.parametrize("make", [vit, segformer])
+def test_a_folder_keeps_its_attention(make, shards, tmp_path, caplog):
+    model = surgeon.inject(make().eval(), "cbam", example_inputs={"pixel_values": IMAGE})
+    for weight in surgeon.attention_parameters(model).values():
+        weight.add_(torch.randn_like(weight) * 0.3)
+    model.save_pretrained(tmp_path, max_shard_size=shards)
+    expected = model(IMAGE).logits
+    logging.getLogger("transformers").addHandler(caplog.handler)
+    try:
+        for again in (surgeon.load(tmp_path), surgeon.from_pretrained(type(model), tmp_path)):
+            assert torch.equal(again(IMAGE).logits, expected) and not again.training
+        assert not caplog.records
+        plain = type(model).from_pretrained(tmp_path)
+        assert f"surgeon.load({str(tmp_path)!r}) or" in caplog.records[-1].getMessage()
+    finally:
+        logging.getLogger("transformers").removeHandler(caplog.handler)
+    assert not surgeon.attention_modules(plain) and not torch.equal(plain(IMAGE).logits, expected)
+
+
+def test_a_folder_of_another_head_is_refused_or_loaded_whole(tmp_path):
+    model = surgeon.inject(vit().eval(), "se", example_inputs=IMAGE)
+    model.save_pretrained(tmp_path)
+    again = surgeon.from_pretrained(transformers.AutoModelForImageClassification, str(tmp_path))
+    assert list(surgeon.attention_modules(again)) == list(surgeon.attention_modules(model))
+    with pytest.raises(BadFile, match=r"ViTForImageClassification, and its attention does not fit this ViTModel"):
+        surgeon.from_pretrained(transformers.AutoModel, tmp_path)

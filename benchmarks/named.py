@@ -1,0 +1,13 @@
+"""The networks of benchmarks/clients.yaml under names that rules can expect something of: `benchmarks.named:transformers__YOLOS`."""
+
+from functools import partial
+
+from benchmarks import trials
+
+
+def __getattr__(name):
+    """A function that makes the network whose library and name stand before and after two underscores."""
+    network = name.replace("__", ":", 1)
+    if network not in trials.listed()["networks"]:
+        raise AttributeError(f"no network {network!r} in {trials.LIST.name}")
+    return partial(trials.made, network)

@@ -1,0 +1,123 @@
+"""Where attention goes in networks as people write them, beside what their forwards say."""
+
+import pytest
+import torch
+
+import surgeon
+from surgeon.errors import BadPlan, NoSite
+from tests.shared import strangers
+from tests.shared.bits import assert_same_bits
+
+UNET = {"bottleneck": ["inc: after output", "down1: after output"], "final": ["conv2: after output"]}
+CIFAR = {
+    "residual": [f"layer{stage}.{block}: after bn2" for stage in (1, 2, 3) for block in (0, 1)],
+    "bottleneck": ["layer1: after output", "layer2: after output"],
+    "final": ["layer3: after output"],
+    "input": ["conv1: after input"],
+}
+SIAMESE = {
+    "residual": [f"net.layer{stage}.0: after bn2" for stage in (1, 2, 3)],
+    "bottleneck": ["net.layer1: after output", "net.layer2: after output"],
+    "final": ["net.layer3: after output"],
+    "input": ["net.conv1: after input"],
+}
+# What their forwards say, read by hand: the sites at each place; none where a place is left out.
+TRUTH = {
+    strangers.SuperResolution: {
+        "residual": [f"body.{number}: after two" for number in range(4)],
+        "final": ["tail.1: after output"],
+        "input": ["head: after input"],
+    },
+    strangers.Restored: {
+        "residual": [f"groups.{group}.body.{block}: after two" for group in (0, 1) for block in (0, 1)],
+        "final": ["tail: after input"],
+        "input": ["the model itself: after input"],
+    },
+    strangers.UNet: UNET | {"input": ["inc.0: after input"]},
+    strangers.AddedUNet: {
+        "residual": [f"{block}: after two" for block in ("enc1", "enc2", "enc3", "dec2", "dec1")],
+        "bottleneck": ["enc1: after output", "enc2: after output"],
+        "final": ["out.1: after output"],
+        "input": ["stem: after input"],
+    },
+    strangers.NestedUNet: {
+        "residual": [f"levels.{path}.2: after two" for path in ("down", "deeper.down", "deeper.deeper")],
+        "bottleneck": ["levels.down: after output", "levels.deeper.down: after output"],
+        "final": ["levels.join: after output"],
+        "input": ["levels.down.0: after input"],
+    },
+    strangers.Scored: {
+        "residual": ["the model itself: after last"],
+        "final": ["up.0: after input"],
+        "input": ["down.0: after input"],
+    },
+    strangers.Autoencoder: {
+        "bottleneck": ["encode.3: after output"],
+        "final": ["decode: after output"],
+        "input": ["encode.0: after input"],
+    },
+    strangers.Generator: {"final": ["make.3: after output"], "input": ["make.0: after input"]},
+    strangers.Cifar: CIFAR,
+    strangers.Siamese: SIAMESE,
+    strangers.Streams: SIAMESE | {"input": ["colour: after input", "depth: after input"]},
+}
+IMAGES = {strangers.Siamese: 2, strangers.Streams: 2}
+
+
+def images(kind, side):
+    """What a network of this kind is called with."""
+    generator = torch.Generator().manual_seed(side)
+    return tuple(torch.randn(2, 3, side, side, generator=generator) for _ in range(IMAGES.get(kind, 1)))
+
+
+def sites(model, place, example):
+    """The sites as text; none where there is no such place."""
+    if not surgeon.places(model, example_inputs=example)[place]:
+        return []
+    return [str(site) for site in surgeon.plan(model, "cbam", where=place, example_inputs=example)]
+
+
+@pytest.mark.parametrize("side", [32, 48])
+@pytest.mark.parametrize("kind", TRUTH)
+def test_sites(kind, side):
+    model, example = kind(), images(kind, side)
+    found = {place: sites(model, place, example) for place in ("residual", "bottleneck", "final", "input")}
+    assert found == {place: TRUTH[kind].get(place, []) for place in found}
+
+
+PLACES = [(kind, place) for kind, truth in TRUTH.items() for place in truth]
+
+
+@pytest.mark.parametrize(("kind", "place"), PLACES, ids=lambda part: getattr(part, "__name__", part))
+def test_bits_are_kept_gates_are_heard_and_all_is_restored(kind, place):
+    """Planned at one size and run at another as well."""
+    torch.manual_seed(0)
+    model, examples = kind().eval(), [images(kind, side) for side in (32, 48)]
+    state, before = list(model.state_dict()), repr(model)
+    with torch.no_grad():
+        old = [model(*example) for example in examples]
+        surgeon.inject(model, "cbam", where=place, example_inputs=examples[0])
+        for example, answer in zip(examples, old):
+            assert_same_bits(model(*example), answer)
+        for path, weight in surgeon.attention_parameters(model).items():
+            if path.endswith("gamma"):
+                torch.nn.init.ones_(weight)
+        assert not torch.equal(model(*examples[0]), old[0])
+        surgeon.remove(model)
+        assert_same_bits(model(*examples[0]), old[0])
+    assert list(model.state_dict()) == state and repr(model) == before
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("place", SIAMESE)
+def test_attention_in_a_siamese_network_works_on_both_images(place):
+    model, (one, other) = strangers.Siamese().eval(), images(strangers.Siamese, 32)
+    surgeon.inject(model, "cbam", where=place, init="paper", example_inputs=(one, other))
+    assert_same_bits(model(one, other), (model.net(one) - model.net(other)).abs())
+
+
+@pytest.mark.parametrize(("where", "error"), [("final", NoSite), ("agai*[n].0", BadPlan)])
+def test_a_layer_that_is_repeated_owns_no_map_and_the_refusal_says_so(where, error):
+    model, example = strangers.Repeated(), images(strangers.Repeated, 32)
+    with pytest.raises(error, match="called 3 times, and not each time on an image of its own"):
+        surgeon.plan(model, "cbam", where=where, example_inputs=example)
