@@ -8,6 +8,7 @@ benchmarks/clients.yaml says what there is in each network, counted in its class
 benchmarks/clients.csv, all rows of a network at once; a run that was killed goes on where it stopped.
 """
 
+from collections import Counter
 from pathlib import Path
 
 from benchmarks import trials
