@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import surgeon
 from surgeon import files, networks
-from surgeon.attention import attention_modules
-from surgeon.attention.published_names import gammas
 from surgeon.cli import options as o
 from surgeon.cli import screen
 from surgeon.errors import BadOption, suggest
@@ -260,8 +258,7 @@ def _print(done: Conversion, output: str) -> None:
 
 def _extent(done: Conversion) -> str:
     """How far the attention acts: a file that surgeon's own training made has gammas in it."""
-    state, gates = done.loaded.model.state_dict(), attention_modules(done.loaded.model)
-    found = [float(value) for key in gammas(gates) for value in state[key].flatten()]
+    found = done.gammas
     if all(value == 1 for value in found):
         return "in full"
     return f"as far as the file's own gammas let it, from {min(found):.3g} to {max(found):.3g}"

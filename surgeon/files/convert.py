@@ -10,7 +10,8 @@ from typing import NamedTuple, Protocol
 from torch import Tensor, nn
 
 from surgeon import operation
-from surgeon.attention import EXACT
+from surgeon.attention import EXACT, attention_modules
+from surgeon.attention.published_names import gammas
 from surgeon.checkpoints import checkpoint, digest, nested
 from surgeon.checkpoints.checkpoint import first_line
 from surgeon.checkpoints.published import load_published
@@ -50,6 +51,12 @@ class Conversion:
     moved: Distance | None
     note: str | None = None
     is_published: bool = False
+
+    @property
+    def gammas(self) -> list[float]:
+        """How far each part of the attention acts: all 1 where it does in full."""
+        state, gates = self.loaded.model.state_dict(), attention_modules(self.loaded.model)
+        return [float(value) for key in sorted(gammas(gates)) for value in state[key].flatten()]
 
 
 class Progress(Protocol):
