@@ -6,25 +6,22 @@ spatial axes are the image's, divided by a stride. Everything that surgeon looks
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from surgeon.errors import BadInput, NoSite
+from surgeon.trace.pixels import counts_pixels
 
 if TYPE_CHECKING:
-    from surgeon.trace.graph import Graph, Value
+    from surgeon.trace.graph import Graph, Node, Value
+    from surgeon.trace.pixels import Axis
 
-# A class token, register tokens, distillation tokens: no known network has more in front of a map.
-MOST_PREFIX = 16
-# How far tokens are thinned out on each side of their grid.
-POOLING = 2, 4, 8
-# Sides of the square patches that an image is cut into without a convolution.
-PATCHES = range(4, 65)
 # Order of the axes, by their number and the one that counts channels.
 _LAYOUTS = {(3, 1): "NCL", (3, 2): "NLC", (4, 1): "NCHW", (4, 3): "NHWC", (5, 1): "NCDHW", (5, 4): "NDHWC"}
+
+# Steps after which each entry is where it was.
+_KEEPING = {"add", "mul", "dropout", "contiguous", "clone", "to"}
 
 Size = tuple[int, ...]
 
@@ -44,6 +41,13 @@ class FeatureMap:
     @property
     def pixels(self) -> int:
         return prod(self.size)
+
+
+class Grid(NamedTuple):
+    """The sides of the map that an axis counts the pixels of, and how many entries in front belong to no pixel."""
+
+    size: Size
+    prefix: int
 
 
 class Maps:
@@ -117,69 +121,44 @@ class Maps:
         return abs(size[-2] * width - size[-1] * height) <= height + width
 
     def _flat(self, value: Value) -> FeatureMap | None:
-        """A map whose pixels were laid in one row, channels still first: as many as the latest map has."""
-        pixels = value.shape[2]
-        size = next((size for size in self._earlier(value) if prod(size) == pixels), None)
-        return FeatureMap(value.shape[1], size, "NCL") if size else None
+        """A map whose pixels were laid in one row, channels still first."""
+        grid = self._grid(value, 2)
+        return FeatureMap(value.shape[1], grid.size, "NCL") if grid and not grid.prefix else None
 
     def _tokens(self, value: Value) -> FeatureMap | None:
-        """Tokens stand for the first grid that has as many pixels; a few more tokens are a prefix."""
-        for grid in self._grids(value):
-            prefix = value.shape[1] - prod(grid)
-            if 0 <= prefix <= min(MOST_PREFIX, prod(grid) // 4):
-                return FeatureMap(value.shape[2], grid, "NLC", prefix)
-        return None
-
-    def _grids(self, value: Value) -> Iterator[Size]:
-        """All grids that the tokens in `value` may stand for, the likeliest first."""
-        earlier = self._earlier(value)
-        yield from earlier
-        # Tokens may be thinned out as tokens, and no map of the smaller size is ever made.
-        pooled = (_pooled(size, factor) for size in earlier for factor in POOLING)
-        yield from (grid for grid in pooled if prod(grid) > 1)
-        # An image may be cut into patches without any convolution.
-        yield from self._cuts()
+        """Tokens of a map, each of them one pixel, and a few more in front that stand for none."""
+        grid = self._grid(value, 1)
+        return FeatureMap(value.shape[2], grid.size, "NLC", grid.prefix) if grid else None
 
     def _windows(self, value: Value) -> FeatureMap | None:
         shape, rank, axis = value.shape, len(value.shape), value.axis
         if value.fixed or axis is None or rank not in (3, 4) or axis not in (1, rank - 1) or shape[0] % self.batch:
             return None
         if rank == 4 and shape[0] == self.batch:
-            layout, windows, pixels = ("NCGL", shape[2], shape[3]) if axis == 1 else ("NGLC", shape[1], shape[2])
+            layout, windows, pixels = ("NCGL", 2, 3) if axis == 1 else ("NGLC", 1, 2)
         elif rank == 3 and axis == 2:
-            layout, windows, pixels = "NLC", shape[0] // self.batch, shape[1]
+            layout, windows, pixels = "NLC", 0, 1
         else:
             return None
-        size = self._window_size(value, windows, pixels)
-        return FeatureMap(shape[axis], size, layout) if size else None
+        grid = self._grid(value, pixels)
+        is_cut = counts_pixels(value.counts[windows]) or shape[windows] == 1
+        return FeatureMap(shape[axis], grid.size, layout) if grid and is_cut and not grid.prefix else None
 
-    def _window_size(self, value: Value, windows: int, pixels: int) -> Size | None:
-        """The size of one of so many windows that make up the latest map; None if they don't."""
-        # An image that was cut into windows before any convolution has no such map.
-        wholes = (*self._earlier(value), *self._cuts())
-        whole = next((size for size in wholes if prod(size) == windows * pixels), None)
-        parts = round(windows**0.5)
-        if whole is None or parts**2 != windows or any(side % parts for side in whole[-2:]):
+    def _grid(self, value: Value, at: int) -> Grid | None:
+        """What the axis `at` of a value counts, if that is the pixels of a map in rows; None if it is not."""
+        axis = self._axis(value, at)
+        sides = axis.sides if axis is not None else []
+        if axis is None or not axis.is_plain or axis.after or len(sides) != len(self.image.shape) - 2:
             return None
-        return tuple(side // parts for side in whole)
+        return Grid(tuple(axis.extent(side) for side in sides), axis.before)
 
-    def _cuts(self) -> list[Size]:
-        """The grids of square patches that the image can be cut into, the finest first."""
-        height, width = self.image.shape[-2:]
-        return [(height // side, width // side) for side in PATCHES if height % side == width % side == 0]
-
-    def _earlier(self, value: Value) -> list[Size]:
-        """The sizes of the maps made before `value`, the latest first."""
-        return [size for order, size in reversed(self._sizes) if order < value.order]
-
-    @cached_property
-    def _sizes(self) -> list[tuple[int, Size]]:
-        """(order, size) of all maps with axes of their own, in order of execution."""
-        graphs = list(self.graph.walk())
-        values = {value for graph in graphs for value in graph.inputs}
-        values |= {value for graph in graphs for node in graph.nodes for value in node.outputs}
-        spatial = ((value, self[value]) for value in values if len(value.shape) == len(self.image.shape))
-        return sorted((value.order, found.size) for value, found in spatial if found and found.pixels > 1)
+    def _axis(self, value: Value, at: int, depth: int = 8) -> Axis | None:
+        """What an axis of a value counts; where that got lost in a layer, what it counts once it is added to a map."""
+        axis = value.counts[at]
+        if axis is not None or not depth:
+            return axis
+        later = (self._axis(result, at, depth - 1) for node in value.users for result in _alike(value, node))
+        return next((found for found in later if found is not None), None)
 
 
 def _signal(graph: Graph) -> Value | None:
@@ -190,6 +169,8 @@ def _signal(graph: Graph) -> Value | None:
     return next((value for value in graph.inputs if len(value.shape) == 3 and value in convolved), None)
 
 
-def _pooled(size: Size, factor: int) -> Size:
-    """`size` with height and width divided by `factor`, rounded up."""
-    return (*size[:-2], *(-(-side // factor) for side in size[-2:]))
+def _alike(value: Value, node: Node) -> list[Value]:
+    """The results of a step that lays its input out as it was."""
+    if node.child is not None or node.op not in _KEEPING:
+        return []
+    return [result for result in node.outputs if result.shape == value.shape]

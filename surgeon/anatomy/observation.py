@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map_only
 
+from surgeon.anatomy import sizes
 from surgeon.anatomy.scene import Scene
 from surgeon.errors import BadInput, BadModel, SurgeonError, Untraceable
 from surgeon.forward.alike import carried_over, kind_of
@@ -21,6 +24,10 @@ from surgeon.trace.noise import noted, resolved
 from surgeon.trace.recorder import observe
 from surgeon.trace.skeleton import skeleton
 from surgeon.trace.state import preserved, same_numbers
+
+if TYPE_CHECKING:
+    from surgeon.forward.reading import Readings
+    from surgeon.sites import Site
 
 
 class _Failure(NamedTuple):
@@ -39,14 +46,57 @@ class Observation:
     """
 
     def __init__(
-        self, model: nn.Module, graph: Graph, *, example: Arguments | None = None, hooks: bool = False
+        self,
+        model: nn.Module,
+        graph: Graph,
+        called: Arguments,
+        *,
+        example: Arguments | None = None,
+        hooks: bool = False,
     ) -> None:
         self.model = model
         self.scene = Scene(graph)
         self.example = example
         self.hooks = hooks
+        self._called = called
         self._forwards: dict[Graph, Rewritable] = {}
         self._kinds: dict[Hashable, list[Graph]] = {}
+
+    def readings(self, site: Site) -> Readings | None:
+        """Where the owner of a site can read the size of the map that its tokens are; None where it can't."""
+        found = self._tokens(site)
+        return None if found is None else sizes.readings(found, self._again(found))
+
+    def source(self, site: Site) -> sizes.Source | None:
+        """What gives the tokens at a site their map; None if that is of one size, whatever the image."""
+        found = self._tokens(site)
+        again = None if found is None else self._again(found)
+        if found is None or again is None or again.value.shape == found.value.shape:
+            return None
+        return sizes.source(found, self.scene.graph)
+
+    def _again(self, tokens: sizes.Tokens) -> sizes.Tokens | None:
+        """The same tokens in the run elsewhere."""
+        return None if self._elsewhere is None else sizes.same(tokens, self._elsewhere)
+
+    def _tokens(self, site: Site) -> sizes.Tokens | None:
+        if site.layout not in sizes.TOKENS or len(site.size) < 2 or site.replaces:
+            return None
+        graph = next((graph for graph in self.scene.graphs if graph.path == site.module), None)
+        if graph is None:
+            return None
+        is_inside = site.after.split(".")[0] not in ("input", "output")
+        names = self.rewrites_of(site.module).names if is_inside else {}
+        value = sizes.named(site.after, graph, names)
+        return None if value is None else sizes.Tokens(value, site.layout, graph, names)
+
+    @cached_property
+    def _elsewhere(self) -> Graph | None:
+        """The run on an image of other proportions, which no number of pixels is the same in; None if there is none."""
+        args, kwargs = tree_map_only(torch.Tensor, _larger, tuple(self._called))
+        with preserved(self.model):
+            graph, _ = observe(self.model, args, kwargs, hooks=self.hooks)
+        return next((inner for inner in graph.walk() if inner.path == self.scene.graph.path and inner.finished), None)
 
     def rewrites(self, graph: Graph) -> Rewritable:
         """The forward of one recorded call as fx graphs; each is traced once.
@@ -78,6 +128,14 @@ class Observation:
         if not all(other.does_as(first) for other in others):
             raise Untraceable(f"{path}: is called in several ways, and its forward differs between them.")
         return first
+
+
+def _larger(tensor: torch.Tensor) -> torch.Tensor:
+    """Twice as many rows of pixels and three times as many columns; anything that is no image as it is."""
+    if tensor.dim() not in (4, 5) or not tensor.is_floating_point():
+        return tensor
+    *rest, height, width = tensor.shape
+    return tensor.new_zeros((*rest, 2 * height, 3 * width))
 
 
 @contextmanager
@@ -167,11 +225,11 @@ def _on_meta(model: nn.Module, example_inputs: Any) -> tuple[Observation | None,
     for args, kwargs in _examples(model, example_inputs, "meta"):
         graph, error, hooks = _watch(twin, args, kwargs)
         if error is None:
-            return Observation(twin, graph, example=own, hooks=hooks), errors
+            return Observation(twin, graph, Arguments(args, kwargs), example=own, hooks=hooks), errors
         errors.append(_Failure(args, error))
         trunk = _finished_trunk(graph, error)
         if trunk is not None:
-            return Observation(twin, trunk, hooks=hooks), errors
+            return Observation(twin, trunk, Arguments(args, kwargs), hooks=hooks), errors
     return None, errors
 
 
@@ -216,7 +274,8 @@ def _for_real(model: nn.Module, example_inputs: Any, errors: list[_Failure]) -> 
         for args, kwargs in _examples(model, example_inputs, _device(model)):
             graph, error, hooks = _watch(twin, args, kwargs)
             if error is None:
-                return Observation(twin, graph, example=_own(model, example_inputs), hooks=hooks)
+                own = _own(model, example_inputs)
+                return Observation(twin, graph, Arguments(args, kwargs), example=own, hooks=hooks)
             errors.append(_Failure(args, error))
     raise BadInput(_did_not_run(model, example_inputs, errors))
 

@@ -69,6 +69,10 @@ class CBAM(Gate):
         self.channel = channel if branches != "spatial" else None
         self.spatial = spatial if branches != "channel" else None
 
+    @property
+    def weighs_positions(self) -> bool:
+        return self.spatial is not None
+
     def attend(self, x: Tensor) -> Tensor:
         if self.order == "parallel":
             scales = [self.note(name, branch(x)) for name, branch in self._branches()]

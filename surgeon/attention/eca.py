@@ -37,6 +37,10 @@ class ECA(Gate):
         if init == "neutral":
             silence(self.conv)
 
+    @property
+    def weighs_positions(self) -> bool:
+        return False
+
     def attend(self, x: Tensor) -> Tensor:
         scores = called(self.conv, average(x).unsqueeze(1)).squeeze(1)
         scale = as_map(gated(scores, self.gamma, self.gain), x)

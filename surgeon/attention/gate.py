@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from surgeon.attention.layouts import Layout
+from surgeon.attention.layouts import Layout, Size
 from surgeon.attention.mix import mixed
 from surgeon.attention.options import choice, whole
-from surgeon.errors import BadModel
+from surgeon.errors import BadModel, SurgeonError
 from surgeon.sites import Site
 
 # How a fresh gate starts.
@@ -73,22 +73,50 @@ class Gate(nn.Module):
         self.together: tuple[str, ...] = ()
         self.share: nn.Parameter | None = None
 
-    def forward(self, x: Tensor, old: Tensor | None = None) -> Tensor:
-        """The map `x` with attention; where it takes a module's place, `old` is what that module makes of `x`."""
+    def forward(self, x: Tensor, old: Tensor | None = None, *, size: Size | None = None) -> Tensor:
+        """The map `x` with attention; where it takes a module's place, `old` is what that module makes of `x`.
+
+        Args:
+            size: of the map of tokens, where the network knows it.
+        """
         given = (x,) if old is None else (x, old)
         if isinstance(x, Proxy):
             # To whoever traces the network with torch.fx, attention is one node, not its operators.
             tracer: Any = x.tracer
-            return tracer.create_proxy("call_module", tracer.path_of_module(self), given, {})
+            told = {} if size is None else {"size": size}
+            return tracer.create_proxy("call_module", tracer.path_of_module(self), given, told)
         if not self.enabled:
             return given[-1]
-        y = self.attend(x) if self.layout is None else self.layout.restore(self.attend(self.layout.view(x)), x)
+        y = self.attend(x) if self.layout is None else self._attend_laid_out(x, self.layout, size)
         return y if old is None or self.share is None else mixed(old, y, self.share)
+
+    def _attend_laid_out(self, x: Tensor, layout: Layout, size: Size | None) -> Tensor:
+        return layout.restore(self.attend(layout.view(x, size, alike=not self.weighs_positions)), x)
 
     @property
     def replaces_at_once(self) -> bool:
         """Whether what the attention takes the place of need not run."""
         return self.share is None and self.enabled
+
+    def refuse_other_proportions(self, now: Size, planned: Size) -> None:
+        """Refuse a map of size `now` in front of this gate, which was planned where the map was of size `planned`.
+
+        Raises:
+            SurgeonError: it has other proportions, and this gate would lay out its tokens as if it had not.
+        """
+        if not self.enabled or not self.weighs_positions:
+            return
+        if any(here * planned[0] != there * now[0] for here, there in zip(now, planned)):
+            shape, before = (" x ".join(map(str, size)) for size in (now, planned))
+            raise SurgeonError(
+                f"{self.site}: tokens of {shape} here, planned with {before}, and its forward is told no height and"
+                " width: give the network an image of the same proportions, or plan with example_inputs of this size."
+            )
+
+    @property
+    def weighs_positions(self) -> bool:
+        """Whether it matters where in the map something is; False where all positions get one score."""
+        return True
 
     def attend(self, x: Tensor) -> Tensor:
         """The map `x` of (N, C, *spatial) with attention applied."""

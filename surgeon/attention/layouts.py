@@ -19,6 +19,9 @@ from surgeon.errors import SurgeonError, UnknownName, suggest
 NAMES = ("NCL", "NCHW", "NCDHW", "NHWC", "NDHWC", "NLC", "NGLC", "NCGL")
 
 
+Size = tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Layout:
     """How one value of a network is laid out in memory.
@@ -44,17 +47,23 @@ class Layout:
         """Number of spatial axes: 1 (sequences), 2 (images) or 3 (video)."""
         return len(self.size) if "L" in self.name else len(self.name) - 2
 
-    def view(self, x: Tensor) -> Tensor:
-        """`x` as a map of (N, C, *spatial) that shares its memory."""
+    def view(self, x: Tensor, size: Size | None = None, *, alike: bool = False) -> Tensor:
+        """`x` as a map of (N, C, *spatial) that shares its memory.
+
+        Args:
+            size: the map's spatial size in this run, for tokens; None where nobody knows it.
+            alike: whether all positions count alike, so that any size will do.
+        """
         if self.name == "NGLC":
-            return x.flatten(0, 1).transpose(1, 2).unflatten(2, self._grid(x.shape[2]))
+            return x.flatten(0, 1).transpose(1, 2).unflatten(2, self._grid(x.shape[2], size, alike))
         if self.name == "NCGL":
-            return _with_contiguous_gradient(x).transpose(1, 2).flatten(0, 1).unflatten(2, self._grid(x.shape[3]))
+            grid = self._grid(x.shape[3], size, alike)
+            return _with_contiguous_gradient(x).transpose(1, 2).flatten(0, 1).unflatten(2, grid)
         if self.name == "NLC":
             tokens = x[:, self.prefix :]
-            return tokens.transpose(1, 2).unflatten(2, self._grid(tokens.shape[1]))
+            return tokens.transpose(1, 2).unflatten(2, self._grid(tokens.shape[1], size, alike))
         if self.name == "NCL":
-            return x.unflatten(2, self._grid(x.shape[2])) if self.dims > 1 else x
+            return x.unflatten(2, self._grid(x.shape[2], size, alike)) if self.dims > 1 else x
         return x.movedim(-1, 1) if self.name.endswith("C") else x
 
     def restore(self, y: Tensor, x: Tensor) -> Tensor:
@@ -74,18 +83,24 @@ class Layout:
         # A module that returned its map channels first would break a later `.view` of the network's.
         return y.contiguous() if x.is_contiguous() else y
 
-    def _grid(self, length: int) -> tuple[int, ...]:
-        """The spatial size of `length` tokens: as planned, or the same shape at another scale."""
+    def _grid(self, length: int, size: Size | None, alike: bool) -> Size:
+        """The spatial size of `length` tokens: as this run tells, as planned, or the same shape at another scale."""
+        if size is not None:
+            if not is_captured() and prod(size) != length:
+                raise SurgeonError(f"{length} tokens are no map of {' x '.join(map(str, size))}, as this run has it.")
+            return size
         if length == prod(self.size):
             return self.size
         scale = (length / prod(self.size)) ** (1 / self.dims)
         grid = tuple(round(n * scale) for n in self.size)
-        if prod(grid) != length or any(n * self.size[0] != m * grid[0] for n, m in zip(grid, self.size)):
-            raise SurgeonError(
-                f"{length} tokens make no map of the shape planned, {' x '.join(map(str, self.size))}:"
-                " give the network an image of the same proportions, or plan with example_inputs of this size."
-            )
-        return grid
+        if prod(grid) == length and all(n * self.size[0] == m * grid[0] for n, m in zip(grid, self.size)):
+            return grid
+        if alike:
+            return (length, *(1 for _ in self.size[1:]))
+        raise SurgeonError(
+            f"{length} tokens make no map of the shape planned, {' x '.join(map(str, self.size))}:"
+            " give the network an image of the same proportions, or plan with example_inputs of this size."
+        )
 
 
 def _with_contiguous_gradient(x: Tensor) -> Tensor:

@@ -46,6 +46,10 @@ class SE(Gate):
         if init == "neutral":
             silence(self.fc2)
 
+    @property
+    def weighs_positions(self) -> bool:
+        return False
+
     def attend(self, x: Tensor) -> Tensor:
         scores = called(self.fc2, F.relu(called(self.fc1, average(x))))
         scale = as_map(gated(scores, self.gamma, self.gain), x)

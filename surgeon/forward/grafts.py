@@ -13,11 +13,14 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.fx import Proxy
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from surgeon.attention.capture import is_traced
 from surgeon.forward.arguments import argument, free, header, with_defaults
 from surgeon.forward.guards import QUESTIONS
 from surgeon.forward.otherwise import Ground, otherwise
+from surgeon.forward.reading import Readings
 from surgeon.forward.reads import ASKED, Fact
 
 
@@ -107,23 +110,29 @@ class Inside:
 
 @dataclass(frozen=True)
 class Output:
-    """Attention `child` on what a module returns; on leaf `index` of it where that is a collection."""
+    """Attention `child` on what a module returns; on leaf `index` of it where that is a collection.
+
+    size: where the size of the map is read, if it is tokens that are returned.
+    """
 
     child: str
     index: int | None = None
+    size: Readings | None = None
 
     def method(self, base: type[nn.Module]) -> Callable[..., Any]:
-        child, index = self.child, self.index
+        child, index, size = self.child, self.index, self.size
         if index is None:
 
             def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-                return self.get_submodule(child)(base.forward(self, *args, **kwargs))
+                result = base.forward(self, *args, **kwargs)
+                return self.get_submodule(child)(result, **_told(size, args, kwargs, result))
 
             return forward
 
         def forward_leaf(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            leaves, tree = tree_flatten(base.forward(self, *args, **kwargs))
-            leaves[index] = self.get_submodule(child)(leaves[index])
+            result = base.forward(self, *args, **kwargs)
+            leaves, tree = tree_flatten(result)
+            leaves[index] = self.get_submodule(child)(leaves[index], **_told(size, args, kwargs, result))
             return tree_unflatten(leaves, tree)
 
         return forward_leaf
@@ -131,19 +140,62 @@ class Output:
 
 @dataclass(frozen=True)
 class Input:
-    """Attention `child` on something that a module is given; `where` says on what, as `where_given` does."""
+    """Attention `child` on something that a module is given; `where` says on what, as `where_given` does.
+
+    size: where the size of the map is read, if it is tokens that are given.
+    """
 
     child: str
     where: str = "input"
+    size: Readings | None = None
 
     def method(self, base: type[nn.Module]) -> Callable[..., Any]:
-        child, given = self.child, argument(base.forward, self.where)
+        child, given, size = self.child, argument(base.forward, self.where), self.size
 
         def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            args, kwargs = given.changed(self.get_submodule(child), args, kwargs)
+            told, gate = _told(size, args, kwargs, None), self.get_submodule(child)
+            args, kwargs = given.changed((lambda x: gate(x, **told)) if told else gate, args, kwargs)
             return base.forward(self, *args, **kwargs)
 
         return forward
+
+
+@dataclass(frozen=True)
+class Proportions:
+    """A refusal of maps of other proportions than planned, in the module that gives tokens their map.
+
+    What weighs the tokens later is not told how high and wide their map is.
+
+    gates: the attribute that holds the gates which weigh them.
+    size: of the map, as planned. readings: where it is read.
+    """
+
+    gates: str
+    size: tuple[int, ...]
+    readings: Readings
+
+    def method(self, base: type[nn.Module]) -> Callable[..., Any]:
+        name, size, readings = self.gates, self.size, self.readings
+
+        def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            result = base.forward(self, *args, **kwargs)
+            now = _read(readings, args, kwargs, result)
+            # Whoever traces the network has no numbers here, or would keep those of this one image.
+            if not is_traced() and not isinstance(now[0], Proxy):
+                for gate in getattr(self, name):
+                    gate.refuse_other_proportions(now, size)
+            return result
+
+        return forward
+
+
+def _told(size: Readings | None, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> dict[str, Any]:
+    """What a gate is told beside the tokens: their map's size, where the call shows it."""
+    return {} if size is None else {"size": _read(size, args, kwargs, result)}
+
+
+def _read(size: Readings, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> tuple[Any, ...]:
+    return tuple(r.within(result) if r.name is None else r.given(args, kwargs) for r in size)
 
 
 @dataclass(frozen=True)
@@ -165,7 +217,7 @@ class Replaced:
         return forward
 
 
-Graft = Forward | Instead | Inside | Input | Output | Replaced
+Graft = Forward | Instead | Inside | Input | Output | Replaced | Proportions
 
 
 def ground_of(graft: Graft) -> Ground:

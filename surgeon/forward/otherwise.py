@@ -12,6 +12,7 @@ from torch import nn
 from surgeon.errors import BadInput, BadModel
 from surgeon.forward.arguments import free
 from surgeon.forward.guards import QUESTIONS, Guard
+from surgeon.forward.reading import Readings
 from surgeon.forward.reads import Fact, absent, there
 
 
@@ -21,12 +22,18 @@ class Behind:
 
     gate: its name. child: path of the child whose output it takes; None if it takes something else.
     item: which item of that output, None for all of it. before: the children that work on what it gives.
+    size: where among the arguments the size of the map of tokens is read.
     """
 
     gate: str
     child: str | None = None
     item: int | None = None
     before: tuple[str, ...] = ()
+    size: Readings | None = None
+
+    def told(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """What the gate is told beside the tokens."""
+        return {} if self.size is None else {"size": tuple(reading.given(args, kwargs) for reading in self.size)}
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,8 @@ def otherwise(
         _refuse(module, base, ground, args, kwargs)
     twin = shallow(module, base)
     for behind, child in zip(gates, children):
-        _follow(twin, child.split("."), twin._modules.pop(behind.gate), behind.item)
+        told = behind.told(args, kwargs)
+        _follow(twin, child.split("."), _Told(twin._modules.pop(behind.gate), told), behind.item)
     before = dict(vars(twin))
     result = base.forward(twin, *args, **kwargs)
     # What a forward sets, it sets on the module.
@@ -102,7 +110,17 @@ def shallow(module: nn.Module, base: type[nn.Module]) -> Any:
     return twin
 
 
-def _follow(parent: nn.Module, path: list[str], gate: nn.Module, item: int | None) -> None:
+class _Told:
+    """A gate, and what it is told beside the tokens in this call."""
+
+    def __init__(self, gate: Any, told: dict[str, Any]) -> None:
+        self.gate, self.told = gate, told
+
+    def __call__(self, x: Any) -> Any:
+        return self.gate(x, **self.told)
+
+
+def _follow(parent: nn.Module, path: list[str], gate: _Told, item: int | None) -> None:
     """Let a call of the child at `path` end in `gate`.
 
     The child itself is as it was, and may be called elsewhere meanwhile.
@@ -118,7 +136,7 @@ def _follow(parent: nn.Module, path: list[str], gate: nn.Module, item: int | Non
         vars(twin)["_compiled_call_impl"] = lambda *args, **kwargs: _weighed(child(*args, **kwargs), gate, item)
 
 
-def _weighed(result: Any, gate: nn.Module, item: int | None) -> Any:
+def _weighed(result: Any, gate: _Told, item: int | None) -> Any:
     if item is None:
         return gate(result)
     items = [gate(value) if index == item else value for index, value in enumerate(result)]

@@ -62,7 +62,7 @@ def prepare(model: nn.Module, plan: Plan, observation: Observation) -> Prepared:
         kind = type(model).__name__
         raise BadPlan(f"this plan was made for a network with other weights than this {kind}: plan again.")
     name = modules.name_of(plan.factory or plan.attention)
-    stitches = splice.stitches(model, plan.sites, name, observation.rewrites_of)
+    stitches = splice.stitches(model, plan.sites, name, observation)
     trial.try_out(observation, stitches)
     return Prepared(stitches, observation.scene.graph, observation.example)
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import fx, nn
 
 from surgeon.attention import Gate
 from surgeon.errors import BadModel, BadPlan, CheckFailed, Untraceable, suggest
-from surgeon.forward.grafts import Forward, Graft, Input, Output, Replaced
+from surgeon.forward.grafts import Forward, Graft, Input, Output, Proportions, Replaced
 from surgeon.forward.otherwise import Behind, Ground
 from surgeon.forward.subclass import MERGING, NO_GRAFTS, forward_of, grafted, grafts_of, runs_any_child, takes_grafts
 from surgeon.sites import INSTEAD
 
 if TYPE_CHECKING:
+    from surgeon.anatomy.observation import Observation
+    from surgeon.anatomy.sizes import Source
+    from surgeon.forward.reading import Readings
     from surgeon.forward.rewrite import Rewritable
     from surgeon.sites import Site
 
@@ -27,21 +30,35 @@ if TYPE_CHECKING:
 
 
 class Undo(NamedTuple):
-    """A module that was changed: the class and the children that it had before, and the gates that it got."""
+    """A module that was changed: the class and the children that it had before, and the gates that it got.
+
+    A list of gates is an attribute, for the gates of other modules.
+    """
 
     module: nn.Module
     cls: type[nn.Module]
     children: Children
-    gates: dict[str, Gate]
+    gates: dict[str, Gate | list[Gate]]
+
+
+class New(NamedTuple):
+    """A child that a module gets, and where its forward reads the size of the map, if it is tokens that it weighs."""
+
+    child: str
+    size: Readings | None
 
 
 @dataclass(frozen=True)
 class Stitch:
-    """What will be done to one module: the child it gets for each site, and its new class (a Sequential's old one)."""
+    """What will be done to one module: the child it gets for each site, and its new class (a Sequential's old one).
+
+    watched: attribute -> the sites whose gates it will hold, since they rely on the proportions of a map made here.
+    """
 
     module: nn.Module
     children: dict[Site, str]
     cls: type[nn.Module]
+    watched: dict[str, tuple[Site, ...]] = field(default_factory=dict)
 
     @property
     def paths(self) -> list[str]:
@@ -49,12 +66,12 @@ class Stitch:
         return [f"{site.module}.{name}".strip(".") for site, name in self.children.items()]
 
 
-def stitches(model: nn.Module, sites: Iterable[Site], name: str, rewrites: Callable[[str], Rewritable]) -> list[Stitch]:
+def stitches(model: nn.Module, sites: Iterable[Site], name: str, observation: Observation) -> list[Stitch]:
     """All the changes, prepared; the model is still as it was.
 
     Args:
         name: what the new children are called, where that is free.
-        rewrites: gives the forward of the module at a path as a Rewritable.
+        observation: of the model, or of another like it.
 
     Raises:
         BadPlan: a site names a module or a node that the model does not have.
@@ -62,7 +79,26 @@ def stitches(model: nn.Module, sites: Iterable[Site], name: str, rewrites: Calla
     by_module: dict[str, list[Site]] = {}
     for site in sites:
         by_module.setdefault(site.module, []).append(site)
-    return [_stitch(_module(model, path), path, those, name, rewrites) for path, those in by_module.items()]
+    modules = {path: _module(model, path) for path in by_module}
+    sizes = {site: observation.readings(site) for those in by_module.values() for site in those}
+    rewrites = observation.rewrites_of
+    made = [_stitch(modules[path], path, those, name, rewrites, sizes) for path, those in by_module.items()]
+    sources = {site: observation.source(site) for site, size in sizes.items() if size is None}
+    return _with_watches(model, made, {site: source for site, source in sources.items() if source is not None})
+
+
+def _with_watches(model: nn.Module, made: Sequence[Stitch], sources: Mapping[Site, Source]) -> list[Stitch]:
+    """The stitches, and one for each module that gives tokens the map whose proportions gates rely on."""
+    stitches = {id(stitch.module): stitch for stitch in made}
+    for source in dict.fromkeys(sources.values()):
+        module = model.get_submodule(source.path)
+        before = stitches.get(id(module), Stitch(module, {}, type(module)))
+        (name,) = _names(module, "weighing", 1)
+        watched = {**before.watched, name: tuple(site for site, other in sources.items() if other == source)}
+        base, *grafts = vars(before.cls).get("grafted_from", (before.cls,))
+        cls = grafted(base, *grafts, Proportions(name, source.size, source.readings))
+        stitches[id(module)] = Stitch(module, before.children, cls, watched)
+    return list(stitches.values())
 
 
 def _module(model: nn.Module, path: str) -> nn.Module:
@@ -76,21 +112,27 @@ def _module(model: nn.Module, path: str) -> nn.Module:
 
 
 def _stitch(
-    module: nn.Module, path: str, sites: Sequence[Site], name: str, rewrites: Callable[[str], Rewritable]
+    module: nn.Module,
+    path: str,
+    sites: Sequence[Site],
+    name: str,
+    rewrites: Callable[[str], Rewritable],
+    sizes: Mapping[Site, Readings | None],
 ) -> Stitch:
     if not takes_grafts(module):
         raise Untraceable(f"{path or 'the model'}: {NO_GRAFTS}.")
     children = dict(zip(sites, _names(module, name, len(sites))))
     base, *grafts = grafts_of(module)
-    inner = {site.after: child for site, child in children.items() if not _at_edge(site)}
+    inner = {site.after: New(child, sizes[site]) for site, child in children.items() if not _at_edge(site)}
     if inner:
         grafts.append(_forward(path, rewrites(path), inner))
     if len(inner) < len(sites) and runs_any_child(module):
         reason = "its forward runs all its children, and would run attention as one of them"
         raise Untraceable(f"{path or 'the model'}: {reason}.")
     for site, child in children.items():
-        if _at_edge(site) and not _is_appended(module, site, grafts):
-            grafts.append(_edge(site, child))
+        size = sizes[site]
+        if _at_edge(site) and (size is not None or not _is_appended(module, site, grafts)):
+            grafts.append(_edge(site, child, size))
     return Stitch(module, children, grafted(base, *grafts))
 
 
@@ -108,13 +150,13 @@ def _is_appended(module: nn.Module, site: Site, grafts: Sequence[Graft]) -> bool
     return plain and not grafts and site.after == "output"
 
 
-def _edge(site: Site, name: str) -> Graft:
+def _edge(site: Site, name: str, size: Readings | None) -> Graft:
     if site.replaces:
         return Replaced(name)
     edge, _, index = site.after.partition(".")
     if edge == "input":
-        return Input(name, site.after)
-    return Output(name, int(index) if index else None)
+        return Input(name, site.after, size)
+    return Output(name, int(index) if index else None, size)
 
 
 def _names(module: nn.Module, name: str, count: int) -> Iterator[str]:
@@ -124,8 +166,8 @@ def _names(module: nn.Module, name: str, count: int) -> Iterator[str]:
     return itertools.islice(free, count)
 
 
-def _forward(path: str, forward: Rewritable, inner: Mapping[str, str]) -> Forward:
-    """The graft that calls each child of `inner`, {node name: child}, right after its node."""
+def _forward(path: str, forward: Rewritable, inner: Mapping[str, New]) -> Forward:
+    """The graft that calls each child of `inner`, by the name of a node, right after that node."""
     evaluate, functions = _source(path, forward.evaluate, forward.evaluate, inner)
     nodes = [_counterpart(path, after, forward.evaluate, forward.evaluate) for after in inner]
     gates = tuple(_behind(node, child) for node, child in zip(nodes, inner.values()))
@@ -136,14 +178,18 @@ def _forward(path: str, forward: Rewritable, inner: Mapping[str, str]) -> Forwar
     return Forward(evaluate, train, tuple(dict(functions + more).items()), ground)
 
 
-def _behind(node: fx.Node, gate: str) -> Behind:
+def _behind(node: fx.Node, new: New) -> Behind:
     """Where in the original forward a gate stands that stands behind `node` in its graph."""
+    gate = new.child
+    if new.size is not None and any(reading.is_node for reading in new.size):
+        # What the size is read from is nothing that the original forward would show.
+        return Behind(gate)
     if node.op == "call_module":
-        return Behind(gate, str(node.target), before=_fed(node))
+        return Behind(gate, str(node.target), before=_fed(node), size=new.size)
     if node.target is operator.getitem:
         source, item = node.args
         if isinstance(source, fx.Node) and source.op == "call_module" and type(item) is int:
-            return Behind(gate, str(source.target), item, _fed(node))
+            return Behind(gate, str(source.target), item, _fed(node), new.size)
     return Behind(gate)
 
 
@@ -155,7 +201,7 @@ def _fed(node: fx.Node) -> tuple[str, ...]:
     return tuple(str(other.target) for other in reached[1:] if other.op == "call_module")
 
 
-def _source(path: str, graph: fx.Graph, named: fx.Graph, inner: Mapping[str, str]) -> tuple[str, Functions]:
+def _source(path: str, graph: fx.Graph, named: fx.Graph, inner: Mapping[str, New]) -> tuple[str, Functions]:
     """Source text of `graph` with the calls put in, and the functions it names.
 
     The names are those of the graph `named`; in another mode's graph, nodes are found by counting.
@@ -163,17 +209,24 @@ def _source(path: str, graph: fx.Graph, named: fx.Graph, inner: Mapping[str, str
     copy = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     copy.output(copy.graph_copy(graph, copies))
-    for after, child in inner.items():
-        _insert_call(copy, copies[_counterpart(path, after, named, graph)], child)
+
+    def copied(name: str) -> fx.Node:
+        return copies[_counterpart(path, name, named, graph)]
+
+    for after, new in inner.items():
+        _insert_call(copy, copied(after), new, copied)
     code = copy.python_code("self")
     callables = ((name, value) for name, value in code.globals.items() if callable(value))
     return code.src, tuple((name, value) for name, value in callables if f"{name}(" in code.src and "." not in name)
 
 
-def _insert_call(graph: fx.Graph, node: fx.Node, child: str) -> None:
-    """Call `child` on what `node` gives; all that took that takes the call's result instead."""
+def _insert_call(graph: fx.Graph, node: fx.Node, new: New, tensor: Callable[[str], fx.Node]) -> None:
+    """Call the new child on what `node` gives; all that took that takes the call's result instead."""
     with graph.inserting_after(node):
-        call = graph.call_module(child, (node,))
+        call = graph.call_module(new.child, (node,))
+    if new.size is not None:
+        with graph.inserting_before(call):
+            call.kwargs = {"size": tuple(reading.node(graph, tensor) for reading in new.size)}
     node.replace_all_uses_with(call, delete_user_cb=lambda user: user is not call)
 
 
@@ -209,8 +262,9 @@ def put_in(prepared: Iterable[Stitch], gates: Mapping[Site, Gate]) -> list[Undo]
         for stitch in prepared:
             module = stitch.module
             new = {name: gates[site] for site, name in stitch.children.items()}
-            undo.append(Undo(module, type(module), module._modules, new))
-            vars(module).update(new)
+            watched = {name: [gates[site] for site in sites] for name, sites in stitch.watched.items()}
+            undo.append(Undo(module, type(module), module._modules, {**new, **watched}))
+            vars(module).update(new, **watched)
             module.__class__ = stitch.cls
             _show(module, {**module._modules, **new}, new)
     except BaseException:
@@ -259,7 +313,7 @@ def remove(model: nn.Module) -> int:
     take_back([undo for undo in before if undo.gates or type(undo.module) is not undo.cls])
     for module, name in exchanged:
         module.forward = getattr(module, name)
-    return sum(len(undo.gates) for undo in before)
+    return sum(isinstance(gate, Gate) for undo in before for gate in undo.gates.values())
 
 
 def _before(module: nn.Module) -> Undo:
@@ -267,7 +321,9 @@ def _before(module: nn.Module) -> Undo:
     children = module._modules
     gates = {name: child for name, child in children.items() if isinstance(child, Gate) and child.site is not None}
     others = {name: child for name, child in children.items() if name not in gates}
-    return Undo(module, grafts_of(module)[0], others, gates)
+    base, *grafts = grafts_of(module)
+    watched = {graft.gates: vars(module)[graft.gates] for graft in grafts if isinstance(graft, Proportions)}
+    return Undo(module, base, others, {**gates, **watched})
 
 
 def count_stitches(model: nn.Module, gates: Mapping[Site, Gate]) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from surgeon.trace.lines import Line
+    from surgeon.trace.pixels import Axes
 
 
 class Cost(NamedTuple):
@@ -38,6 +39,7 @@ class Value:
     """A tensor that the run made or was given.
 
     axis: which of its axes counts channels, None where nobody can tell.
+    counts: what each axis counts, as far as it is the pixels of a map.
     order: its place in the order of execution.
     fixed: does not depend on the model's input (a weight, a position table).
     """
@@ -47,6 +49,7 @@ class Value:
     axis: int | None
     order: int
     fixed: bool
+    counts: Axes
     users: list[Node] = field(default_factory=list, repr=False)
 
 

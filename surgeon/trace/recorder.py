@@ -19,8 +19,10 @@ from torch.utils._pytree import tree_leaves
 
 from surgeon.attention import Gate
 from surgeon.trace.axes import channel_axis
+from surgeon.trace.counting import Step, counted, of_input, unknown
 from surgeon.trace.graph import Graph, Node, Value
 from surgeon.trace.lines import line_of
+from surgeon.trace.pixels import Axes
 from surgeon.trace.shapes import result_of
 from surgeon.trace.skeleton import listening
 
@@ -44,17 +46,23 @@ class Recorder(TorchFunctionMode):
         self.latest: dict[int, Value] = {}
         self.kept: list[Tensor] = []
 
-    def value(self, tensor: Tensor, axis: int | None = None, fixed: bool | None = None) -> Value:
+    def value(
+        self, tensor: Tensor, axis: int | None = None, fixed: bool | None = None, counts: Axes | None = None
+    ) -> Value:
         """The Value of `tensor` as it is now: an in-place operator makes a new one of the same object."""
         key = (id(tensor), tensor._version)
         if key not in self.values and id(tensor) in self.latest:
             # Written to through a view: another value now, of the same axes.
-            axis, fixed = self.latest[id(tensor)].axis, False
+            before = self.latest[id(tensor)]
+            axis, fixed = before.axis, False
+            counts = before.counts if counts is None and before.shape == tensor.shape else counts
         if key not in self.values:
             # A tensor whose id is on record must stay alive, or Python gives its id to another.
             self.kept.append(tensor)
             is_fixed = self.root is not None and fixed is not False
-            self.values[key] = Value(tuple(tensor.shape), tensor.dtype, axis, len(self.values), is_fixed)
+            shape = tuple(tensor.shape)
+            counts = unknown(shape) if counts is None else counts
+            self.values[key] = Value(shape, tensor.dtype, axis, len(self.values), is_fixed, counts)
         self.latest[id(tensor)] = self.values[key]
         return self.values[key]
 
@@ -93,8 +101,11 @@ class Recorder(TorchFunctionMode):
     ) -> Node:
         """The step of `graph` that an operator took."""
         fixed = all(value.fixed for value in inputs)
-        axes = (channel_axis(op, args, kwargs, inputs, tuple(tensor.shape)) for tensor in results)
-        outputs = [self.value(tensor, axis, fixed) for tensor, axis in zip(results, axes)]
+        shapes = [tuple(tensor.shape) for tensor in results]
+        axes = (channel_axis(op, args, kwargs, inputs, shape) for shape in shapes)
+        counts = counted(Step(op, args, kwargs, inputs, shapes)) if inputs else map(unknown, shapes)
+        told = zip(results, axes, counts)
+        outputs = [self.value(tensor, axis, fixed, there) for tensor, axis, there in told]
         leaves = list(_leaves(args, kwargs))
         constants = tuple(leaf for leaf in leaves if not isinstance(leaf, Tensor))
         weights = tuple(leaf.dim() for leaf in leaves if isinstance(leaf, nn.Parameter))
@@ -153,13 +164,14 @@ class Recorder(TorchFunctionMode):
         result = x.clone() if gate.enabled else x
         self.graph = caller
         before = self.value(x)
-        self.value(result, before.axis, before.fixed)
+        self.value(result, before.axis, before.fixed, before.counts)
         return self.finish(graph, result)
 
     def start(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Graph:
         """Open the graph of one call; it is the current one from now on."""
         # What the root is called with comes from outside; all else that no operator made is fixed.
-        inputs = [self.value(tensor, _image_axis(tensor)) for tensor in _tensors(args, kwargs)]
+        tensors = _tensors(args, kwargs)
+        inputs = [self.value(tensor, _image_axis(tensor), counts=self._given(tensor)) for tensor in tensors]
         # Copied, since a forward may empty the list that it is called with.
         args, kwargs = tuple(map(_shallow, args)), {name: _shallow(value) for name, value in kwargs.items()}
         graph = Graph(self.paths.get(module, "?"), module, None, args, kwargs, inputs=inputs)
@@ -169,6 +181,11 @@ class Recorder(TorchFunctionMode):
             self._add(graph.caller)
         self.graph = graph
         return graph
+
+    def _given(self, tensor: Tensor) -> Axes:
+        """What the axes of something count that no operator made; what the network is given may be an image."""
+        shape = tuple(tensor.shape)
+        return of_input(shape) if self.root is None else unknown(shape)
 
     def finish(self, graph: Graph, result: Any) -> Any:
         """Close the graph of one call with what it returned."""

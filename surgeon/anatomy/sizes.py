@@ -1,0 +1,191 @@
+"""Where a forward can read how high and wide the map of its tokens is, at whatever size the network runs.
+
+A tensor whose axes count the very rows and columns says it. A number among the arguments is only believed if it was
+the height, or the width, in runs on images of two shapes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+from surgeon.forward.arguments import parameters, where_given
+from surgeon.forward.reading import Reading, Readings
+from surgeon.forward.subclass import takes_grafts
+from surgeon.trace.pixels import Part
+
+if TYPE_CHECKING:
+    from surgeon.trace.graph import Graph, Value
+    from surgeon.trace.pixels import Axis, Side
+
+# Which axis counts the tokens.
+TOKENS = {"NLC": 1, "NCL": 2, "NGLC": 2, "NCGL": 3}
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens in one call of the module that will own attention, with the names of the values of its forward.
+
+    value: the tokens. layout: of them. graph: the call. names: by value, empty where the forward is not rewritten.
+    """
+
+    value: Value
+    layout: str
+    graph: Graph
+    names: Mapping[Value, str]
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What is counted, the rows first."""
+        axis = self.value.counts[TOKENS[self.layout]]
+        return axis.parts if axis is not None else ()
+
+
+def named(after: str, graph: Graph, names: Mapping[Value, str]) -> Value | None:
+    """The value of a call that a Site names."""
+    edge, _, index = after.partition(".")
+    if edge == "output":
+        return _returned(graph, int(index or 0))
+    if edge == "input":
+        return next((value for value in graph.inputs if where_given(graph, value) == after), None)
+    return next((value for value, name in names.items() if name == after), None)
+
+
+def _returned(graph: Graph, leaf: int) -> Value | None:
+    leaves = tree_leaves(graph.result)
+    tensors = [place for place, held in enumerate(leaves) if isinstance(held, torch.Tensor)]
+    return graph.outputs[tensors.index(leaf)] if leaf in tensors else None
+
+
+def same(tokens: Tokens, run: Graph) -> Tokens | None:
+    """The same tokens in another run of the network, which took the same steps; None if it did not."""
+    before = tokens.graph
+    graph = next((graph for graph in run.walk() if graph.path == before.path and graph.finished), None)
+    if graph is None or [node.op for node in graph.nodes] != [node.op for node in before.nodes]:
+        return None
+    partners = {**dict(zip(before.inputs, graph.inputs)), **dict(zip(before.outputs, graph.outputs))}
+    for old, new in zip(before.nodes, graph.nodes):
+        partners.update(zip(old.outputs, new.outputs))
+    value = partners.get(tokens.value)
+    return None if value is None else Tokens(value, tokens.layout, graph, {})
+
+
+def readings(tokens: Tokens, other: Tokens | None) -> Readings | None:
+    """Where the forward has the size of the map of `tokens`; None if it does not have it.
+
+    Args:
+        other: the same tokens in a run on an image of another shape; None if there was no such run.
+    """
+    found = [_reading(tokens, other, at) for at in range(len(tokens.parts))]
+    told = tuple(reading for reading in found if reading is not None)
+    return told if told and len(told) == len(found) else None
+
+
+def _reading(tokens: Tokens, other: Tokens | None, at: int) -> Reading | None:
+    """Where the forward has one side of the map."""
+    part = tokens.parts[at]
+    tensors = (*_tensors_given(tokens.graph), *_tensors_made(tokens))
+    for reading, value in tensors:
+        for axis, counted in enumerate(value.counts):
+            if value is not tokens.value and _is_side(counted, part):
+                return replace(reading, axis=axis)
+    if other is None or len(other.parts) != len(tokens.parts):
+        return None
+    later = dict(_numbers(other))
+    same = (
+        reading
+        for reading, number in _numbers(tokens)
+        if number == part.length and later.get(reading) == other.parts[at].length
+    )
+    return next(same, None)
+
+
+def _is_side(axis: Axis | None, part: Part) -> bool:
+    return axis is not None and axis.parts == (part,) and not axis.before and not axis.after
+
+
+def _arguments(graph: Graph) -> Iterator[tuple[Reading, Any]]:
+    """Everything that the module was given, with the items of collections one by one."""
+    forward = type(graph.module).forward
+    names = parameters(forward)
+    bound = inspect.signature(forward).bind(graph.module, *graph.args, **graph.kwargs).arguments
+    known = inspect.signature(forward).parameters
+    for name, value in [*bound.items()][1:]:
+        if known[name].kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+            continue
+        yield from _within(Reading(name, names.index(name) if name in names else None), value)
+
+
+def _within(reading: Reading, value: Any) -> Iterator[tuple[Reading, Any]]:
+    """A value, and all that lies in it if it is a collection."""
+    yield reading, value
+    if isinstance(value, (tuple, list)):
+        for item, held in enumerate(value):
+            yield from _within(replace(reading, items=(*reading.items, item)), held)
+
+
+def _tensors_given(graph: Graph) -> Iterator[tuple[Reading, Value]]:
+    values = {id(tensor): value for tensor, value in zip(_leaves(graph), graph.inputs)}
+    for reading, argument in _arguments(graph):
+        if isinstance(argument, torch.Tensor) and id(argument) in values:
+            yield reading, values[id(argument)]
+
+
+def _leaves(graph: Graph) -> list[torch.Tensor]:
+    leaves = tree_leaves((graph.args, graph.kwargs))
+    return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+
+
+def _tensors_made(tokens: Tokens) -> Iterator[tuple[Reading, Value]]:
+    """What the forward itself made before the tokens, and has a name for."""
+    for value, name in tokens.names.items():
+        if value.order < tokens.value.order:
+            yield Reading(name, is_node=True), value
+
+
+def _numbers(tokens: Tokens) -> Iterator[tuple[Reading, int]]:
+    """All numbers that the module was given, and, where its forward is run as it is, that it returned."""
+    returned = () if tokens.names else _within(Reading(None), tokens.graph.result)
+    told = (*_arguments(tokens.graph), *returned)
+    yield from ((reading, value) for reading, value in told if type(value) is int)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The module that gives tokens their map. size: of the map, height first. readings: where it is read."""
+
+    path: str
+    size: tuple[int, ...]
+    readings: Readings
+
+
+def source(tokens: Tokens, run: Graph) -> Source | None:
+    """The first module in `run` that returns or is given the map of which the tokens are the pixels."""
+    sides = [part.side for part in tokens.parts]
+    # The whole network comes last: parts of it may be called without it.
+    whole, *parts = run.walk()
+    for graph in (graph for graph in (*parts, whole) if takes_grafts(graph.module)):
+        for reading, value in (*_tensors_returned(graph), *_tensors_given(graph)):
+            axes = [_axis_of(side, value) for side in sides]
+            if None not in axes:
+                size = tuple(value.shape[axis] for axis in axes if axis is not None)
+                return Source(graph.path, size, tuple(replace(reading, axis=axis) for axis in axes))
+    return None
+
+
+def _axis_of(side: Side, value: Value) -> int | None:
+    """The axis of a value that counts all of one side, and nothing else."""
+    whole = (Part(side, 1, side.length),)
+    return next((at for at, axis in enumerate(value.counts) if axis is not None and axis.parts == whole), None)
+
+
+def _tensors_returned(graph: Graph) -> Iterator[tuple[Reading, Value]]:
+    values = iter(graph.outputs)
+    for reading, held in _within(Reading(None), graph.result):
+        if isinstance(held, torch.Tensor):
+            yield reading, next(values)

@@ -1,0 +1,232 @@
+"""Tokens at other sizes and other proportions than planned: the map that a gate sees is the network's own, or none."""
+
+import pickle
+from copy import deepcopy
+from threading import Thread
+
+import pytest
+import timm
+import torch
+import transformers
+from torch import nn
+
+import surgeon
+from surgeon.errors import SurgeonError
+from tests.shared import toy
+
+# Landscape, portrait, and one whose number of tokens is a square at every usual stride: 32 x 72 = 48 x 48.
+IMAGES = [(224, 224), (192, 256), (256, 192), (128, 288)]
+
+
+class Sized(nn.Module):
+    """Blocks that are told how high and wide the map of their tokens is, one of them by numbers called otherwise."""
+
+    def __init__(self, told="sizes"):
+        super().__init__()
+        self.embed = nn.Conv2d(3, 8, 4, 4)
+        self.block = {"sizes": ToldBlock, "map": MapBlock, "nothing": toy.TokenBlock}[told](8)
+        self.told = told
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x):
+        x = self.embed(x)
+        height, width = x.shape[2:]
+        if self.told == "map":
+            return self.head(self.block(x).mean((2, 3)))
+        x = x.flatten(2).transpose(1, 2)
+        x = self.block(x, (width, height)) if self.told == "sizes" else self.block(x)
+        return self.head(x.mean(1))
+
+
+class ToldBlock(toy.TokenBlock):
+    """Is given the width first."""
+
+    def forward(self, x, size):
+        return super().forward(x)
+
+
+class MapBlock(toy.TokenBlock):
+    """Makes its tokens itself."""
+
+    def forward(self, x):
+        tokens = x.flatten(2).transpose(1, 2)
+        tokens = tokens + self.mlp(self.norm(tokens))
+        return tokens.transpose(1, 2).reshape(x.shape)
+
+
+def views(model):
+    """Where each gate will leave the size of the maps that it sees: {path: [size, ...]}."""
+    seen = {}
+    for path, gate in surgeon.attention_modules(model).items():
+
+        def attend(x, path=path, attend=gate.attend):
+            seen.setdefault(path, []).append(tuple(x.shape[2:]))
+            return attend(x)
+
+        gate.attend = attend
+    return seen
+
+
+def vit(**options):
+    return timm.create_model("test_vit", **options)
+
+
+def segformer():
+    config = transformers.SegformerConfig(
+        num_encoder_blocks=2, depths=[1, 1], sr_ratios=[2, 1], hidden_sizes=[16, 32], patch_sizes=[7, 3], strides=[4, 2],
+        num_attention_heads=[1, 2], mlp_ratios=[2, 2], decoder_hidden_size=32,
+    )  # fmt: skip
+    return transformers.SegformerForSemanticSegmentation(config)
+
+
+def dinov2():
+    config = transformers.Dinov2Config(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=224, patch_size=16
+    )
+    return transformers.Dinov2Model(config)
+
+
+def detr():
+    backbone = transformers.ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1], layer_type="basic", out_features=["stage4"]
+    )
+    config = transformers.DetrConfig(
+        use_timm_backbone=False, use_pretrained_backbone=False, backbone_config=backbone, d_model=16, num_queries=100,
+        encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+    )  # fmt: skip
+    return transformers.DetrForObjectDetection(config)
+
+
+def small(name):
+    return lambda: timm.create_model(name, num_classes=3)
+
+
+# By hand: at which strides of the image the tokens lie, as the network's own code has it.
+TOLD = {
+    "pvt_v2_b0": (small("pvt_v2_b0"), "residual", {4, 8, 16, 32}),
+    "twins": (small("twins_svt_small"), "residual", {4, 8, 16, 32}),
+    "xcit": (small("xcit_nano_12_p16_224"), "residual", {16}),
+    "xcit, its last block": (small("xcit_nano_12_p16_224"), "final", {16}),
+    "davit": (small("davit_tiny"), "residual", {4, 8, 16, 32}),
+    "segformer": (segformer, "residual", {4, 8}),
+    "numbers": (Sized, "residual", {4}),
+    "its own map": (lambda: Sized("map"), "residual", {4}),
+}
+
+
+@torch.no_grad()
+@pytest.mark.network
+@pytest.mark.parametrize("name", TOLD)
+def test_gates_see_the_map_of_the_run(name):
+    make, where, strides = TOLD[name]
+    model = make().eval()
+    before = [_answer(model(image(size))) for size in IMAGES]
+    surgeon.inject(model, "cbam", where=where, example_inputs=image(IMAGES[0]))
+    seen = views(model)
+    for size, expected in zip(IMAGES, before, strict=True):
+        seen.clear()
+        assert torch.equal(_answer(model(image(size))), expected)
+        gates = surgeon.attention_modules(model)
+        maps = {shape for path in seen for shape in seen[path] if gates[path].layout and "L" in gates[path].layout.name}
+        # Windows are of one size, whatever the image.
+        assert maps - {(7, 7)} <= {tuple(side // stride for side in size) for stride in strides} and maps
+    surgeon.remove(model)
+    assert all(torch.equal(_answer(model(image(size))), expected) for size, expected in zip(IMAGES, before))
+
+
+@torch.no_grad()
+@pytest.mark.network
+@pytest.mark.parametrize(
+    "make, where",
+    [(lambda: vit(dynamic_img_size=True), "residual"), (dinov2, "residual"), (lambda: Sized("nothing"), "residual")],
+)
+def test_what_no_run_can_tell_is_refused(make, where):
+    model = make().eval()
+    surgeon.inject(model, "cbam", where=where, init="paper", example_inputs=image((160, 160)))
+    model(image((320, 320)))  # of the same proportions
+    for size in ((128, 288), (128, 192), (80, 320)):  # the last has as many tokens as planned
+        with pytest.raises(SurgeonError, match="tokens of .* here, planned with .*: give the network an image of"):
+            model(image(size))
+        with surgeon.disabled(model):
+            model(image(size))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("attention", ["se", "eca"])
+def test_one_score_for_all_positions_needs_no_map(attention):
+    model = Sized("nothing").eval()
+    before = model(image((128, 288)))
+    surgeon.inject(model, attention, example_inputs=image((160, 160)))
+    assert torch.equal(model(image((128, 288))), before)
+
+
+@torch.no_grad()
+def test_what_was_watched_is_as_before():
+    model = Sized("nothing").eval()
+    attributes = set(vars(model.embed))
+    surgeon.inject(model, "cbam", example_inputs=image((160, 160)))
+    surgeon.inject(model, "bam", where="bloc*", example_inputs=image((160, 160)))
+    for other in (deepcopy(model), pickle.loads(pickle.dumps(model))):
+        with surgeon.disabled(other):
+            other(image((64, 80)))
+            with pytest.raises(SurgeonError, match="give the network an image of the same proportions"):
+                model(image((64, 80)))
+    surgeon.remove(model)
+    assert type(model.embed) is nn.Conv2d and set(vars(model.embed)) == attributes
+
+
+def test_threads_at_different_sizes():
+    model = surgeon.inject(Sized().eval(), "cbam", init="paper", example_inputs=image((64, 64)))
+    sizes = [(64, 64), (32, 128), (128, 32), (48, 80)]
+    expected = [model(image(size)) for size in sizes]
+    wrong = []
+
+    def answer(size, right):
+        wrong.extend(size for _ in range(20) if not torch.equal(model(image(size)), right))
+
+    threads = [Thread(target=answer, args=pair) for pair in zip(sizes, expected)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong and not torch.equal(expected[1], expected[2])
+
+
+@torch.no_grad()
+@pytest.mark.network
+@pytest.mark.parametrize("sides", [(320, 256, 224)])
+def test_queries_are_no_map_at_any_size(sides):
+    # At 320 the map has 10 x 10 pixels, as many as there are queries.
+    model = detr().eval()
+    found = [_sites(model, torch.zeros(1, 3, side, side)) for side in sides]
+    assert found[0] == found[1] == found[2]
+    assert not any("decoder" in module or "predictor" in module for _, module, _ in found[0])
+
+
+@torch.no_grad()
+@pytest.mark.network
+@pytest.mark.parametrize("length", [77, 64, 49])
+def test_words_are_no_map(length):
+    tower = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    text = {**tower, "vocab_size": 99, "eos_token_id": 2, "bos_token_id": 1, "pad_token_id": 0}
+    vision = {**tower, "image_size": 64, "patch_size": 8}
+    model = transformers.CLIPModel(transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=16))
+    example = {"input_ids": torch.ones(1, length, dtype=torch.long), "pixel_values": torch.zeros(1, 3, 64, 64)}
+    plan = surgeon.plan(model, "se", where=["residual", "final"], example_inputs=example)
+    assert {site.module.split(".")[0] for site in plan} == {"vision_model"}
+    assert {(site.size, site.prefix) for site in plan} == {((8, 8), 1)}
+
+
+def _sites(model, x):
+    places = [place for place, count in surgeon.places(model, example_inputs=x).items() if count]
+    plans = {place: surgeon.plan(model, "se", where=place, example_inputs=x) for place in places}
+    return {(place, site.module, site.after) for place, plan in plans.items() for site in plan}
+
+
+def _answer(result):
+    return result if isinstance(result, torch.Tensor) else result[0]
+
+
+def image(size):
+    return torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
