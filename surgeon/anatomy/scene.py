@@ -86,7 +86,9 @@ class Scene:
     def _is_read_again(self, value: Value) -> bool:
         """Whether something takes `value` after the map was made smaller for the last time, as a decoder does."""
         readers = (node for node in value.users if node.outputs and not node.holds_steps)
-        deepest = max((step.value.order for step in self.steps if step.kind == "smaller"), default=value.order)
+        # Not what goes into the last of these steps: the step itself takes that.
+        smaller = (step.node for step in self.steps if step.kind == "smaller" and step.node)
+        deepest = max((made.order for node in smaller for made in node.outputs), default=value.order)
         return any(node.outputs[0].order > deepest for node in readers)
 
     @cached_property
