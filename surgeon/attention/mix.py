@@ -14,7 +14,10 @@ from surgeon.attention.precision import score_dtype
 def mixed(x: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
     """`x + gamma * (y - x)`, with gradients for all three; `x` itself, bit for bit, where gamma is 0 or y is x."""
     # A trace that is saved can hold operators alone; trained further, it would not open a gamma of 0.
-    return _mixed(x, y, gamma) if is_traced() else _Mix.apply(x, y, gamma)
+    if is_traced():
+        return _mixed(x, y, gamma)
+    # torch.compile takes no function with a forward derivative.
+    return (_Mix if torch.compiler.is_compiling() else _ForwardMix).apply(x, y, gamma)
 
 
 def _mixed(x: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
@@ -34,7 +37,6 @@ class _Mix(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -42,6 +44,15 @@ class _Mix(torch.autograd.Function):
         part, dtype = gamma.to(x.dtype), score_dtype(x.dtype)
         along = grad.to(dtype) * (y.to(dtype) - x)
         return grad * (1 - part), grad * part, along.sum().reshape(1).to(gamma.dtype)
+
+
+class _ForwardMix(_Mix):
+    """`_Mix` with a derivative in forward mode as well."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
 
     @staticmethod
     def jvp(ctx: Any, of_x: Tensor, of_y: Tensor, of_gamma: Tensor) -> Tensor:

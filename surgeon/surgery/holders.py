@@ -39,6 +39,9 @@ def optimizers_of(model: Any) -> list[Optimizer]:
         # One that nobody uses any more may wait for the garbage collector.
         gc.collect()
     for reducer in _reducers_of(model):
+        # Handed over itself, it is refused as what it is.
+        if reducer is model:
+            return []
         kind = type(reducer).__name__
         raise BadModel(
             f"a {kind} holds this network, and would not reduce the gradients of attention that comes after it: "
@@ -71,6 +74,8 @@ def _is_held_elsewhere(model: nn.Module) -> bool:
 
 def _references(module: nn.Module) -> dict[int, int]:
     """How many references there are to each of a module's own weights, by its id."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return {}
     table = module._parameters
     return {id(table[name]): sys.getrefcount(table[name]) for name in table if table[name] is not None}
 

@@ -77,7 +77,7 @@ def test_weights_on_mobilenet_v1(attention, channels, weights):
     [
         ("resnet50", "se", {}, "residual", "seresnet50", 28_088_024),
         ("resnet26t", "eca", {}, "residual", "ecaresnet26t", 16_011_916),
-        ("gcresnet50t", "timm:gca", {}, "stages.*.conv2_kxk", "gcresnet50t", 25_897_080),
+        ("gcresnet50t", "timm:gca", {}, "stages.*.*.conv2_kxk", "gcresnet50t", 25_897_080),
     ],
 )
 def test_weights_of_timms_own(plain, attention, options, where, full, weights):

@@ -22,7 +22,13 @@ CHECKS = ("stitches", "output")
 def test_every_call_with_an_example(form, check, init):
     model, example = toy.Net().eval(), FORMS[form]
     before, kept = model(IMAGE), IMAGE.clone()
-    assert surgeon.places(model, example_inputs=example) == {"residual": 1, "bottleneck": 0, "final": 1, "input": 1}
+    assert surgeon.places(model, example_inputs=example) == {
+        "residual": 1,
+        "bottleneck": 0,
+        "final": 1,
+        "input": 1,
+        "gate": 0,
+    }
     plan = surgeon.plan(model, "cbam", init=init, example_inputs=example)
     surgeon.apply(model, plan, example_inputs=example, check=check)
     assert torch.equal(model(IMAGE), before) == (init == "identity")

@@ -14,6 +14,8 @@ import surgeon
 from surgeon.errors import SurgeonError
 from tests.shared import toy
 
+pytestmark = pytest.mark.network
+
 # Landscape, portrait, and one whose number of tokens is a square at every usual stride: 32 x 72 = 48 x 48.
 IMAGES = [(224, 224), (192, 256), (256, 192), (128, 288)]
 
