@@ -65,11 +65,13 @@ def _totals(found):
     same = sum(
         row["eval"] != "DIFFERENT" and {row["train"], row["gradients"]} <= {"same", "unrepeatable", ""} for row in run
     )
+    rounded = sum(row["gradients"] == "rounded" for row in run)
     lines = [
         f"- networks: {len(networks)} of the {len(trials.listed()['networks'])} listed, of {len(set(map(_library, networks)))} libraries",
         f"- places that exist: {len(there)}; of these "
         + ", ".join(f"{count} `{name}`" for name, count in verdicts.most_common()),
-        f"- the same to the bit, in eval mode and in training: {same} of {len(run)}",
+        f"- the same to the bit, in eval mode and in training: {same} of {len(run)}; in {rounded} the outputs are, and the gradients of old "
+        f"weights to {trials.ROUNDING:g} of the largest one: behind attention on a slice of a map they are summed in another order",
         f"- restored afterwards: {sum(row['restored'] == 'yes' for row in run)} of {len(run)}",
         f"- saved, and loaded again as the same network: {_saved(found)} (large networks with attention at one place alone)",
     ]
