@@ -116,7 +116,8 @@ def open_network(recipe: Mapping[str, Any], pretrained: bool, settings: Any, arg
     only_features, indices = options.pop("features_only", False), options.pop("out_indices", None)
     if options.pop("feature_cls", "getter") != "getter":
         raise BadOption("the features of a folder that surgeon wrote come by feature_cls='getter': leave it out.")
-    model = rebuild.rebuild(parsed, arguments=options, empty=pretrained)
+    # Another head, another stem: the folder has no weights for it.
+    model = rebuild.rebuild(parsed, arguments=options, empty=pretrained and not options)
     settings = settings if isinstance(settings, dict) else {}
     model.pretrained_cfg = model.default_cfg = settings
     if pretrained:
