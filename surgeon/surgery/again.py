@@ -6,7 +6,6 @@ import copy
 import re
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Any, cast
 
 from torch import nn
@@ -15,24 +14,18 @@ from surgeon.attention import Foreign, Gate, attention_modules, lost_attention
 from surgeon.errors import BadModel, BadPlan, LostAttention
 from surgeon.sites import Plan
 from surgeon.surgery.decide import fingerprint
+from surgeon.surgery.operations import alike, owned
 
 
 def plans(other: nn.Module) -> list[Plan]:
     """What was done to `other`, in that order: gates of one operation that were made alike are one Plan."""
-    groups: dict[tuple[int, str], dict[str, Gate]] = {}
-    for path, gate in attention_modules(other).items():
-        if gate.site is not None and gate.made is not None:
-            made = {key: value for key, value in gate.made.items() if key not in ("channels", "dims")}
-            groups.setdefault((gate.operation, repr(made)), {})[path] = gate
-    in_order = sorted(groups.items(), key=lambda group: group[0][0])
-    return [_plan(gates) for _, gates in in_order]
+    return [_plan(gates) for gates in alike(other)]
 
 
 def _plan(gates: dict[str, Gate]) -> Plan:
     path, first = next(iter(gates.items()))
     assert first.made is not None, "gates without their origin are left out"
-    # Paths count from the whole network, also where only a part of it was operated on.
-    sites = (replace(gate.site, module=path.rpartition(".")[0]) for path, gate in gates.items() if gate.site)
+    sites = (owned(gate.site, path) for path, gate in gates.items() if gate.site)
     name = re.sub(r"_\d+$", "", path.rpartition(".")[2])
     attention = first.made["attention"]
     factory = _factory(first, name) if attention is None else None

@@ -1,7 +1,7 @@
 """What was done to a network, read off its gates: the plans that would do it again."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,24 +25,36 @@ def operations_of(model: nn.Module) -> tuple[Plan, ...]:
     Raises:
         BadModel: an attention without a name that another process could import.
     """
-    groups: dict[tuple[int, str], list[Site]] = {}
     sites = costed_sites(model)
     for path, gate in attention_modules(model).items():
-        origin = _origin(path, gate)
-        _refuse_objects(path, origin["options"])
-        alike = gate.operation, json.dumps([origin["attention"], origin["init"], origin["options"]])
-        # Paths count from the whole network, also where only a part of it was operated on: a detector's backbone.
-        groups.setdefault(alike, []).append(replace(sites[path], module=path.rpartition(".")[0]))
-    return tuple(_plan(text, groups[number, text]) for number, text in sorted(groups, key=_operation))
+        _refuse_objects(path, _origin(path, gate)["options"])
+    return tuple(_plan(gates, sites) for gates in alike(model))
+
+
+def alike(model: nn.Module) -> list[dict[str, Gate]]:
+    """The gates of `model` that surgeon made, by path: those of one operation that were made alike together."""
+    groups: dict[tuple[int, str], dict[str, Gate]] = {}
+    for path, gate in attention_modules(model).items():
+        if gate.site is not None and gate.made is not None:
+            made = [gate.made["attention"], gate.made["init"], gate.made["options"]]
+            groups.setdefault((gate.operation, repr(made)), {})[path] = gate
+    return [groups[key] for key in sorted(groups, key=_operation)]
 
 
 def _operation(group: tuple[int, str]) -> int:
     return group[0]
 
 
-def _plan(text: str, sites: Iterable[Site]) -> Plan:
-    attention, init, options = json.loads(text)
-    return Plan(attention, tuple(sites), options, init)
+def owned(site: Site, path: str) -> Site:
+    """`site` by the path that its gate has: from the whole network, also where only a part of it was operated on."""
+    return replace(site, module=path.rpartition(".")[0])
+
+
+def _plan(gates: Mapping[str, Gate], sites: Mapping[str, Site]) -> Plan:
+    path, first = next(iter(gates.items()))
+    made = _origin(path, first)
+    own = tuple(owned(sites[path], path) for path in gates)
+    return Plan(made["attention"], own, dict(made["options"]), made["init"])
 
 
 def _origin(path: str, gate: Gate) -> Mapping[str, Any]:
