@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -68,8 +68,16 @@ class SavePretrained:
         except SurgeonError as error:
             warnings.warn(f"{folder} has no recipe for its attention: {error}", NoRecipe, stacklevel=3)
         else:
-            save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-            (folder / NAME).write_text(text)
+            # The recipe last: it says which weights belong to it.
+            _appear(folder / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
+            _appear(folder / NAME, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _appear(path: Path, write: Callable[[Path], object]) -> None:
+    """Let a file appear whole: written under another name, and renamed."""
+    part = path.with_name(f".{path.name}.part")
+    write(part)
+    part.replace(path)
 
 
 def attention_tensors(state: Mapping[str, Any], model: nn.Module) -> dict[str, Tensor]:
