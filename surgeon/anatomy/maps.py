@@ -69,6 +69,8 @@ class Maps:
         self.image = image
         self.batch = image.shape[0]
         self._known: dict[Value, FeatureMap | None] = {}
+        # What `trunk.steps` found in each graph.
+        self.steps: dict[Graph, list[Any]] = {}
 
     def __getitem__(self, value: Value) -> FeatureMap | None:
         if value not in self._known:

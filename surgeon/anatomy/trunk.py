@@ -68,6 +68,13 @@ def up_to_head(found: list[Step], graph: Graph, maps: Maps) -> list[Step]:
 
 def steps(graph: Graph, maps: Maps) -> list[Step]:
     """All steps inside one graph, in order of execution; one that ends the map is the last."""
+    # Asked again by each module around it: found once, and kept.
+    if graph not in maps.steps:
+        maps.steps[graph] = _steps(graph, maps)
+    return list(maps.steps[graph])
+
+
+def _steps(graph: Graph, maps: Maps) -> list[Step]:
     found: list[Step] = []
     end: list[Step] = []
     newest = -1

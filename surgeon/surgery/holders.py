@@ -7,7 +7,7 @@ import sys
 import warnings
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -29,16 +29,19 @@ def optimizers_of(model: Any) -> list[Optimizer]:
         return []
     if _is_sharded(model):
         raise BadModel("this network is sharded already: operate on it first, and shard it (fully_shard) afterwards.")
-    if not _is_held_elsewhere(model):
+    if not _held_elsewhere(model):
         return []
     # What an operation a moment ago left behind still refers to the network.
     gc.collect(1)
-    if not _is_held_elsewhere(model):
+    held = _held_elsewhere(model)
+    if not held:
         return []
-    if any(_reducers_of(model)):
+    reducers = [reducer for reducer in _holders(held, *_reducers()) if reducer is not model]
+    if reducers:
         # One that nobody uses any more may wait for the garbage collector.
+        reducers.clear()
         gc.collect()
-    for reducer in _reducers_of(model):
+    for reducer in _holders(held, *_reducers()):
         # Handed over itself, it is refused as what it is.
         if reducer is model:
             return []
@@ -48,7 +51,7 @@ def optimizers_of(model: Any) -> list[Optimizer]:
             f"operate first, and wrap it in {kind} afterwards (or delete the {kind}, operate, and wrap again)."
         )
     weights = set(model.parameters())
-    return [optimizer for optimizer in _alive(Optimizer) if not weights.isdisjoint(weights_in(optimizer))]
+    return [optimizer for optimizer in _holders(held, Optimizer) if not weights.isdisjoint(weights_in(optimizer))]
 
 
 def weights_in(optimizer: Optimizer) -> set[Any]:
@@ -58,18 +61,20 @@ def weights_in(optimizer: Optimizer) -> set[Any]:
     return {weight for group in groups for weight in group["params"]}
 
 
-def _is_held_elsewhere(model: nn.Module) -> bool:
-    """Whether anybody but the modules themselves refers to a weight of `model`.
+def _held_elsewhere(model: nn.Module) -> list[nn.Parameter]:
+    """The weights of `model` that anybody but the modules themselves refers to.
 
-    Looking for whom takes a tenth of a second; counting references takes none, and most networks are held by nobody.
+    Looking for whom takes tenths of a second; counting references takes none, and most networks are held by nobody.
     """
     (alone,) = _references(nn.ParameterList([nn.Parameter(torch.empty(0))])).values()
     places = Counter(id(weight) for module in model.modules() for weight in module._parameters.values())
-    return any(
-        count > alone + places[weight] - 1
+    held = {
+        weight
         for module in model.modules()
         for weight, count in _references(module).items()
-    )
+        if count > alone + places[weight] - 1
+    }
+    return [weight for weight in model.parameters() if id(weight) in held]
 
 
 def _references(module: nn.Module) -> dict[int, int]:
@@ -86,13 +91,11 @@ def _is_sharded(model: nn.Module) -> bool:
     return tensors is not None and any(isinstance(weight, tensors.DTensor) for weight in model.parameters())
 
 
-def _reducers_of(model: nn.Module) -> Iterator[nn.Module]:
-    """The wrappers that hold `model`, a part of it or what it is a part of."""
-    kinds: list[type] = [nn.parallel.DistributedDataParallel]
+def _reducers() -> list[type]:
+    """The classes that reduce gradients, of those that were imported."""
     sharding = sys.modules.get("torch.distributed.fsdp")
-    kinds += [sharding.FullyShardedDataParallel] if sharding is not None else []
-    modules = set(model.modules())
-    return (reducer for reducer in _alive(*kinds) if not modules.isdisjoint(reducer.modules()))
+    fsdp = [sharding.FullyShardedDataParallel] if sharding is not None else []
+    return [nn.parallel.DistributedDataParallel, *fsdp]
 
 
 def schedulers_of(optimizer: Optimizer) -> list[Any]:
@@ -101,16 +104,31 @@ def schedulers_of(optimizer: Optimizer) -> list[Any]:
         return []
     return [
         thing
-        for thing in gc.get_objects()
+        for thing in _holders([optimizer], object)
         if hasattr(type(thing), "step") and not hasattr(type(thing), "zero_grad")
         if hasattr(thing, "__dict__") and vars(thing).get("optimizer") is optimizer
     ]
 
 
-def _alive(*kinds: type) -> Iterator[Any]:
-    """Every object of these classes in this process."""
-    # Some objects answer `isinstance` with work of their own; their type does not.
-    return (thing for thing in gc.get_objects() if issubclass(type(thing), kinds))
+# How far an optimizer is from a weight (its list, its group, the list of groups, what holds its attributes), and from
+# how many weights it is looked for: each one more makes the search longer.
+FAR, SAMPLE = 5, 6
+
+
+def _holders(held: Sequence[Any], *kinds: type) -> list[Any]:
+    """The objects of `kinds` that refer to any of `held`, directly or by lists and dicts.
+
+    Asked of the garbage collector from there upwards. A list of all objects of the process would be simpler, and
+    break other threads: who holds a tuple that another thread is just making stops it from being finished.
+    """
+    near: list[Any] = list(held[:: max(1, len(held) // SAMPLE)])
+    found: dict[int, Any] = {}
+    for _ in range(FAR):
+        above = gc.get_referrers(*near) if near else []
+        # Some objects answer `isinstance` with work of their own; their type does not.
+        found |= {id(thing): thing for thing in above if issubclass(type(thing), kinds)}
+        near = [thing for thing in above if type(thing) in (list, dict, set) and thing is not near]
+    return [thing for thing in found.values() if type(thing) not in (list, dict, set)]
 
 
 def remind(optimizers: Iterable[Optimizer], model: nn.Module) -> None:
@@ -141,7 +159,7 @@ class _Reminder:
         for handle in self.handles:
             handle.remove()
         if learning.isdisjoint(weights_in(optimizer)) and not any(
-            not learning.isdisjoint(weights_in(other)) for other in _alive(Optimizer)
+            not learning.isdisjoint(weights_in(other)) for other in _holders([*learning], Optimizer)
         ):
             kind = type(optimizer).__name__
             warnings.warn(

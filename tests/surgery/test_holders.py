@@ -2,6 +2,8 @@
 
 import copy
 import gc
+import sys
+import threading
 import warnings
 
 import pytest
@@ -14,7 +16,7 @@ import surgeon
 from surgeon.errors import BadModel, BadOption, Unscheduled, UntrainedAttention
 from surgeon.surgery import holders
 
-# To find an optimizer, all objects of the process are gone through.
+# Each search for an optimizer goes through all that the garbage collector knows.
 pytestmark = pytest.mark.network
 
 
@@ -118,7 +120,7 @@ def test_an_optimizer_with_a_reminder_is_copied_and_saved():
 
 def test_networks_that_nobody_else_holds_are_not_looked_for(monkeypatch):
     """The look goes through all objects of the process; a count of references comes first."""
-    monkeypatch.setattr(holders, "_alive", lambda *kinds: pytest.fail(f"looked for {kinds}"))
+    monkeypatch.setattr(holders, "_holders", lambda held, *kinds: pytest.fail(f"looked for {kinds}"))
     tied = Net()
     tied.again = nn.Linear(16, 2)
     tied.again.weight = tied.fc.weight
@@ -290,3 +292,30 @@ def test_what_can_not_be_added():
     model = operated()
     with pytest.raises(BadOption, match=r"^LBFGS steps one group of weights only: make it again, LBFGS\(model\."):
         surgeon.add_to(torch.optim.LBFGS(model.fc.parameters()), model)
+
+
+def test_other_threads_may_make_tuples_meanwhile():
+    """Whoever lists all objects of the process holds those too that another thread is just making, and breaks them."""
+    stopped, wrong = threading.Event(), []
+
+    def make():
+        while not stopped.is_set():
+            try:
+                tuple(number for number in range(300))
+            except SystemError as error:
+                wrong.append(error)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    other = threading.Thread(target=make)
+    other.start()
+    try:
+        for _ in range(10):
+            model = Net()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            surgeon.add_to(optimizer, surgeon.inject(model, "se", where="final"))
+    finally:
+        stopped.set()
+        other.join()
+        sys.setswitchinterval(interval)
+    assert wrong == []
