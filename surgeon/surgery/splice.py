@@ -12,7 +12,8 @@ from torch import fx, nn
 
 from surgeon.attention import Gate
 from surgeon.errors import BadModel, BadPlan, CheckFailed, Untraceable, suggest
-from surgeon.forward.grafts import Forward, Graft, Input, Output, Proportions, Replaced
+from surgeon.forward.grafts import Forward, Graft, Input, Inside, Output, Proportions, Replaced
+from surgeon.forward.kept import Kept
 from surgeon.forward.otherwise import Behind, Ground
 from surgeon.forward.subclass import MERGING, NO_GRAFTS, forward_of, grafted, grafts_of, runs_any_child, takes_grafts
 from surgeon.sites import INSTEAD
@@ -116,7 +117,7 @@ def _stitch(
     path: str,
     sites: Sequence[Site],
     name: str,
-    rewrites: Callable[[str], Rewritable],
+    rewrites: Callable[[str], Rewritable | Kept],
     sizes: Mapping[Site, Readings | None],
 ) -> Stitch:
     if not takes_grafts(module):
@@ -125,7 +126,8 @@ def _stitch(
     base, *grafts = grafts_of(module)
     inner = {site.after: New(child, sizes[site]) for site, child in children.items() if not _at_edge(site)}
     if inner:
-        grafts.append(_forward(path, rewrites(path), inner))
+        forward = rewrites(path)
+        grafts.append(_around(path, forward, inner) if isinstance(forward, Kept) else _forward(path, forward, inner))
     if len(inner) < len(sites) and runs_any_child(module):
         reason = "its forward runs all its children, and would run attention as one of them"
         raise Untraceable(f"{path or 'the model'}: {reason}.")
@@ -176,6 +178,15 @@ def _forward(path: str, forward: Rewritable, inner: Mapping[str, New]) -> Forwar
         return Forward(evaluate, evaluate, functions, ground)
     train, more = _source(path, forward.train, forward.evaluate, inner)
     return Forward(evaluate, train, tuple(dict(functions + more).items()), ground)
+
+
+def _around(path: str, forward: Kept, inner: Mapping[str, New]) -> Inside:
+    """The graft that runs the forward as it is, each child of `inner` behind the child whose output it weighs."""
+    unknown = next((after for after in inner if after not in forward.children), None)
+    if unknown is not None:
+        raise BadPlan(f"{path}: no child in its forward is called {unknown!r}. {suggest(unknown, forward.children)}")
+    gates = ((*forward.children[after], new) for after, new in inner.items())
+    return Inside(Ground(gates=tuple(Behind(new.child, child, item, size=new.size) for child, item, new in gates)))
 
 
 def _behind(node: fx.Node, new: New) -> Behind:

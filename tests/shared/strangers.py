@@ -18,6 +18,23 @@ class Block(nn.Module):
         return x + self.two(F.relu(self.one(x)))
 
 
+class Widening(nn.Module):
+    """A shortcut without weights: thinned out, read as `.data`, and filled up with zeros (ResNet's option A)."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = conv(3, 8)
+        self.one, self.two = nn.Conv2d(8, 16, 3, 2, 1), conv(16, 16)
+        self.relu, self.head = nn.ReLU(), nn.Linear(16, 2)
+
+    def forward(self, x):
+        x = self.stem(x)
+        rest = F.avg_pool2d(x, 1, 2).data
+        rest = torch.cat([rest, torch.zeros(len(rest), 8, *rest.shape[2:]).to(rest)], dim=1)
+        x = self.relu(self.two(F.relu(self.one(x))) + rest)
+        return self.head(x.flatten(2).mT.mean(1))
+
+
 class SuperResolution(nn.Module):
     """One long skip around all blocks, and an image twice as large at the end (EDSR)."""
 

@@ -33,6 +33,11 @@ TRUTH = {
         "final": ["tail: after input"],
         "input": ["the model itself: after input"],
     },
+    strangers.Widening: {
+        "residual": ["the model itself: after two"],
+        "final": ["relu: after output"],
+        "input": ["stem: after input"],
+    },
     strangers.UNet: UNET | {"input": ["inc.0: after input"]},
     strangers.AddedUNet: {
         "residual": [f"{block}: after two" for block in ("enc1", "enc2", "enc3", "dec2", "dec1")],
