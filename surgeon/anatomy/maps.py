@@ -6,10 +6,13 @@ spatial axes are the image's, divided by a stride. Everything that surgeon looks
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from surgeon.anatomy.given import images, origins_of
 from surgeon.errors import BadInput, NoSite
 from surgeon.trace.pixels import counts_pixels
 
@@ -67,6 +70,7 @@ class Maps:
             raise BadInput(f"{graph.path or 'the model'} takes no image: pass example_inputs= of shape {shapes}.")
         self.graph = graph
         self.image = image
+        self.images = images(graph, image)
         self.batch = image.shape[0]
         self._known: dict[Value, FeatureMap | None] = {}
         # What `trunk.steps` found in each graph.
@@ -76,6 +80,18 @@ class Maps:
         if value not in self._known:
             self._known[value] = self._read(value)
         return self._known[value]
+
+    @cached_property
+    def streams(self) -> list[Maps]:
+        """The maps made of each image, where there are several: what is made of more than one belongs to the first."""
+        if len(self.images) == 1:
+            return [self]
+        origins = origins_of(self.graph, self.images)
+        return [Stream(self.graph, image, origins) for image in self.images]
+
+    def is_of_image(self, value: Value) -> bool:
+        """Whether a value is made of the image."""
+        return not value.fixed
 
     def known(self, value: Value) -> FeatureMap:
         """As `maps[value]`, for a value that has to be a map.
@@ -116,11 +132,11 @@ class Maps:
         return None
 
     def _fits(self, size: Size) -> bool:
-        """Both sides are the image's by the same stride, give or take a pixel; one side alone always fits."""
+        """Both sides are an image's by the same stride, give or take a pixel; one side alone always fits."""
         if len(size) == 1:
             return True
-        height, width = self.image.shape[-2:]
-        return abs(size[-2] * width - size[-1] * height) <= height + width
+        shapes = (image.shape[-2:] for image in self.images)
+        return any(abs(size[-2] * width - size[-1] * height) <= height + width for height, width in shapes)
 
     def _flat(self, value: Value) -> FeatureMap | None:
         """A map whose pixels were laid in one row, channels still first."""
@@ -161,6 +177,21 @@ class Maps:
             return axis
         later = (self._axis(result, at, depth - 1) for node in value.users for result in _alike(value, node))
         return next((found for found in later if found is not None), None)
+
+
+class Stream(Maps):
+    """Those maps that are made of one of several images, and of none that comes before it."""
+
+    def __init__(self, graph: Graph, image: Value, origins: Mapping[Value, Value]) -> None:
+        super().__init__(graph)
+        self.image, self.images, self.batch = image, [image], image.shape[0]
+        self._origins = origins
+
+    def is_of_image(self, value: Value) -> bool:
+        return self._origins.get(value) is self.image
+
+    def _read(self, value: Value) -> FeatureMap | None:
+        return super()._read(value) if self.is_of_image(value) else None
 
 
 def _signal(graph: Graph) -> Value | None:

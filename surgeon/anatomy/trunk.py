@@ -52,9 +52,16 @@ def trunk(graph: Graph, maps: Maps) -> list[Step]:
     """The steps of a whole network up to its smallest map; ended by its last map where nothing pools that."""
     found = steps(graph, maps)
     last = _latest((value for node in graph.nodes for value in node.outputs), maps)
-    if last is not None and not any(step.kind == "pool" for step in found):
+    ends = any(step.kind == "pool" for step in found)
+    if last is not None and not ends and not _is_joined_to_another(last, maps):
         found.append(Step("pool", last, None, graph))
     return found
+
+
+def _is_joined_to_another(value: Value, maps: Maps) -> bool:
+    """Whether the map goes into that of another image, where the network has several."""
+    made = [made for node in value.users if not node.holds_steps for made in node.outputs]
+    return bool(made) and not any(maps.is_of_image(value) for value in made)
 
 
 def up_to_head(found: list[Step], graph: Graph, maps: Maps) -> list[Step]:

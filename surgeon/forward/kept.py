@@ -90,7 +90,8 @@ def _made(node: Node) -> list[tuple[int | None, Value]]:
 def _scaled(value: Value) -> Iterator[Value]:
     """The value, and what becomes of it as long as it is only scaled and nothing else takes it."""
     yield value
-    users = [node for node in value.users if not node.holds_steps]
+    # What hands it on as it is (dropout in eval mode) takes nothing.
+    users = [node for node in value.users if not node.holds_steps and value not in node.outputs]
     if len(users) == 1 and users[0].op in _SCALES and not users[0].in_place:
         others = [other for other in users[0].inputs if other is not value]
         if all(other.fixed for other in others) and users[0].outputs[0].shape == value.shape:

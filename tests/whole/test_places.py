@@ -34,7 +34,7 @@ TRUTH = {
         "input": ["the model itself: after input"],
     },
     strangers.Widening: {
-        "residual": ["the model itself: after two"],
+        "residual": ["two: after output"],
         "final": ["relu: after output"],
         "input": ["stem: after input"],
     },
