@@ -84,6 +84,7 @@ def steps(graph: Graph, maps: Maps) -> list[Step]:
 def _steps(graph: Graph, maps: Maps) -> list[Step]:
     found: list[Step] = []
     end: list[Step] = []
+    decoded: set[Value] = set()
     newest = -1
     for node in graph.nodes:
         value = entry(node, maps)
@@ -93,7 +94,13 @@ def _steps(graph: Graph, maps: Maps) -> list[Step]:
         if _is_neck(node, maps) or (found and _grows(node, maps.known(value), maps)):
             # The trunk ends here, unless all that a neck combines is pooled in the end.
             end = end or [*found, Step("pool", value, node, graph)]
+            decoded.update(node.outputs)
         changes = _changes(graph, node, value, maps)
+        if decoded.intersection(node.inputs):
+            decoded.update(node.outputs)
+        elif end and changes and changes[0].kind == "smaller" and changes[0].value.order >= end[-1].value.order:
+            # Decoders at each size (UNet++): the trunk goes on beside them.
+            end = []
         if changes and changes[-1].kind == "pool":
             if value.order < newest:
                 continue  # an earlier map is pooled on the side
@@ -153,13 +160,31 @@ def _holds_stages(node: Node, value: Value, inner: list[Step], maps: Maps) -> bo
         return True
     if node.child is None or not inner or inner[0].value is value:
         return False
-    return blocks(node.child, maps, until=inner[0].value) >= A_STAGE
+    return blocks(node.child, maps, until=inner[0].value) >= (1 if _ends_with(node.child, inner[-1]) else A_STAGE)
+
+
+def _ends_with(graph: Graph, step: Step) -> bool:
+    """Whether no layer with a kernel runs in a module after this step: it makes its map smaller for the next one."""
+    made = max((value.order for value in step.node.outputs), default=0) if step.node else 0
+    after = (node for node in graph.inner_makers.values() if node.outputs[0].order > made)
+    return not any(node.cost.kernels for node in after)
 
 
 def _comes_back(node: Node, maps: Maps) -> bool:
     """Whether a decoder runs in the module, behind what is made smaller there."""
-    ends = [step for step in steps(node.child, maps) if step.kind == "pool"] if node.child else []
-    return any(step.node and _grows(step.node, maps.known(step.value), maps) for step in ends)
+    if node.child is None:
+        return False
+    ends = [step for step in steps(node.child, maps) if step.kind == "pool"]
+    grown = any(step.node and _grows(step.node, maps.known(step.value), maps) for step in ends)
+    return grown or any(_is_hourglass(inner, maps) for inner in node.child.nodes)
+
+
+def _is_hourglass(node: Node, maps: Maps) -> bool:
+    """Whether a module makes its map smaller and as large again."""
+    value = entry(node, maps)
+    if value is None or node.child is None or _kind(node, maps.known(value), maps):
+        return False
+    return _may_hold_a_decoder(node.graph, node, maps) and any(s.kind == "smaller" for s in steps(node.child, maps))
 
 
 def _kind(node: Node, before: FeatureMap, maps: Maps) -> Kind | None:
@@ -170,7 +195,18 @@ def _kind(node: Node, before: FeatureMap, maps: Maps) -> Kind | None:
         return "pool" if all(_is_small(value, maps) for value in node.outputs) else None
     smallest = min(after, key=lambda found: found.pixels)
     # A convolution without padding loses a few pixels; that is no downsampling.
-    return "smaller" if smallest.size[-1] * 3 <= before.size[-1] * 2 else None
+    return "smaller" if smallest.size[-1] * 3 <= before.size[-1] * 2 and not _takes_each_pixel(node) else None
+
+
+def _takes_each_pixel(node: Node) -> bool:
+    """Whether a step is one convolution, or is a module of one, that moves on by a pixel at a time."""
+    while node.child and len(node.child.nodes) == 1:
+        node = node.child.nodes[0]
+    if not node.op.startswith("conv") or "transpose" in node.op:
+        return False
+    # Behind the bias, which may be None, the strides.
+    numbers = [number for number in node.constants if type(number) is int]
+    return all(stride == 1 for stride in numbers[: len(node.outputs[0].shape) - 2])
 
 
 def _is_small(value: Value, maps: Maps) -> bool:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from surgeon.errors import Untraceable
@@ -54,8 +55,7 @@ def kept(record: Graph, reason: Untraceable) -> Kept:
     names: dict[Value, str] = {}
     children: dict[str, tuple[str, int | None]] = {}
     for node, path in _called_once(record):
-        items = _made(node)
-        for item, value in items:
+        for item, value in _made(node):
             name = _name(path if item is None else f"{path}.{item}")
             children[name] = path, item
             names.update(dict.fromkeys(_scaled(value), name))
@@ -78,13 +78,12 @@ def _made(node: Node) -> list[tuple[int | None, Value]]:
     """The values that a child makes, each with its place in a tuple or a list of tensors that it returns."""
     child = node.child
     assert child is not None, "it is a call"
-    if not isinstance(child.result, (tuple, list)):
-        items: list[tuple[int | None, Value]] = [(None, value) for value in child.outputs]
-    elif len(child.result) == len(child.outputs):
-        items = list(enumerate(child.outputs))
-    else:
-        items = []
-    return [(item, value) for item, value in items if value not in node.inputs]
+    places: list[int | None] = [None]
+    if isinstance(child.result, (tuple, list)):
+        places = [at for at, held in enumerate(child.result) if isinstance(held, torch.Tensor)]
+    if len(places) != len(child.outputs):
+        return []
+    return [(place, value) for place, value in zip(places, child.outputs) if value not in node.inputs]
 
 
 def _scaled(value: Value) -> Iterator[Value]:
