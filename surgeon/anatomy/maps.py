@@ -12,8 +12,9 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from surgeon.anatomy.given import images, origins_of
+from surgeon.anatomy.given import images, origins_of, steps
 from surgeon.errors import BadInput, NoSite
+from surgeon.trace.axes import MOVES, VIEWS
 from surgeon.trace.pixels import counts_pixels
 
 if TYPE_CHECKING:
@@ -58,13 +59,14 @@ class Maps:
 
     Args:
         graph: the Graph of the whole network, or of a backbone inside it; its first input of rank
-            4 or 5 is the image (the clip), or where there is none, one of rank 3 (a signal).
+            4 or 5 is the image (the clip), or where there is none, what is laid out for
+            the first convolution (a signal).
 
     >>> maps = Maps(graph); maps[value]       # a FeatureMap, or None if the value is something else
     """
 
     def __init__(self, graph: Graph) -> None:
-        image = next((value for value in graph.inputs if len(value.shape) in (4, 5)), None) or _signal(graph)
+        image = next((value for value in graph.inputs if len(value.shape) in (4, 5)), None) or _laid_out(graph)
         if image is None:
             shapes = "N x C x H x W (images), N x C x D x H x W (clips) or N x C x L (signals)"
             raise BadInput(f"{graph.path or 'the model'} takes no image: pass example_inputs= of shape {shapes}.")
@@ -88,6 +90,10 @@ class Maps:
             return [self]
         origins = origins_of(self.graph, self.images)
         return [Stream(self.graph, image, origins) for image in self.images]
+
+    def is_laid_out_in(self, graph: Graph) -> bool:
+        """Whether the image first has its axes in this module, which is given its entries in others."""
+        return self.image not in self.graph.inputs and any(self.image in inner.makers for inner in graph.walk())
 
     def is_of_image(self, value: Value) -> bool:
         """Whether a value is made of the image."""
@@ -194,12 +200,23 @@ class Stream(Maps):
         return super()._read(value) if self.is_of_image(value) else None
 
 
-def _signal(graph: Graph) -> Value | None:
-    """The input of rank 3 that is convolved along its one side; tokens and spectrograms have no channels there."""
-    convolved = {
-        value for inner in graph.walk() for node in inner.nodes if node.op == "conv1d" for value in node.inputs
-    }
-    return next((value for value in graph.inputs if len(value.shape) == 3 and value in convolved), None)
+def _laid_out(graph: Graph) -> Value | None:
+    """What a network given signals or spectrograms lays out for its first convolution: their channels are known there.
+
+    It is a given value itself (N x C x L), or the same entries in other axes (N x L, N x T x F).
+    """
+    makers = graph.inner_makers
+    for node in steps(graph):
+        value = node.inputs[0] if node.inputs else None
+        if node.op.startswith("conv") and value is not None and not value.fixed and len(value.shape) > 2:
+            origin = value
+            while (maker := makers.get(origin)) is not None and maker.op in MOVES | VIEWS | {"getitem"}:
+                if prod(maker.inputs[0].shape) != prod(origin.shape):
+                    break
+                origin = maker.inputs[0]
+            if origin in graph.inputs and origin.dtype.is_floating_point:
+                return value
+    return None
 
 
 def _alike(value: Value, node: Node) -> list[Value]:

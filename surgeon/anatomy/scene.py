@@ -78,9 +78,15 @@ class Scene:
         if is_whole and is_level:
             return False
         if not self._is_of_the_first_size(value):
-            return value in self.stem
+            return value in self.stem or self._layers_until(value) <= 1
         found = blocks(self.graph, self.maps, until=value, least=1 if is_level else 2)
         return found < (1 if is_whole or is_level else SEVERAL)
+
+    def _layers_until(self, value: Value) -> int:
+        """How many layers with a kernel have run on the image when `value` is made."""
+        made = self.graph.inner_makers.items()
+        early = {node for found, node in made if found.order <= value.order and self.maps.is_of_image(found)}
+        return sum(node.cost.kernels for node in early)
 
     def _is_whole(self, value: Value) -> bool:
         """Whether a map is as large as the image."""

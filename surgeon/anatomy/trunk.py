@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from surgeon.anatomy.head import head
 from surgeon.anatomy.nesting import is_in_a_branch
-from surgeon.anatomy.residual import blocks
+from surgeon.anatomy.residual import SEVERAL, blocks
+from surgeon.anatomy.strides import takes_each_pixel
 
 if TYPE_CHECKING:
     from surgeon.anatomy.maps import FeatureMap, Maps
@@ -91,12 +92,12 @@ def _steps(graph: Graph, maps: Maps) -> list[Step]:
         if value is None:
             continue
         # What makes the image itself larger, before anything else, is no decoder.
-        if _is_neck(node, maps) or (found and _grows(node, maps.known(value), maps)):
+        decodes = _is_neck(node, maps) or (bool(found) and _grows(node, maps.known(value), maps))
+        if decodes:
             # The trunk ends here, unless all that a neck combines is pooled in the end.
             end = end or [*found, Step("pool", value, node, graph)]
-            decoded.update(node.outputs)
         changes = _changes(graph, node, value, maps)
-        if decoded.intersection(node.inputs):
+        if decodes or decoded.intersection(node.inputs):
             decoded.update(node.outputs)
         elif end and changes and changes[0].kind == "smaller" and changes[0].value.order >= end[-1].value.order:
             # Decoders at each size (UNet++): the trunk goes on beside them.
@@ -112,7 +113,8 @@ def _steps(graph: Graph, maps: Maps) -> list[Step]:
 
 def entry(node: Node, maps: Maps) -> Value | None:
     """The map that a step works on: of several, the one made last, and no vector of 1 x 1 pixels."""
-    return _latest(node.inputs, maps)
+    value = _latest(node.inputs, maps)
+    return maps.image if value is None and node.child and maps.is_laid_out_in(node.child) else value
 
 
 def _latest(values: Iterable[Value], maps: Maps) -> Value | None:
@@ -160,7 +162,7 @@ def _holds_stages(node: Node, value: Value, inner: list[Step], maps: Maps) -> bo
         return True
     if node.child is None or not inner or inner[0].value is value:
         return False
-    return blocks(node.child, maps, until=inner[0].value) >= (1 if _ends_with(node.child, inner[-1]) else A_STAGE)
+    return blocks(node.child, maps, until=inner[0].value) >= (SEVERAL if _ends_with(node.child, inner[-1]) else A_STAGE)
 
 
 def _ends_with(graph: Graph, step: Step) -> bool:
@@ -195,18 +197,7 @@ def _kind(node: Node, before: FeatureMap, maps: Maps) -> Kind | None:
         return "pool" if all(_is_small(value, maps) for value in node.outputs) else None
     smallest = min(after, key=lambda found: found.pixels)
     # A convolution without padding loses a few pixels; that is no downsampling.
-    return "smaller" if smallest.size[-1] * 3 <= before.size[-1] * 2 and not _takes_each_pixel(node) else None
-
-
-def _takes_each_pixel(node: Node) -> bool:
-    """Whether a step is one convolution, or is a module of one, that moves on by a pixel at a time."""
-    while node.child and len(node.child.nodes) == 1:
-        node = node.child.nodes[0]
-    if not node.op.startswith("conv") or "transpose" in node.op:
-        return False
-    # Behind the bias, which may be None, the strides.
-    numbers = [number for number in node.constants if type(number) is int]
-    return all(stride == 1 for stride in numbers[: len(node.outputs[0].shape) - 2])
+    return "smaller" if smallest.size[-1] * 3 <= before.size[-1] * 2 and not takes_each_pixel(node) else None
 
 
 def _is_small(value: Value, maps: Maps) -> bool:
