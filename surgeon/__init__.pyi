@@ -17,6 +17,8 @@ from .operation import remove as remove
 from .sites import Plan as Plan
 from .sites import Site as Site
 from .surgery.activity import check as check
+from .surgery.opening import Opening as Opening
+from .surgery.statistics import recalibrate as recalibrate
 from .surgery.summary import report as report
 from .surgery.training import add_to as add_to
 from .surgery.training import freeze as freeze

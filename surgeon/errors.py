@@ -74,6 +74,10 @@ class NoRecipe(UserWarning):
     """A network was saved whose attention can't be named in a file: loading it will not bring the attention back."""
 
 
+class HardlyOpened(UserWarning):
+    """Training has moved the attention so little that the network is as good as without it."""
+
+
 class UnusedSite(UserWarning):
     """The network's output depends on none of the maps that attention goes to: it would never learn."""
 

@@ -1,0 +1,6 @@
+"""What the page says beside its tables."""
+
+HEAD = """# Starts
+"""
+COLUMNS = """## Columns
+"""
