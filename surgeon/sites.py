@@ -17,6 +17,8 @@ from surgeon.paths import lies_in
 if TYPE_CHECKING:
     from torch import nn
 
+# How attention starts where nobody says; docs/starts.md has the reasons.
+DEFAULT_INIT = "eager"
 # A gate that changes its map by less than this share is one that the network would hardly notice.
 HARDLY = 0.01
 # What a Site is `after` where attention takes a module's place.
@@ -85,7 +87,7 @@ class Plan:
     attention: str
     sites: tuple[Site, ...]
     options: dict[str, Any] = field(default_factory=dict)
-    init: str = "identity"
+    init: str = DEFAULT_INIT
     fingerprint: str = ""
     # A class or callable that has no importable name lives only as long as the plan object.
     factory: Callable[..., nn.Module] | None = field(default=None, compare=False, repr=False)

@@ -10,15 +10,16 @@ from pathlib import Path
 from benchmarks.starts.candidates import CANDIDATES
 from benchmarks.starts.measure import Row
 
-# The settings of the chart: task, network, attention, recipe; ten epochs each.
+# The settings of the chart: task, network, attention, recipe, rate; ten epochs each.
 SHOWN = [
-    ("cued", "resnet", "se", "adamw"),
-    ("cued", "resnet", "cbam", "adamw"),
-    ("cued", "mobilenet", "se", "adamw"),
-    ("cued", "resnet", "se", "sgd"),
-    ("unequal", "resnet", "se", "adamw"),
-    ("cluttered", "resnet", "cbam", "adamw"),
+    ("cued", "resnet", "se", "adamw", "1e-3"),
+    ("cued", "resnet", "se", "adamw", "3e-3"),
+    ("cued", "resnet", "se", "sgd", "1e-2"),
+    ("cued", "resnet", "cbam", "adamw", "3e-3"),
+    ("cued", "mobilenet", "se", "adamw", "3e-3"),
+    ("unequal", "resnet", "se", "adamw", "3e-3"),
 ]
+KEYS = ("task", "network", "attention", "recipe", "rate")
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
@@ -34,14 +35,15 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     from matplotlib import pyplot
 
     shown = [(setting, found) for setting in SHOWN if (found := gains(rows, setting))]
-    figure, axes = pyplot.subplots(1, len(shown), figsize=(2.6 * len(shown), 3.4), sharey=True, squeeze=False)
+    figure, axes = pyplot.subplots(1, len(shown), figsize=(2.6 * len(shown), 3.4), squeeze=False)
     for axis, (setting, found) in zip(axes[0], shown):
         names = [*found][::-1]
         means = [statistics.mean(found[name]) for name in names]
         deviations = [statistics.stdev(found[name]) if len(found[name]) > 1 else 0 for name in names]
-        axis.barh(names, means, xerr=deviations, color=["#999" if name == "scratch" else "#47a" for name in names])
+        colours = ["#999" if name == "scratch" else "#d73" if name == "eager" else "#47a" for name in names]
+        axis.barh(names, means, xerr=deviations, color=colours)
         axis.axvline(0, color="black", linewidth=0.8)
-        axis.set_title("{0}\n{1}, {2}, {3}".format(*setting), fontsize=9)
+        axis.set_title("{0}\n{1}, {2}, {3} {4}".format(*setting), fontsize=9)
         axis.tick_params(labelsize=8)
     figure.supxlabel("accuracy over the network alone, trained as long; mean and spread over the seeds", fontsize=9)
     figure.tight_layout()
@@ -50,19 +52,15 @@ def draw(rows: Sequence[Row], path: Path) -> None:
 
 def gains(rows: Sequence[Row], setting: tuple[str, ...]) -> dict[str, list[float]]:
     """Start -> its gains over the network alone, seed by seed."""
-    chosen = [
-        row
-        for row in rows
-        if (row["task"], row["network"], row["attention"], row["recipe"]) == setting and row["epochs"] == "10"
-    ]
-    alone = {row["seed"]: float(row["accuracy"]) for row in chosen if row["start"] == "none"}
+    wanted = dict(zip(KEYS, setting)) | {"epochs": "10"}
+    shared = {name: value for name, value in wanted.items() if name != "attention"}
+    alone = {row["seed"]: float(row["accuracy"]) for row in rows if row["start"] == "none" and _fits(row, shared)}
     found: dict[str, list[float]] = {}
-    for start in CANDIDATES:
-        of = [
-            float(row["accuracy"]) - alone[row["seed"]]
-            for row in chosen
-            if row["start"] == start and row["seed"] in alone
-        ]
-        if of and start != "none":
-            found[start] = of
-    return found
+    for row in rows:
+        if row["start"] != "none" and _fits(row, wanted) and row["seed"] in alone:
+            found.setdefault(row["start"], []).append(float(row["accuracy"]) - alone[row["seed"]])
+    return {start: found[start] for start in CANDIDATES if start in found}
+
+
+def _fits(row: Row, wanted: dict[str, str]) -> bool:
+    return all(row[name] == value for name, value in wanted.items())

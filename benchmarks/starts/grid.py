@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import chain
 from typing import NamedTuple
 
-from benchmarks.starts.candidates import CANDIDATES
 from benchmarks.starts.measure import Run
 
-ALL = (*CANDIDATES,)
-# Where the question is whether what was found elsewhere holds here too.
-SOME = ("none", "scratch", "identity", "neutral", "neutral, rate x 10", "paper, recalibrated")
+SOME = ("none", "scratch", "identity", "eager")
+EXACT = ("none", "identity", "neutral", "eager")
+MORE = ("identity, rate x 10", "identity, gamma x 30", "neutral, rate x 10", "opening", "paper")
 
 
 class Cell(NamedTuple):
-    """One setting of the experiment.
+    """One setting of the experiment, and what is compared there.
 
-    recipe: adamw or sgd, of the whole network; with `alone`, of the attention and the head. epochs: after the first training.
+    recipe: adamw or sgd, of the whole network; with `alone`, of the attention and the head. epochs: after the network's
+    first training. seeds: how many runs of each start.
     """
 
     task: str
@@ -28,33 +28,43 @@ class Cell(NamedTuple):
     rate: str
     epochs: int
     starts: tuple[str, ...]
+    seeds: int
+
+    @property
+    def runs(self) -> Iterator[Run]:
+        """Seed by seed, so that a run that is stopped leaves whole comparisons of fewer seeds."""
+        for seed in range(self.seeds):
+            for start in self.starts:
+                yield Run(*self[:6], str(self.epochs), start, str(seed))
 
 
 # In the order in which they are measured.
 CELLS = [
-    Cell("cued", "resnet", "se", "residual", "adamw", "1e-3", 10, ALL),
-    Cell("cued", "resnet", "se", "residual", "adamw", "1e-4", 2, ALL),
-    Cell("cued", "resnet", "se", "residual", "adamw", "1e-3", 2, ALL),
-    Cell("cued", "resnet", "cbam", "residual", "adamw", "1e-3", 10, SOME),
-    Cell("plain", "resnet", "cbam", "residual", "adamw", "1e-3", 2, ALL),
-    Cell("plain", "resnet", "cbam", "residual", "adamw", "1e-4", 2, ALL),
-    Cell("cued", "resnet", "se", "residual", "sgd", "1e-2", 10, ALL),
-    Cell("cued", "resnet", "se", "residual", "adamw alone", "1e-2", 10, ALL),
-    Cell("cued", "mobilenet", "se", "residual", "adamw", "1e-3", 10, SOME),
-    Cell("unequal", "resnet", "se", "residual", "adamw", "1e-3", 10, SOME),
-    Cell("cluttered", "resnet", "cbam", "residual", "adamw", "1e-3", 10, SOME),
-    Cell("noisy", "resnet", "se", "input", "adamw", "1e-3", 10, SOME),
-    Cell("noisy", "resnet", "se", "residual", "adamw", "1e-3", 10, SOME),
-    Cell("cued", "convnext", "se", "residual", "adamw", "1e-3", 10, SOME),
-    Cell("cued", "resnet", "bam", "bottleneck", "adamw", "1e-3", 10, SOME),
-    Cell("cued", "resnet", "eca", "residual", "adamw", "1e-3", 10, SOME),
-    Cell("cued", "resnet", "se", "residual", "adamw", "1e-3", 40, ("none", "scratch", "identity", "neutral")),
+    Cell(
+        "cued", "resnet", "se", "residual", "adamw", "1e-3", 10, ("none", "scratch", "identity", "neutral", "eager"), 5
+    ),
+    Cell("cued", "resnet", "se", "residual", "adamw", "1e-3", 2, EXACT, 5),
+    Cell("cued", "resnet", "se", "residual", "adamw", "1e-4", 2, EXACT, 5),
+    Cell("plain", "resnet", "cbam", "residual", "adamw", "1e-3", 2, EXACT, 5),
+    Cell("plain", "resnet", "cbam", "residual", "adamw", "1e-4", 2, EXACT, 5),
+    Cell("cued", "resnet", "se", "residual", "adamw", "1e-3", 10, MORE, 3),
+    Cell("cued", "resnet", "se", "residual", "sgd", "1e-2", 10, SOME, 3),
+    Cell("cued", "resnet", "se", "residual", "adamw", "3e-3", 10, SOME, 5),
+    Cell("cued", "resnet", "se", "residual", "sgd", "1e-1", 10, SOME, 3),
+    Cell("cued", "resnet", "cbam", "residual", "adamw", "3e-3", 10, SOME[1:], 3),
+    Cell("cued", "resnet", "se", "residual", "adamw alone", "1e-2", 10, EXACT, 3),
+    Cell("cued", "mobilenet", "se", "residual", "adamw", "3e-3", 10, SOME, 3),
+    Cell("unequal", "resnet", "se", "residual", "adamw", "3e-3", 10, SOME, 3),
+    Cell("noisy", "resnet", "se", "input", "adamw", "3e-3", 10, SOME, 3),
+    Cell("noisy", "resnet", "se", "residual", "adamw", "3e-3", 10, SOME[1:], 3),
+    Cell("cluttered", "resnet", "cbam", "residual", "adamw", "3e-3", 10, SOME, 3),
+    Cell("cued", "convnext", "se", "residual", "adamw", "3e-3", 10, SOME, 3),
+    Cell("cued", "resnet", "bam", "bottleneck", "adamw", "3e-3", 10, SOME[1:], 3),
+    Cell("cued", "resnet", "eca", "residual", "adamw", "3e-3", 10, SOME[1:], 3),
+    Cell("cued", "resnet", "se", "residual", "adamw", "3e-3", 40, SOME, 3),
 ]
 
 
-def runs(seeds: int) -> Iterator[Run]:
-    """Every run, setting by setting, and in each seed by seed."""
-    for cell, seed in product(CELLS, range(seeds)):
-        for start in cell.starts:
-            if start != "scratch" or "alone" not in cell.recipe:
-                yield Run(*cell[:6], str(cell.epochs), start, str(seed))
+def runs() -> list[Run]:
+    """Every run, setting by setting."""
+    return [*chain.from_iterable(cell.runs for cell in CELLS)]

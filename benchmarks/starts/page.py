@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from benchmarks.starts.candidates import CANDIDATES, MEANINGS
 from benchmarks.starts.chart import draw
 from benchmarks.starts.grid import CELLS, Cell
 from benchmarks.starts.measure import Row
+from benchmarks.starts.networks import NETWORKS
+from benchmarks.starts.tasks import TASKS
 
 SETTING = "task,network,attention,where,recipe,rate,epochs".split(",")
 HEADINGS = ("start", "runs", "accuracy", "gain", "loss", "lowest", "back after", "movement", "off")
@@ -25,8 +27,22 @@ def write(rows: Sequence[Row], docs: Path) -> None:
 
 def written(rows: Sequence[Row]) -> str:
     """The whole page."""
-    starts = "\n".join(f"- **{name}**: {meaning}" for name, meaning in MEANINGS.items())
-    return "\n\n".join([words.HEAD, starts, words.COLUMNS, *map(_cell, _settings(rows)), _movement(rows)]) + "\n"
+    how = words.HOW.format(
+        tasks=_listed(TASKS),
+        networks=_listed(NETWORKS),
+        starts="\n".join(f"- **{n}**: {m}" for n, m in MEANINGS.items()),
+    )
+    parts = [words.HEAD, words.SHORT, "![What each start gains](starts.svg)\n", how, words.COLUMNS]
+    return (
+        "\n".join([*parts, *(_cell(found, _alone(rows, found[0])) for found in _settings(rows)), _movement(rows)])
+        + "\n"
+    )
+
+
+def _listed(made: Mapping[str, Callable[..., object]]) -> str:
+    """Names, each with the first line of its docstring."""
+    told = {name: (function.__doc__ or "").partition("\n")[0].rstrip(".") for name, function in made.items()}
+    return "; ".join(f"`{name}`, {text[0].lower()}{text[1:]}" for name, text in told.items())
 
 
 def _settings(rows: Iterable[Row]) -> list[list[Row]]:
@@ -44,9 +60,9 @@ def _of_cell(cell: Cell) -> tuple[str, ...]:
     return (*cell[:6], str(cell.epochs))
 
 
-def _cell(rows: list[Row]) -> str:
+def _cell(rows: list[Row], alone: dict[str, Row]) -> str:
     """One setting: a line for each start, mean and spread over the seeds."""
-    first, alone = rows[0], {row["seed"]: row for row in rows if row["start"] == "none"}
+    first = rows[0]
     title = (
         f"### {first['task']}: {first['attention']} at `{first['where']}` of the {first['network']}, "
         f"{first['recipe']} {first['rate']}, {first['epochs']} epochs"
@@ -56,8 +72,25 @@ def _cell(rows: list[Row]) -> str:
         runs = [row for row in rows if row["start"] == start]
         if runs:
             lines.append("| " + " | ".join(_line(start, runs, alone)) + " |")
-    before = spread(numbers(alone.values(), "before"))
-    return f"{title}\n\nAccuracy before: {before}.\n\n" + "\n".join(lines)
+    before = spread([float(value) for value in dict.fromkeys(row["before"] for row in rows)])
+    return f"{title}\n\nAccuracy before: {before}.{_recalibrated(rows)}\n\n" + "\n".join(lines) + "\n"
+
+
+def _recalibrated(rows: list[Row]) -> str:
+    """What measuring batch norms anew does to the published start, where it was tried."""
+    runs = [row for row in rows if row["recalibrated"]]
+    if not runs:
+        return ""
+    stale, fresh = (spread(numbers(runs, name)) for name in ("at_start", "recalibrated"))
+    return f" With `paper`, before training: {stale}, and {fresh} with batch norms measured anew."
+
+
+def _alone(rows: Iterable[Row], like: Row) -> dict[str, Row]:
+    """Seed -> the run of the network alone that `like` is compared with, whatever the attention is."""
+    shared = ("task", "network", "recipe", "rate", "epochs")
+    return {
+        row["seed"]: row for row in rows if row["start"] == "none" and all(row[name] == like[name] for name in shared)
+    }
 
 
 def _line(start: str, runs: list[Row], alone: dict[str, Row]) -> list[str]:

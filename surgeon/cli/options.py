@@ -90,7 +90,8 @@ SET = Annotated[
 INIT = Annotated[
     str,
     typer.Option(
-        help="identity, neutral: the outputs stay the same, bit for bit, until it is trained. paper: as published."
+        help="eager, neutral, identity: the outputs stay the same, bit for bit, until it is trained, and eager learns "
+        "fastest. paper: as published."
     ),
 ]
 EXAMPLE = Annotated[
