@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
-from timm.models.convnext import ConvNeXt
 from torch import nn
+from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 from torchvision.models.mobilenetv2 import MobileNetV2
 from torchvision.models.resnet import BasicBlock, conv1x1
 
@@ -30,8 +30,11 @@ def mobilenet(channels: int, stride: int) -> nn.Module:
 
 
 def convnext(channels: int, stride: int) -> nn.Module:
-    """timm's ConvNeXt with a block each of 16, 32 and 64 channels."""
-    return ConvNeXt(channels, 10, depths=(1, 1, 1), dims=(16, 32, 64), patch_size=2 * stride)
+    """torchvision's ConvNeXt with a block each of 16, 32 and 64 channels."""
+    blocks = [CNBlockConfig(16, 32, 1), CNBlockConfig(32, 64, 1), CNBlockConfig(64, None, 1)]
+    model = ConvNeXt(blocks, num_classes=10)
+    model.features[0][0] = nn.Conv2d(channels, 16, 2 * stride, 2 * stride)
+    return model
 
 
 NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {"resnet": resnet, "mobilenet": mobilenet, "convnext": convnext}
