@@ -44,52 +44,18 @@ CELLS = [
     Cell("cued", "resnet", "se", "residual", "adamw", "1e-3", 2, EXACT, 5),
     Cell("cued", "resnet", "se", "residual", "adamw", "1e-4", 2, EXACT, 5),
     Cell("cued", "resnet", "se", "residual", "sgd", "1e-2", 10, SOME, 3),
-    Cell("plain", "resnet", "cbam", "residual", "adamw", "1e-3", 2, EXACT, 3),
-    Cell("plain", "resnet", "cbam", "residual", "adamw", "1e-4", 2, EXACT, 3),
     Cell("cued", "resnet", "se", "residual", "adamw", "3e-3", 10, SOME, 3),
-    Cell("cued", "resnet", "cbam", "residual", "adamw", "3e-3", 10, SOME[1:], 3),
-    Cell("cued", "resnet", "se", "residual", "adamw", "1e-3", 10, MORE, 3),
-    Cell("cued", "resnet", "se", "residual", "adamw alone", "1e-2", 10, EXACT, 3),
-    Cell("unequal", "resnet", "se", "residual", "adamw", "3e-3", 10, SOME, 3),
-    Cell("cued", "mobilenet", "se", "residual", "adamw", "3e-3", 10, SOME, 3),
-    Cell("noisy", "resnet", "se", "input", "adamw", "3e-3", 10, SOME, 3),
-    Cell("cluttered", "resnet", "cbam", "residual", "adamw", "3e-3", 10, SOME, 3),
-    Cell("cued", "resnet", "se", "residual", "sgd", "1e-1", 10, SOME, 3),
-    Cell("noisy", "resnet", "se", "residual", "adamw", "3e-3", 10, SOME[1:], 3),
-    Cell("cued", "convnext", "se", "residual", "adamw", "3e-3", 10, SOME, 3),
-    Cell("cued", "resnet", "bam", "bottleneck", "adamw", "3e-3", 10, SOME[1:], 3),
-    Cell("cued", "resnet", "eca", "residual", "adamw", "3e-3", 10, SOME[1:], 3),
-    Cell("cued", "resnet", "se", "residual", "adamw", "3e-3", 40, SOME, 3),
-]
-
-
-def runs(self) -> Iterator[Run]:
-    """Seed by seed, so that a run that is stopped leaves whole comparisons of fewer seeds."""
-    for seed in range(self.seeds):
-        for start in self.starts:
-            yield Run(*self[:6], str(self.epochs), start, str(seed))
-
-
-# In the order in which they are measured.
-CELLS = [
-    Cell(
-        "cued", "resnet", "se", "residual", "adamw", "1e-3", 10, ("none", "scratch", "identity", "neutral", "eager"), 5
-    ),
-    Cell("cued", "resnet", "se", "residual", "adamw", "1e-3", 2, EXACT, 5),
-    Cell("cued", "resnet", "se", "residual", "adamw", "1e-4", 2, EXACT, 5),
     Cell("plain", "resnet", "cbam", "residual", "adamw", "1e-3", 2, EXACT, 5),
     Cell("plain", "resnet", "cbam", "residual", "adamw", "1e-4", 2, EXACT, 5),
-    Cell("cued", "resnet", "se", "residual", "adamw", "1e-3", 10, MORE, 3),
-    Cell("cued", "resnet", "se", "residual", "sgd", "1e-2", 10, SOME, 3),
-    Cell("cued", "resnet", "se", "residual", "adamw", "3e-3", 10, SOME, 5),
-    Cell("cued", "resnet", "se", "residual", "sgd", "1e-1", 10, SOME, 3),
     Cell("cued", "resnet", "cbam", "residual", "adamw", "3e-3", 10, SOME[1:], 3),
+    Cell("cued", "resnet", "se", "residual", "adamw", "1e-3", 10, MORE, 3),
     Cell("cued", "resnet", "se", "residual", "adamw alone", "1e-2", 10, EXACT, 3),
-    Cell("cued", "mobilenet", "se", "residual", "adamw", "3e-3", 10, SOME, 3),
     Cell("unequal", "resnet", "se", "residual", "adamw", "3e-3", 10, SOME, 3),
+    Cell("cued", "mobilenet", "se", "residual", "adamw", "3e-3", 10, SOME, 3),
     Cell("noisy", "resnet", "se", "input", "adamw", "3e-3", 10, SOME, 3),
-    Cell("noisy", "resnet", "se", "residual", "adamw", "3e-3", 10, SOME[1:], 3),
     Cell("cluttered", "resnet", "cbam", "residual", "adamw", "3e-3", 10, SOME, 3),
+    Cell("cued", "resnet", "se", "residual", "sgd", "1e-1", 10, SOME, 3),
+    Cell("noisy", "resnet", "se", "residual", "adamw", "3e-3", 10, SOME[1:], 3),
     Cell("cued", "convnext", "se", "residual", "adamw", "3e-3", 10, SOME, 3),
     Cell("cued", "resnet", "bam", "bottleneck", "adamw", "3e-3", 10, SOME[1:], 3),
     Cell("cued", "resnet", "eca", "residual", "adamw", "3e-3", 10, SOME[1:], 3),

@@ -24,16 +24,18 @@ for 256 channels; multiply-adds are for one map of 256 x 56 x 56.
 
 ## Starts
 
-| `init=` | at the start | a published factor `sigmoid(z)` acts as | learns |
-|---|---|---|---|
-| `eager`, the default | the same bits as before: the last layers are zero | `2 * sigmoid(10 * z)` | from the first step on, at the network's own rate |
-| `neutral` | the same bits: the last layers are zero | `2 * sigmoid(z)` | from the first step on, slowly: give it ten times the rate |
-| `identity` | the same bits: `gamma` is zero | `1 + gamma * (sigmoid(z) - 1)`, `gamma` learned | slowly, its inside only as far as `gamma` has opened |
-| `paper` | the published module and its initialisation | `sigmoid(z)` | at the network's rate, after a loss of accuracy |
+What each does to a published factor `sigmoid(z)`:
 
-The constants 2 (`gain`) and 10 (`slope`) are buffers of the module; with both at 1, or with `gamma` at 1, it is the published module,
-and so `surgeon.load_published` sets them. BAM, whose published factor is `1 + sigmoid(z)`, starts with the factors of the others and
-comes to its own at a gain and a slope of 1. Which recipe to use, and where attention did not help: [starts](starts.md).
+- `init="eager"`, the default: `2 * sigmoid(10 * z)`, with the layer that `z` comes from at zero. The network gives the
+  same bits as before until it is trained, and the layer learns from the first step on, at the network's own rate.
+- `init="neutral"`: `2 * sigmoid(z)`. The same, and slow: it wants ten times the network's rate.
+- `init="identity"`: `1 + gamma * (sigmoid(z) - 1)`, with a learned `gamma` that starts at 0. The same bits; at usual
+  rates it hardly opens, and the inside learns only as far as it has.
+- `init="paper"`: `sigmoid(z)`, the published module and its initialisation. The network loses accuracy at first.
+
+The constants 2 (`gain`) and 10 (`slope`) are buffers. With both at 1, or with `gamma` at 1, it is the published module,
+and so `surgeon.load_published` sets them. BAM, whose published factor is `1 + sigmoid(z)`, starts with the factors of
+the others, and comes to its own at a gain and a slope of 1. Where attention helped, and where not: [starts](starts.md).
 """
 
 # Forms that papers and libraries are known for: what it is, the name to ask for, its options.

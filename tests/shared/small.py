@@ -28,8 +28,9 @@ def stir(model):
     """Give every gate something to do."""
     with torch.no_grad():
         for name, weight in surgeon.attention_parameters(model).items():
-            if name.endswith("gamma"):
-                weight.fill_(0.3)
+            # A gamma, or what is in front of steep scores.
+            if not weight.any():
+                weight.fill_(0.3 if name.endswith("gamma") else 0.02)
     return model
 
 
