@@ -217,13 +217,23 @@ def _source(path: str, graph: fx.Graph, named: fx.Graph, inner: Mapping[str, New
         _insert_call(copy, copied(after), new, copied)
     code = copy.python_code("self")
     callables = ((name, value) for name, value in code.globals.items() if callable(value))
-    return code.src, tuple((name, value) for name, value in callables if f"{name}(" in code.src and "." not in name)
+    functions = tuple((name, value) for name, value in callables if f"{name}(" in code.src and "." not in name)
+    return code.src.replace(f".{CALL}(", "("), functions
+
+
+CALL = "__call__"
 
 
 def _insert_call(graph: fx.Graph, node: fx.Node, new: New, tensor: Callable[[str], fx.Node]) -> None:
-    """Call the new child on what `node` gives; all that took that takes the call's result instead."""
+    """Call the new child on what `node` gives; all that took that takes the call's result instead.
+
+    The child is looked up first of all: a call that is under way has it, though it may be taken out meanwhile.
+    """
+    start = next(node for node in graph.nodes if node.op != "placeholder")
+    with graph.inserting_before(start):
+        child = graph.get_attr(new.child)
     with graph.inserting_after(node):
-        call = graph.call_module(new.child, (node,))
+        call = graph.create_node("call_method", CALL, (child, node), name="attended")
     if new.size is not None:
         with graph.inserting_before(call):
             call.kwargs = {"size": tuple(reading.node(graph, tensor) for reading in new.size)}
