@@ -27,7 +27,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     try:
         import matplotlib
     except ImportError:
-        warnings.warn(f"{path.name} is as it was: matplotlib draws it (pip install matplotlib).", stacklevel=2)
+        warnings.warn(f"{path.name} is as it was: matplotlib draws it (pip install -e '.[charts]').", stacklevel=2)
         return
     matplotlib.use("svg")
     # So that two runs of one table draw the same file.

@@ -11,7 +11,7 @@ from benchmarks.starts import words
 from benchmarks.starts.candidates import CANDIDATES, MEANINGS
 from benchmarks.starts.chart import draw
 from benchmarks.starts.grid import CELLS, Cell
-from benchmarks.starts.measure import Row
+from benchmarks.starts.measure import Row, Run
 from benchmarks.starts.networks import NETWORKS
 from benchmarks.starts.tasks import TASKS
 
@@ -32,10 +32,23 @@ def written(rows: Sequence[Row]) -> str:
         networks=_listed(NETWORKS),
         starts="\n".join(f"- **{n}**: {m}" for n, m in MEANINGS.items()),
     )
-    parts = [words.HEAD, words.SHORT, "![What each start gains](starts.svg)\n", how, words.COLUMNS]
+    head = [words.HEAD, words.SHORT, "![What each start gains](starts.svg)\n", how, *_left(rows), words.COLUMNS]
+    cells = [_cell(found, _alone(rows, found[0])) for found in _settings(rows)]
+    return "\n".join([*head, *cells, _movement(rows)]) + "\n"
+
+
+def _left(rows: Sequence[Row]) -> list[str]:
+    """Which settings the command would measure next, where there are any."""
+    runs = {tuple(row[name] for name in Run._fields) for row in rows}
+    left = [
+        f"{cell.task}, {cell.attention} at `{cell.where}` of the {cell.network}, {cell.recipe} {cell.rate}, {cell.epochs} epochs"
+        for cell in CELLS
+        if not runs.issuperset(cell.runs)
+    ]
     return (
-        "\n".join([*parts, *(_cell(found, _alone(rows, found[0])) for found in _settings(rows)), _movement(rows)])
-        + "\n"
+        [f"Not measured, or with fewer runs than planned, until the command goes on: {'; '.join(left)}.\n"]
+        if left
+        else []
     )
 
 
@@ -47,7 +60,9 @@ def _listed(made: Mapping[str, Callable[..., object]]) -> str:
 
 def _settings(rows: Iterable[Row]) -> list[list[Row]]:
     """The rows of each setting that was measured, in the order of the grid."""
-    order = {_of_cell(cell): number for number, cell in enumerate(CELLS)}
+    order: dict[tuple[str, ...], int] = {}
+    for cell in CELLS:
+        order.setdefault(_of_cell(cell), len(order))
     known = sorted((row for row in rows if _setting(row) in order), key=lambda row: order[_setting(row)])
     return [list(group) for _, group in groupby(known, _setting)]
 

@@ -24,7 +24,7 @@ Starts:
 Not every task was tried with every network, recipe and budget: that would be thousands of runs. A first look asked where attention
 that is trained from scratch beats the network alone. On `cued` it does, since what a digit means there stands elsewhere in the image, further
 away than a unit of the small ResNet sees. There the starts are compared, over the most seeds; the other settings ask whether what was found there
-holds elsewhere, with the four starts that matter and fewer seeds. A setting that is not listed was not measured.
+holds elsewhere, with the starts that matter and fewer seeds.
 """
 
 COLUMNS = """## Results
@@ -34,4 +34,6 @@ weights. *lowest*: the lowest accuracy after any epoch. *back after*: epochs unt
 the start. *movement*: by how much the gates change their maps in the end, as a share of the maps. *off*: what switching the attention off
 afterwards costs.
 """
-SHORT = "x"
+
+SHORT = """SHORTTEXT
+"""
