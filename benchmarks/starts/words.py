@@ -35,5 +35,21 @@ the start. *movement*: by how much the gates change their maps in the end, as a 
 afterwards costs.
 """
 
-SHORT = """SHORTTEXT
+SHORT = """## In short
+
+- **Use `init="eager"`, the default, with the network's own learning rate.** On `cued`, ten epochs of AdamW at 1e-3, five seeds: the network alone
+  gets to 0.883 ± 0.006, with SE that started eager to 0.972 ± 0.006, with SE from the first epoch on to 0.981 ± 0.003. A gamma from 0 brings
+  nothing (0.882 ± 0.004), neutral scores a third of it (0.913 ± 0.014). With SGD at 1e-2 and AdamW at 3e-3, three seeds each, it is the same:
+  0.972 and 0.975, alone 0.881 and 0.888, from scratch 0.979 and 0.983. So eager brings nine tenths of what attention from scratch brings,
+  and not quite all of it.
+- **It never costs the start.** The bits are those of the network; while the rate warms up the accuracy falls by one or two points at 1e-3, as that of the
+  network alone does (*lowest*), and ends above.
+- **A rate of its own helps the others**: at ten times the network's rate `identity` and `neutral` come close to eager.
+  `surgeon.param_groups(model, lr=...)` gives it to them. Thirty times for gamma alone does less, since the inside learns as slowly as before.
+- **Raising gamma on a schedule, or the published start, get there too**, for a network that then depends on its attention (*off*), and the published start
+  loses 0.15 at first. Measuring the batch norms anew brings back two thirds of that; it changes nothing in training, which doesn't use them.
+- **Where attention did not help**: on `plain` digits, where a network of this kind has 0.994 ± 0.003 without it, CBAM moves its maps by a third and brings
+  nothing (0.991 ± 0.004 at 1e-3, two images of 540 fewer). A network that sees all that it needs has no use for attention, however it starts: keep it
+  only if it beats the network alone, trained as long.
+- Two epochs at 1e-4 are a few dozen small steps, and no start does much in them: eager moves SE's maps by 0.8 %, gamma by 0.07 %.
 """

@@ -46,7 +46,7 @@ def test_identity_is_bit_equal_in_both_modes_and_every_gate_learns(where, count,
     last = {
         path: weight.grad
         for path, weight in surgeon.attention_parameters(model).items()
-        if path.endswith("channel.fc2.weight")
+        if path.endswith("channel.fc2.bias")
     }
     assert last and all(grad is not None and grad.abs().max() > 0 for grad in last.values())
     surgeon.remove(model)

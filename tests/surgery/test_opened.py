@@ -34,7 +34,7 @@ def test_a_published_gate_is_open():
 
 
 def test_a_gate_that_has_hardly_moved_is_told():
-    model = operated()
+    model = operated(init="identity")
     with torch.no_grad():
         model.get_parameter("layer1.0.cbam.channel.gamma").fill_(1e-3)
     with pytest.warns(HardlyOpened, match=r"to 0\.06% \(layer1\.0\.cbam\): hardly at all"):
