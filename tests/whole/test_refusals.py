@@ -66,7 +66,7 @@ WORDS = {
         BadOption, {"reduction": 0},
         "block: after bn: reduction must be a whole number of at least 1, not 0.",
     ),
-    "unknown init": (BadOption, {"init": "papre"}, "init can't be 'papre'. Did you mean 'paper'? Known: identity, neutral, paper."),
+    "unknown init": (BadOption, {"init": "papre"}, "init can't be 'papre'. Did you mean 'paper'? Known: eager, identity, neutral, paper."),
     "unknown check": (BadOption, {"check": "outputs"}, "check can't be 'outputs'. Did you mean 'output'? Known: output, stitches."),
     "a place that is not here": (
         NoSite, {"where": "bottleneck"},
