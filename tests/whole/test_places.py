@@ -7,7 +7,7 @@ import surgeon
 from surgeon.errors import BadPlan, NoSite
 from tests.shared import strangers
 from tests.shared.bits import assert_same_bits
-from tests.shared.small import stir
+from tests.shared.gates import stir
 
 UNET = {"bottleneck": ["inc: after output", "down1: after output"], "final": ["conv2: after output"]}
 CIFAR = {
