@@ -43,11 +43,11 @@ def _walk(fresh: Path, seed: int, quiet: bool) -> dict[str, object]:
     """Stop after stop on the screen, and what they leave in the folder `fresh`; the figures."""
     from surgeon import samples
     from surgeon.tour import leaving
-    from surgeon.tour.walk import STOPS, Walk
+    from surgeon.tour.walk import STOPS, Walk, one_thread
 
     fresh.mkdir()
     walk, said = Walk(samples.load(), fresh, seed), []
-    with _bar(len(STOPS), quiet) as bar:
+    with one_thread(), _bar(len(STOPS), quiet) as bar:
         task = bar.task_ids[0]
         for number, stop in enumerate(STOPS, 1):
             bar.update(task, description=stop.title)

@@ -6,7 +6,8 @@ import copy
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +23,8 @@ from surgeon.tour.tuning import EPOCHS, tune
 
 # The file that the tour leaves.
 FILE = "digits_cbam.safetensors"
+# With five seeds, fine-tuning got from 5 images fewer to 3 more of 500 right (python -m benchmarks.tour).
+CHANCE = 5
 
 
 @dataclass
@@ -119,8 +122,10 @@ def fine_tune(walk: Walk) -> str:
 def gain(figures: Figures) -> str:
     """What fine-tuning brought, in words."""
     images = round(500 * (figures.tuned - figures.before))
-    if images > 0:
+    if images > CHANCE:
         return f"{images} more of 500 images right"
+    if images > 0:
+        return f"{images} more of 500 images right, which chance gives as well"
     return "fine-tuning gained nothing" + (f" and lost {-images} of 500 images" if images else "")
 
 
@@ -152,6 +157,17 @@ def take_out(walk: Walk) -> str:
     if not walk.figures.is_original:
         raise CheckFailed("what is left without the attention is not the original. Please report it.")
     return f"{len(left)} tensors are left, each of them the original's, bit for bit"
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, torch computes on one thread: for so small a network more of them only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @torch.no_grad()
