@@ -169,4 +169,6 @@ class SpatialBranch(Branch):
             nn.init.zeros_(layer.get_parameter("bias"))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.run(x, normalized)
+        # By a tensor of its own: relevance propagation (captum's LRP) hooks what layers are given, and would count
+        # the map itself, of which the network has more to do, among it.
+        return self.run(x.view_as(x), normalized)

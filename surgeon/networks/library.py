@@ -4,7 +4,6 @@ Only this room imports those libraries (and timm's folders and attention, where 
 habits known: how a builder is told to load no weights, how many classes it makes where nobody says.
 """
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -22,6 +21,7 @@ from surgeon.networks.code import LIBRARIES, names_code
 from surgeon.networks.onboard import SAMPLE, SAMPLES, fill, is_sample
 from surgeon.networks.settings import settle
 from surgeon.networks.skip_init import skip_init
+from surgeon.process import quiet
 
 # An argument of surgeon's own: the epsilon of a detector's frozen norms.
 FROZEN = "frozen_norms"
@@ -109,8 +109,7 @@ def build(
                 f"{base}: {name} loads weights, and is no argument to build with. "
                 "Give a file with --weights, or --pretrained."
             )
-    with warnings.catch_warnings(), skip_init(empty and base.library != CODE):
-        warnings.simplefilter("ignore")
+    with quiet(), skip_init(empty and base.library != CODE):
         model = _call(base, wanted, pretrained)
     settle(model, base.settings)
     return remember(model.eval(), replace(base, arguments=_without_pretrained(base, model, wanted, pretrained)))
