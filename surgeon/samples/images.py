@@ -32,7 +32,7 @@ def digits(split: str = "all") -> tuple[Tensor, Tensor]:
 
     >>> images, labels = digits("test")
     >>> images.shape, labels[:4]
-    (torch.Size([500, 1, 32, 32]), tensor([1, 7, 7, 3]))
+    (torch.Size([500, 1, 32, 32]), tensor([0, 1, 2, 3]))
     """
     if split not in SPLITS:
         raise BadOption(f"digits({split!r}): {suggest(split, SPLITS)}")

@@ -13,6 +13,6 @@ def load(name: str = "digits") -> nn.Module:
 
     >>> images, labels = surgeon.samples.digits("test")
     >>> surgeon.samples.load("digits")(images[:4]).argmax(1), labels[:4]
-    (tensor([1, 7, 7, 3]), tensor([1, 7, 7, 3]))
+    (tensor([0, 1, 2, 3]), tensor([0, 1, 2, 3]))
     """
     return networks.build(f"sample:{name}", pretrained=True)
