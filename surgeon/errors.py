@@ -58,6 +58,12 @@ class CheckFailed(SurgeonError):
     exit_code = 3
 
 
+class Interrupted(SurgeonError):
+    """Somebody pressed Ctrl-C; says what is there now, and how to go on."""
+
+    exit_code = 130
+
+
 class FrozenAtZero(UserWarning):
     """A norm inside attention was frozen while its weight is 0: the layers before it would never learn."""
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from surgeon.files.convert import Conversion, Progress
     from surgeon.files.intake import LoadedModel
 
-LIST = o.option("--list", metavar="LIBRARY", help="List what a library builds: torchvision or timm.")
+LIST = o.option("--list", metavar="LIBRARY", help="List what there is by name: torchvision, timm or sample.")
 
 
 def places(

@@ -28,7 +28,7 @@ def switch(name: str, *short: str, help: str) -> Any:
 SOURCE = Annotated[
     str,
     argument(
-        "torchvision:NAME, timm:NAME, package.module:Class, a checkpoint, a timm folder, a .pt2, "
+        "torchvision:NAME, timm:NAME, sample:digits, package.module:Class, a checkpoint, a timm folder, a .pt2, "
         "or a file of surgeon's."
     ),
 ]

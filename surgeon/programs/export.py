@@ -57,8 +57,9 @@ def write_program(model: nn.Module, text: str, path: str | Path, example: Argume
     """A torch.export program; the recipe lies in its archive. Returns which sizes are open, in words.
 
     Raises:
-        BadModel: the network does not export; in torch's words.
+        BadModel: the network does not export; in torch's words. BadFile: this torch is too old.
     """
+    vet.reader_kind(str(path))
     exported = _export(model, example)
     recipe = json.dumps({"recipe": text, "sha256": digest.of_text(text)})
     with _quiet():

@@ -340,4 +340,5 @@ def test_every_refusal_has_an_exit_code():
     kinds = [SurgeonError]
     for kind in kinds:
         kinds += kind.__subclasses__()
-    assert {kind.__name__: kind.exit_code for kind in kinds if kind.exit_code != 2} == {"NoSite": 1, "CheckFailed": 3}
+    others = {kind.__name__: kind.exit_code for kind in kinds if kind.exit_code != 2}
+    assert others == {"NoSite": 1, "CheckFailed": 3, "Interrupted": 130}
