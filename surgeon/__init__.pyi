@@ -1,3 +1,4 @@
+from . import samples as samples
 from .attention.gates import attention_modules as attention_modules
 from .attention.gates import attention_parameters as attention_parameters
 from .attention.gates import disabled as disabled
@@ -17,6 +18,8 @@ from .operation import remove as remove
 from .sites import Plan as Plan
 from .sites import Site as Site
 from .surgery.activity import check as check
+from .surgery.opening import Opening as Opening
+from .surgery.statistics import recalibrate as recalibrate
 from .surgery.summary import report as report
 from .surgery.training import add_to as add_to
 from .surgery.training import freeze as freeze

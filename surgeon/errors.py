@@ -58,6 +58,12 @@ class CheckFailed(SurgeonError):
     exit_code = 3
 
 
+class Interrupted(SurgeonError):
+    """Somebody pressed Ctrl-C; says what is there now, and how to go on."""
+
+    exit_code = 130
+
+
 class FrozenAtZero(UserWarning):
     """A norm inside attention was frozen while its weight is 0: the layers before it would never learn."""
 
@@ -72,6 +78,10 @@ class Unscheduled(UserWarning):
 
 class NoRecipe(UserWarning):
     """A network was saved whose attention can't be named in a file: loading it will not bring the attention back."""
+
+
+class HardlyOpened(UserWarning):
+    """Training has moved the attention so little that the network is as good as without it."""
 
 
 class UnusedSite(UserWarning):

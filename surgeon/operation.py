@@ -13,6 +13,7 @@ from torch import nn
 
 from surgeon import rulebook
 from surgeon.anatomy.observation import observed
+from surgeon.sites import DEFAULT_INIT
 from surgeon.surgery import again, aim, decide, holders, operate, saving
 from surgeon.surgery.alone import alone
 from surgeon.trace.noise import note, noted, resolved
@@ -48,7 +49,7 @@ def plan(
     *,
     where: Where = "residual",
     replace: bool = False,
-    init: str = "identity",
+    init: str = DEFAULT_INIT,
     rules: Folders | None = None,
     example_inputs: Any = None,
     **options: Any,
@@ -65,8 +66,10 @@ def plan(
         replace: attention takes the place of the modules that `where` means (`gate`: those of the network's own that
             weigh a map by scores made of it). It starts as they are, bit for bit, and learns its way over; with
             init="paper" it replaces them at once.
-        init: `identity` and `neutral`, where the network computes the same bits until it is trained, by a gamma at 0 or
-            by last layers at 0; `paper`, the published module as it is.
+        init: `eager`, `neutral` and `identity`, where the network computes the same bits until it is trained: by last
+            layers at 0, in front of steep scores (`eager`) or plain ones, or by a gamma at 0, which opens slowly;
+            `paper`, the published module as it is. Modules that surgeon did not write have a gamma of 0 in each of
+            the three.
         rules: one more folder of rules, or a list of them.
         example_inputs: what to run the model on, if surgeon can't guess: a tensor, a tuple of arguments, a dict of
             keywords, or a text such as `pixel_values=2x3x224x224 input_ids=2x7:int64`.
@@ -87,7 +90,7 @@ def apply(model: Model, plan: Plan, *, example_inputs: Any = None, check: Check 
 
     Args:
         check: `stitches` compares everything that must not change; `output` also runs the model
-            before and after, and with an exact start (identity, neutral) the output must be the same bit for bit.
+            before and after, and with an exact start (any but paper) the output must be the same bit for bit.
 
     Raises:
         BadPlan: the plan is for another network.
@@ -112,7 +115,7 @@ def inject(
     *,
     where: Where = "residual",
     replace: bool = False,
-    init: str = "identity",
+    init: str = DEFAULT_INIT,
     rules: Folders | None = None,
     example_inputs: Any = None,
     check: Check = "stitches",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from surgeon.errors import BadPlan
@@ -16,6 +17,10 @@ from surgeon.paths import lies_in
 if TYPE_CHECKING:
     from torch import nn
 
+# How attention starts where nobody says; docs/starts.md has the reasons.
+DEFAULT_INIT = "eager"
+# A gate that changes its map by less than this share is one that the network would hardly notice.
+HARDLY = 0.01
 # What a Site is `after` where attention takes a module's place.
 INSTEAD = "instead"
 
@@ -82,7 +87,7 @@ class Plan:
     attention: str
     sites: tuple[Site, ...]
     options: dict[str, Any] = field(default_factory=dict)
-    init: str = "identity"
+    init: str = DEFAULT_INIT
     fingerprint: str = ""
     # A class or callable that has no importable name lives only as long as the plan object.
     factory: Callable[..., nn.Module] | None = field(default=None, compare=False, repr=False)
@@ -158,3 +163,20 @@ class Plan:
 
 def _matches(site: Site, patterns: Iterable[str]) -> bool:
     return any(lies_in(site.module, pattern) for pattern in patterns)
+
+
+def opened_in_words(moved: Mapping[str, float | None]) -> str:
+    """How far gates have opened, in a line."""
+    known = {path: share for path, share in moved.items() if share is not None}
+    if not known:
+        return "how far the gates have opened can't be told here"
+    least, most = (choose(known, key=lambda path: known[path]) for choose in (min, max))
+    if not known[most]:
+        return "all gates are closed: the network computes what it did without them"
+    told = (
+        f"gates change a map of noise by {median(known.values()):.2%}, from {known[least]:.2%} ({least}) to "
+        f"{known[most]:.2%} ({most})"
+    )
+    if known[most] >= HARDLY:
+        return told
+    return f"{told}: hardly at all. Train longer, or the attention faster: surgeon.param_groups(model, lr=...)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import random
+import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
 from operator import attrgetter
@@ -17,11 +18,13 @@ from torch.utils._pytree import tree_leaves
 import surgeon
 from benchmarks.afterwards import subject
 from benchmarks.afterwards.registry import Silent, Tool
+from surgeon import errors
 from surgeon.errors import SurgeonError
 
-AS_STOCK, REFUSED, STOCK_FAILS, SILENT, FAILS, MISSING = WORDS = (
+AS_STOCK, REFUSED, WARNED, STOCK_FAILS, SILENT, FAILS, MISSING = WORDS = (
     "as stock",
     "refused",
+    "warned",
     "stock fails too",
     "SILENT",
     "fails",
@@ -45,14 +48,17 @@ def verdict(tool: Tool, attention: str, start: str) -> Verdict:
         _of_stock(tool)
     except Exception as error:  # whatever a tool raises, the row says it
         return Verdict(STOCK_FAILS, _line(error))
-    try:
-        JUDGES[tool.kind](tool, attention, start)
-    except SurgeonError as error:
-        return Verdict(REFUSED, _line(error))
-    except (Silent, AssertionError) as error:
-        return Verdict(SILENT, str(error) or _line(error))
-    except Exception as error:
-        return Verdict(FAILS, _line(error))
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        try:
+            JUDGES[tool.kind](tool, attention, start)
+        except SurgeonError as error:
+            return Verdict(REFUSED, _line(error))
+        except (Silent, AssertionError) as error:
+            told = [warning.message for warning in heard if warning.category.__module__ == errors.__name__]
+            return Verdict(WARNED, _line(told[0])) if told else Verdict(SILENT, str(error) or _line(error))
+        except Exception as error:
+            return Verdict(FAILS, _line(error))
     return Verdict(AS_STOCK)
 
 
@@ -175,5 +181,5 @@ def _distance(found: list[Tensor], want: list[Tensor]) -> float:
 def _line(error: BaseException) -> str:
     """The first line of a message that says something, with the error's type where it is not surgeon's own."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
-    name = "" if isinstance(error, SurgeonError) else f"{type(error).__name__}: "
+    name = "" if type(error).__module__ == errors.__name__ else f"{type(error).__name__}: "
     return (name + lines[0])[:240]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
+from benchmarks.afterwards.known import KNOWN
+
 HEAD = """# Afterwards
 
 Made by `python -m benchmarks.afterwards` from `benchmarks/afterwards.csv`. What people do with a network, tried on
@@ -17,6 +19,7 @@ from is in the extra `test-tools`.
 WORDS = {
     "SILENT": "a wrong result, and nobody was told",
     "fails": "an error that the stock network does not get",
+    "warned": "surgeon warns, in one line, of what the tool does to the attention",
     "refused": "surgeon says in one line why not",
     "stock fails too": "the tool does not take the network without attention either",
     "not installed": "the package is not there",
@@ -70,12 +73,16 @@ def _others(rows: list[Row]) -> str:
         chosen = [row for row in rows if row["verdict"] == word and word != "as stock"]
         if not chosen:
             continue
-        parts.append(f"### {word}: {meaning}\n\n| tool | attention | what was said |\n|---|---|---|")
-        for (tool, told), alike in groupby(chosen, lambda row: (row["tool"], row["told"])):
+        parts.append(f"### {word}: {meaning}\n\n| tool | attention | what was said | why |\n|---|---|---|---|")
+        for (tool, told, why), alike in groupby(chosen, lambda row: (row["tool"], row["told"], _why(row))):
             names = [f"{row['attention']} ({row['start']})" for row in alike]
-            parts.append(f"| {tool} | {', '.join(names) if len(names) < 10 else 'all'} | {_plain(told)} |")
+            parts.append(f"| {tool} | {', '.join(names) if len(names) < 10 else 'all'} | {_plain(told)} | {why} |")
         parts.append("")
     return "\n".join(parts)
+
+
+def _why(row: Row) -> str:
+    return KNOWN.get((row["tool"], row["attention"]), "")
 
 
 def _plain(text: str) -> str:

@@ -19,13 +19,23 @@ HEAD = """\
 
 Made from the code by `python -m docs.tools.attention`; edit the docstrings in `surgeon/attention/`, not this page.
 
-Every module takes a feature map `x` of any size and returns one of the same shape. With `init="identity"`, the
-default, each published factor `s` acts as `1 + gamma * (s - 1)` with a learned `gamma` that starts at 0: the network
-gives the same bits as before until it is trained, and at gamma 1 it is the published module. With `init="neutral"` the
-network gives the same bits too: the last layers start at zero, and a constant `gain` of 2 makes 1 of the sigmoid's one
-half. They learn from the first step on, with no gamma in front; at gain 1 it is the published module. With
-`init="paper"` it is the published module and its initialisation, without gamma or gain. Weights are counted without
-gammas, for 256 channels; multiply-adds are for one map of 256 x 56 x 56.
+Every module takes a feature map `x` of any size and returns one of the same shape. Weights are counted without gammas,
+for 256 channels; multiply-adds are for one map of 256 x 56 x 56.
+
+## Starts
+
+What each does to a published factor `sigmoid(z)`:
+
+- `init="eager"`, the default: `2 * sigmoid(10 * z)`, with the layer that `z` comes from at zero. The network gives the
+  same bits as before until it is trained, and the layer learns from the first step on, at the network's own rate.
+- `init="neutral"`: `2 * sigmoid(z)`. The same, and slow: it wants ten times the network's rate.
+- `init="identity"`: `1 + gamma * (sigmoid(z) - 1)`, with a learned `gamma` that starts at 0. The same bits; at usual
+  rates it hardly opens, and the inside learns only as far as it has.
+- `init="paper"`: `sigmoid(z)`, the published module and its initialisation. The network loses accuracy at first.
+
+The constants 2 (`gain`) and 10 (`slope`) are buffers. With both at 1, or with `gamma` at 1, it is the published module,
+and so `surgeon.load_published` sets them. BAM, whose published factor is `1 + sigmoid(z)`, starts with the factors of
+the others, and comes to its own at a gain and a slope of 1. Where attention helped, and where not: [starts](starts.md).
 """
 
 # Forms that papers and libraries are known for: what it is, the name to ask for, its options.
@@ -52,7 +62,7 @@ TAIL = """\
 ## timm's
 
 `timm:NAME` takes any layer of timm's `create_attn` that keeps the shape, with timm's own options. At the start it acts
-as `x + gamma * (layer(x) - x)`, with `init="neutral"` too. One that the installed timm can't build, or that does not
+as `x + gamma * (layer(x) - x)`, with all exact starts. One that the installed timm can't build, or that does not
 fit the maps of a site, is refused when the operation is planned, with timm's own words. Names: {names}.
 
 ## Your own

@@ -10,10 +10,10 @@ FILES = sorted(path.relative_to(PACKAGE).with_suffix("").as_posix() for path in 
 
 # The rooms from the ground up: each may import itself and what stands above it in this list.
 ORDER = (
-    *("errors", "version", "paths", "sites"),
+    *("errors", "process", "version", "paths", "sites"),
     *("attention", "trace", "forward", "anatomy"),
     *("checkpoints", "networks", "rulebook", "surgery"),
-    *("operation", "programs", "files", "__init__", "cli"),
+    *("operation", "programs", "samples", "files", "__init__", "tour", "cli"),
 )
 
 
@@ -80,4 +80,5 @@ def rooms() -> dict[str, set[str]]:
 def _public() -> set[str]:
     """The rooms that surgeon's public names come from, as its stub lists them."""
     stub = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
-    return {node.module.partition(".")[0] for node in stub.body if isinstance(node, ast.ImportFrom) and node.module}
+    lines = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    return {(node.module or node.names[0].name).partition(".")[0] for node in lines}

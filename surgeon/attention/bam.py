@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from surgeon.attention.cbam import CONV, NORM, Branches
-from surgeon.attention.gate import Gate, Init, gain, gamma, silence
+from surgeon.attention.gate import SILENT, Gate, Init, gain, gamma, silence, slope
 from surgeon.attention.options import choice, whole
 from surgeon.attention.pools import as_map, average
-from surgeon.attention.precision import called, normalized, scaled
+from surgeon.attention.precision import called, normalized, scaled, steep
 
 Form = Literal["released", "paper"]
 Combine = Literal["sum", "product", "max"]
@@ -69,7 +69,9 @@ class BAM(Gate):
         self.gamma = gamma(init)
         self.gain: Tensor | None
         self.register_buffer("gain", gain(init))
-        if init == "neutral":
+        self.slope: Tensor | None
+        self.register_buffer("slope", slope(init))
+        if init in SILENT:
             silence(channel.last)
             silence(spatial.last)
             if branches == "both" and self.combine == "product":
@@ -82,7 +84,7 @@ class BAM(Gate):
             # Here, while they are small: the combined map is as large as x.
             scores = [torch.nan_to_num(score) for score in scores]
         score = COMBINE[self.combine](*scores) if len(scores) == 2 else scores[0]
-        scale = self._gated(torch.sigmoid(score))
+        scale = self._gated(torch.sigmoid(steep(score, self.slope)))
         if self.maps is not None:
             self._note(scale.expand_as(x))
         return scaled(x, scale)
@@ -169,4 +171,6 @@ class SpatialBranch(Branch):
             nn.init.zeros_(layer.get_parameter("bias"))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.run(x, normalized)
+        # By a tensor of its own: relevance propagation (captum's LRP) hooks what layers are given, and would count
+        # the map itself, of which the network has more to do, among it.
+        return self.run(x.view_as(x), normalized)

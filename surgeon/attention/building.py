@@ -24,8 +24,10 @@ def build(
         attention: a name, such as `cbam`, `timm:gc` or a registered one; `package.module:Class`; or a class or
             callable that makes a module from the number of channels.
         init: identity, where the gate passes its input on bit for bit until it is trained; neutral, where it does so
-            too, by last layers at zero instead of a gamma; paper, the published module and its initialisation.
-        instead: the gate takes the place of a module: with init="identity" it is the published one, and its share 0.
+            too, by last layers at zero instead of a gamma; eager, as neutral with steeper scores; paper, the
+            published module and its initialisation.
+        instead: the gate takes the place of a module: with init="eager" or "identity" it is the published one, and its
+            share 0.
         options: what the attention itself takes; `options_of(attention)` lists them.
 
     Raises:
@@ -43,7 +45,7 @@ def build(
         whole("channels", channels)
         module = _module(factory, attention, channels, options)
         gate = module if isinstance(module, Gate) else Foreign(module, channels, init=start, dims=dims)
-    if instead and init == "identity":
+    if instead and init != "paper":
         gate.share = nn.Parameter(torch.zeros(1))
     gate.made = {
         "attention": spec_of(attention),

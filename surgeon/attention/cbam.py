@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from surgeon.attention.gate import Gate, Init, gain, gamma, silence
+from surgeon.attention.gate import SILENT, Gate, Init, gain, gamma, silence, slope
 from surgeon.attention.options import Names, choice, flag, odd, subset, whole
 from surgeon.attention.pools import POOLS, as_map, mean_and_max, pooled
 from surgeon.attention.precision import BatchNorm, called, gated, normalized, scaled
@@ -39,7 +39,7 @@ class CBAM(Gate):
 
     Start: a fresh published module multiplies its map by about 0.25, which costs a pretrained network its
         accuracy until it is trained again. The released networks start with a norm weight of 0 (timm's with 1), and
-        so do `paper` and `neutral` here: frozen there, the convolution never learns, and surgeon warns of it.
+        so do `paper`, `neutral` and `eager` here: frozen there, the convolution never learns, and surgeon warns of it.
     Cost: hardly any arithmetic, but several passes over the map. A ResNet-50 on a GPU took 1.5 times as long
         for inference and 2.2 times for training, by the ECA paper.
     Source: Woo et al., "CBAM: Convolutional Block Attention Module", ECCV 2018, arXiv:1807.06521, figures 1 to
@@ -104,16 +104,18 @@ class ChannelScale(nn.Module):
         self.gamma = gamma(init)
         self.gain: Tensor | None
         self.register_buffer("gain", gain(init))
+        self.slope: Tensor | None
+        self.register_buffer("slope", slope(init))
         for layer in (self.fc1, self.fc2) if bias else ():
             nn.init.zeros_(layer.bias)
-        if init == "neutral":
+        if init in SILENT:
             silence(self.fc2)
 
     def forward(self, x: Tensor) -> Tensor:
         # All pools at once, images first: a hook on a layer sees one call, and who counts per image finds the images.
         pools = torch.stack(pooled(x, self.pools), dim=1)
         scores = called(self.fc2, F.relu(called(self.fc1, pools))).sum(1)
-        return as_map(gated(scores, self.gamma, self.gain), x)
+        return as_map(gated(scores, self.gamma, self.gain, self.slope), x)
 
 
 class SpatialScale(nn.Module):
@@ -130,18 +132,20 @@ class SpatialScale(nn.Module):
         self.gamma = gamma(init)
         self.gain: Tensor | None
         self.register_buffer("gain", gain(init))
+        self.slope: Tensor | None
+        self.register_buffer("slope", slope(init))
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
         if self.bn is not None and init != "identity":
             # As the released networks start; at identity gamma is the zero, and a second would only delay it.
             nn.init.zeros_(self.bn.weight)
-        elif init == "neutral":
+        elif init in SILENT:
             silence(self.conv)
 
     def forward(self, x: Tensor) -> Tensor:
         maps = self._maps(x)
         scores = called(self.conv, torch.cat([maps[name] for name in self.maps], dim=1))
         scores = scores if self.bn is None else normalized(self.bn, scores)
-        return gated(scores, self.gamma, self.gain)
+        return gated(scores, self.gamma, self.gain, self.slope)
 
     def _maps(self, x: Tensor) -> dict[str, Tensor]:
         """What the convolution may see of `x`, by name: maps of one channel."""

@@ -6,7 +6,7 @@ from math import log2
 
 from torch import Tensor, nn
 
-from surgeon.attention.gate import Gate, Init, gain, gamma, silence
+from surgeon.attention.gate import SILENT, Gate, Init, gain, gamma, silence, slope
 from surgeon.attention.options import odd
 from surgeon.attention.pools import as_map, average
 from surgeon.attention.precision import called, gated, scaled
@@ -34,7 +34,9 @@ class ECA(Gate):
         self.gamma = gamma(init)
         self.gain: Tensor | None
         self.register_buffer("gain", gain(init))
-        if init == "neutral":
+        self.slope: Tensor | None
+        self.register_buffer("slope", slope(init))
+        if init in SILENT:
             silence(self.conv)
 
     @property
@@ -43,7 +45,7 @@ class ECA(Gate):
 
     def attend(self, x: Tensor) -> Tensor:
         scores = called(self.conv, average(x).unsqueeze(1)).squeeze(1)
-        scale = as_map(gated(scores, self.gamma, self.gain), x)
+        scale = as_map(gated(scores, self.gamma, self.gain, self.slope), x)
         return scaled(x, self.note("channel", scale))
 
 

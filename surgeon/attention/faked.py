@@ -15,6 +15,7 @@ from torch.func import functional_call
 
 from surgeon.attention.options import reason
 from surgeon.errors import BadModule
+from surgeon.process import shared
 
 # It prints the traceback of an operator that failed; here that is one line of an error, or nothing.
 log = logging.getLogger("torch._subclasses.fake_tensor")
@@ -49,7 +50,7 @@ def _run(
 ) -> tuple[Tensor, object]:
     """A fake map, and what `module` makes of it."""
     try:
-        with _quiet(), _evaluating(module), FakeTensorMode(), torch.device(device), torch.no_grad():
+        with shared(_unlogged), _evaluating(module), FakeTensorMode(), torch.device(device), torch.no_grad():
             x = torch.empty(shape, dtype=dtype, device=device)
             return x, functional_call(module, _fake_state(module, dtype, device), (x,))
     except Exception as error:
@@ -58,7 +59,7 @@ def _run(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _unlogged() -> Iterator[None]:
     was_disabled = log.disabled
     log.disabled = True
     try:

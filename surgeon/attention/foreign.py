@@ -17,7 +17,7 @@ from surgeon.errors import BadModule
 class Foreign(Gate):
     """`x + gamma * (inner(x) - x)`, or `inner(x)` itself with `init="paper"`.
 
-    `init="neutral"` is as identity: only the author of the module knows what its last layer is.
+    `init="eager"` and `"neutral"` are as identity: only the author of the module knows what its last layer is.
 
     Args:
         inner: a module that returns a map of the shape, dtype and device that it is given. It sees autocast and

@@ -15,10 +15,17 @@ from surgeon.errors import BadModel, SurgeonError
 from surgeon.sites import Site
 
 # How a fresh gate starts.
-Init = Literal["identity", "neutral", "paper"]
+Init = Literal["eager", "identity", "neutral", "paper"]
 INITS: tuple[Init, ...] = get_args(Init)
 # The starts that keep every bit of the network's output.
-EXACT: tuple[Init, ...] = ("identity", "neutral")
+EXACT: tuple[Init, ...] = ("eager", "identity", "neutral")
+# Those whose last layers are 0.
+SILENT: tuple[Init, ...] = ("eager", "neutral")
+# What the scores of an eager gate are multiplied by: its last layers learn as if their rate were that many times the
+# network's under Adam, and its square under SGD. Chosen by docs/starts.md.
+SLOPE = 10.0
+# The rate of gates that start exactly and have no slope, in rates of the network.
+SLOW = 10.0
 # What `record` collects of one gate: under each name a tensor per call.
 Maps = dict[str, list[Tensor]]
 
@@ -45,7 +52,8 @@ class Gate(nn.Module):
     site: the Site that it was put at; None outside a network.
     made: what `build` made it from, as JSON values: attention, channels, dims, init, options.
     gamma: how far the published scale acts, shape (1,), 0 at the start with `init="identity"`; else None.
-    gain: what the published scale is multiplied by, shape (1,), 2 at the start with `init="neutral"`; else None.
+    gain: what the published scale is multiplied by, shape (1,), 2 with `init="neutral"` and `"eager"`; else None.
+    slope: what the scores are multiplied by, shape (1,), 10 with `init="eager"`; else None.
     share: how far the attention has taken another module's place, shape (1,), 0 at the start; None where it takes none,
         or all of it.
     maps: where `record` collects the scores; None outside it.
@@ -92,6 +100,13 @@ class Gate(nn.Module):
 
     def _attend_laid_out(self, x: Tensor, layout: Layout, size: Size | None) -> Tensor:
         return layout.restore(self.attend(layout.view(x, size, alike=not self.weighs_positions)), x)
+
+    @property
+    def pace(self) -> float:
+        """The rate that its weights learn well with, in rates of the network around it, as docs/starts.md measured."""
+        tensors = [*self.named_parameters(), *self.named_buffers()]
+        names = {name.rpartition(".")[2] for name, _ in tensors if not name.startswith("inner.")}
+        return SLOW if names & {"gamma", "gain", "share"} and "slope" not in names else 1.0
 
     @property
     def replaces_at_once(self) -> bool:
@@ -146,7 +161,12 @@ def gamma(init: Init) -> nn.Parameter | None:
 
 def gain(init: Init) -> Tensor | None:
     """The number that makes 1 of sigmoid(0), for a buffer; or None where the start is another."""
-    return torch.full((1,), 2.0) if init == "neutral" else None
+    return torch.full((1,), 2.0) if init in SILENT else None
+
+
+def slope(init: Init) -> Tensor | None:
+    """How steep the scores are, for a buffer; or None where they are as the last layers give them."""
+    return torch.full((1,), SLOPE) if init == "eager" else None
 
 
 def silence(layer: nn.Module) -> None:

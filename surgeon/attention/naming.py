@@ -67,6 +67,8 @@ def _timm_factory(name: str) -> Factory:
     except AssertionError:
         factory = None
     if factory is None:
+        if name in TIMM:
+            raise UnknownName(f"the timm that is installed has no attention {name!r}: pip install -U timm")
         raise UnknownName(f"unknown attention {name!r}. {suggest(name, TIMM)}")
     return factory
 

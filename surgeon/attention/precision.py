@@ -90,9 +90,9 @@ def _tell_if_frozen_at_zero(layer: nn.Module) -> None:
     vars(layer)["was_asked"] = True
     if not weight.any():
         warnings.warn(
-            "a norm inside attention is frozen while its weight is 0, where init='neutral' and the published start "
-            "(init='paper') begin: the layers before it will never learn. Freeze the network's norms before "
-            "surgeon.inject, or inject with init='identity', whose norms begin at 1.",
+            "a norm inside attention is frozen while its weight is 0, where all starts but init='identity' begin: the "
+            "layers before it will never learn. Freeze the network's norms before surgeon.inject, or inject with "
+            "init='identity', whose norms begin at 1.",
             FrozenAtZero,
             stacklevel=2,
         )
@@ -126,16 +126,21 @@ def dtype_of(layer: nn.Module, x: Tensor) -> torch.dtype:
     return next((tensor.dtype for _, tensor in tensors if tensor.dtype in COMPUTED), score_dtype(x.dtype))
 
 
-def gated(scores: Tensor, gamma: Tensor | None, gain: Tensor | None) -> Tensor:
-    """The published scale, sigmoid(scores), as far as `gamma` lets it act, or times `gain`.
+def gated(scores: Tensor, gamma: Tensor | None, gain: Tensor | None, slope: Tensor | None) -> Tensor:
+    """The published scale, sigmoid(scores), as far as `gamma` lets it act, or times `gain` and of scores times `slope`.
 
-    With neither it is the published scale itself. Exactly 1 at gamma 0, and at scores of 0 with a gain of 2. A map
+    With none of them it is the published scale itself. Exactly 1 at gamma 0, and at scores of 0 with a gain of 2. A map
     with an infinity in it has scores that are NaN; at the start even they leave it alone.
     """
     if gain is not None:
-        return gain.to(scores.dtype) * torch.sigmoid(torch.nan_to_num(scores))
+        return gain.to(scores.dtype) * torch.sigmoid(steep(torch.nan_to_num(scores), slope))
     scale = torch.sigmoid(scores)
     return scale if gamma is None else 1 + gamma.to(scale.dtype) * torch.nan_to_num(scale - 1)
+
+
+def steep(scores: Tensor, slope: Tensor | None) -> Tensor:
+    """`scores` times `slope`, where there is one."""
+    return scores if slope is None else slope.to(scores.dtype) * scores
 
 
 def scaled(x: Tensor, scale: Tensor) -> Tensor:

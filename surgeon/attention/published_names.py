@@ -52,7 +52,7 @@ def published_names(gates: Mapping[str, Gate]) -> dict[str, Place]:
 def gammas(gates: Mapping[str, Gate]) -> set[str]:
     """The keys of what says how far `gates` act, which no published file holds; a published module has 1 for each."""
     keys = [(path, key) for path, gate in gates.items() for key in gate.state_dict() if not key.startswith("inner.")]
-    return {f"{path}.{key}" for path, key in keys if key.endswith(("gamma", "gain", "share"))}
+    return {f"{path}.{key}" for path, key in keys if key.endswith(("gamma", "gain", "slope", "share"))}
 
 
 def _names_of(gate: Gate, key: str) -> list[Published]:

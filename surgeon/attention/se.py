@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from surgeon.attention.gate import Gate, Init, gain, gamma, silence
+from surgeon.attention.gate import SILENT, Gate, Init, gain, gamma, silence, slope
 from surgeon.attention.options import flag, whole
 from surgeon.attention.pools import as_map, average
 from surgeon.attention.precision import called, gated, scaled
@@ -43,7 +43,9 @@ class SE(Gate):
         self.gamma = gamma(init)
         self.gain: Tensor | None
         self.register_buffer("gain", gain(init))
-        if init == "neutral":
+        self.slope: Tensor | None
+        self.register_buffer("slope", slope(init))
+        if init in SILENT:
             silence(self.fc2)
 
     @property
@@ -52,7 +54,7 @@ class SE(Gate):
 
     def attend(self, x: Tensor) -> Tensor:
         scores = called(self.fc2, F.relu(called(self.fc1, average(x))))
-        scale = as_map(gated(scores, self.gamma, self.gain), x)
+        scale = as_map(gated(scores, self.gamma, self.gain, self.slope), x)
         return scaled(x, self.note("channel", scale))
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from surgeon.errors import BadFile
+from surgeon.process import quiet, shared
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -112,11 +113,14 @@ def _safetensors(path: Path) -> Checkpoint:
 def _torch(path: Path, allow_pickle: bool) -> Any:
     """What torch.load reads. Whatever it raises is the file's fault: unpickling damaged bytes can fail in any way."""
     try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals([*HARMLESS]):
-            warnings.simplefilter("ignore")
+        with quiet(), shared(_allowed):
             return _mapped(path, weights_only=not allow_pickle)
     except Exception as error:
         _refuse(path, error)
+
+
+def _allowed() -> AbstractContextManager[None]:
+    return torch.serialization.safe_globals([*HARMLESS])
 
 
 def _refuse(path: Path, error: Exception) -> NoReturn:

@@ -9,6 +9,7 @@ from typing import NoReturn, cast
 import typer
 
 from surgeon.cli import files, operate, rules, script
+from surgeon.cli.tour import tour
 from surgeon.errors import SurgeonError, UnusedSite
 from surgeon.version import VERSION
 
@@ -23,6 +24,7 @@ app = typer.Typer(
 
 # The help shows them in this order, each panel under its name.
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "The first minute": (tour,),
     "Operations": (operate.places, operate.plan, operate.inject),
     "Files": (files.show, files.strip, files.delta, files.merge, files.export, files.check, files.verify),
     "Scripts": (script.run,),

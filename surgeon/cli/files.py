@@ -11,6 +11,7 @@ from surgeon.cli import options as o
 from surgeon.cli import screen
 from surgeon.errors import BadOption, CheckFailed
 from surgeon.files.label import read_label
+from surgeon.sites import opened_in_words
 
 if TYPE_CHECKING:
     from surgeon.checkpoints.header import Entry
@@ -52,6 +53,7 @@ def _facts(label: Label) -> dict[str, Any]:
         "holds": "attention alone (a delta)" if is_delta else "the whole network",
         "parameters": _parameters(label.tensors),
         "parameters of the attention": _parameters(attention),
+        **({"opened": opened_in_words(recipe.opened)} if recipe.opened else {}),
         "bytes": sum(entry.nbytes for entry in label.tensors.values()),
         **({"runs on": str(recipe.example)} if recipe.example else {}),
         "made with": ", ".join(f"{name} {version}" for name, version in recipe.versions.items()),

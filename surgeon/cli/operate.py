@@ -9,12 +9,13 @@ from surgeon import files, networks
 from surgeon.cli import options as o
 from surgeon.cli import screen
 from surgeon.errors import BadOption, suggest
+from surgeon.sites import DEFAULT_INIT
 
 if TYPE_CHECKING:
     from surgeon.files.convert import Conversion, Progress
     from surgeon.files.intake import LoadedModel
 
-LIST = o.option("--list", metavar="LIBRARY", help="List what a library builds: torchvision or timm.")
+LIST = o.option("--list", metavar="LIBRARY", help="List what there is by name: torchvision, timm or sample.")
 
 
 def places(
@@ -73,7 +74,7 @@ def plan(
     where: o.WHERE = None,
     replace: o.REPLACE = False,
     setting: o.SET = None,
-    init: o.INIT = "identity",
+    init: o.INIT = DEFAULT_INIT,
     rules: o.RULES = None,
     example: o.EXAMPLE = None,
     arch: o.ARCH = None,
@@ -122,7 +123,7 @@ def inject(
     where: o.WHERE = None,
     replace: o.REPLACE = False,
     setting: o.SET = None,
-    init: o.INIT = "identity",
+    init: o.INIT = DEFAULT_INIT,
     rules: o.RULES = None,
     example: o.EXAMPLE = None,
     arch: o.ARCH = None,

@@ -28,7 +28,7 @@ def switch(name: str, *short: str, help: str) -> Any:
 SOURCE = Annotated[
     str,
     argument(
-        "torchvision:NAME, timm:NAME, package.module:Class, a checkpoint, a timm folder, a .pt2, "
+        "torchvision:NAME, timm:NAME, sample:digits, package.module:Class, a checkpoint, a timm folder, a .pt2, "
         "or a file of surgeon's."
     ),
 ]
@@ -90,7 +90,8 @@ SET = Annotated[
 INIT = Annotated[
     str,
     typer.Option(
-        help="identity, neutral: the outputs stay the same, bit for bit, until it is trained. paper: as published."
+        help="eager, neutral, identity: the outputs stay the same, bit for bit, until it is trained, and eager learns "
+        "fastest. paper: as published."
     ),
 ]
 EXAMPLE = Annotated[

@@ -86,7 +86,7 @@ def convert(
         output: path; its ending, or `format`, chooses the format.
 
     Raises:
-        CheckFailed: with an exact start (identity, neutral) the output differs in a bit. Nothing is written then.
+        CheckFailed: with an exact start (any but paper) the output differs in a bit. Nothing is written then.
     """
     model, chosen = loaded.model, formats.format_of(output, format)
     refuse_target(output, force)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor, nn
 
 from surgeon.attention import attention_modules, lost_attention
+from surgeon.attention.opened import opened
 from surgeon.checkpoints import digest
 from surgeon.errors import BadModel, LostAttention
 from surgeon.files.recipe import Recipe
@@ -52,6 +53,7 @@ def recipe_of(
         versions=versions(),
         settings=settings_of(model),
         example=form,
+        opened=opened(model),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import timm
 from timm.models import load_pretrained
 from timm.models._features import FeatureGetterNet
-from timm.models._hub import load_model_config_from_path, save_config_for_hf
+from timm.models._hub import save_config_for_hf
 from torch import nn
 
 from surgeon import networks
@@ -50,13 +50,16 @@ def read_folder(path: str | PathLike[str], *, ema: bool = False) -> tuple[Checkp
 def _read_config(path: Path) -> tuple[Any, Any, Any]:
     """timm's (settings of the weights, name of the network, arguments of its constructor): whatever the JSON holds."""
     try:
-        settings, name, arguments = load_model_config_from_path(path)
+        data = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        # Earlier timm wrote the settings of the weights beside the name, and not below it.
+        settings = dict(data.get("pretrained_cfg", data))
+        settings["num_classes"] = data.get("num_classes", settings.get("num_classes"))
+        return settings, data["architecture"], data.get("model_args", {})
     except FileNotFoundError:
         raise BadFile(f"{path} is a folder without a config.json.") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         text = f"{type(error).__name__}: {first_line(error)}"
         raise BadFile(f"{path / 'config.json'} is no model's: {text}.") from error
-    return settings, name, arguments
 
 
 def _weights(path: Path, ema: bool) -> Checkpoint:

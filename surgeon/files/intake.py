@@ -27,6 +27,7 @@ from surgeon.files.store import SurgeonFile
 from surgeon.networks import identify
 from surgeon.networks.blueprint import PROGRAM, Base
 from surgeon.networks.code import names_code
+from surgeon.networks.onboard import is_sample
 from surgeon.networks.recognise import candidates, completed, recognise
 from surgeon.networks.weights import load_weights, shapes_of
 from surgeon.programs.export import read_program
@@ -76,8 +77,8 @@ def open_source(
     """The network that `source` stands for, with its weights, in evaluation mode.
 
     Args:
-        source: `torchvision:NAME`, `timm:NAME`, `package.module:Class` (imported, and called), or a path: a checkpoint,
-            a timm folder, a .pt2 program, a file of surgeon's.
+        source: `torchvision:NAME`, `timm:NAME`, `sample:digits`, `package.module:Class` (imported, and called), or a
+            path: a checkpoint, a timm folder, a .pt2 program, a file of surgeon's.
         arch: the library's name for a checkpoint that does not say what it is.
         weights: a checkpoint for a library's network.
         pretrained: the library's own weights instead.
@@ -202,8 +203,11 @@ def is_name(source: str | PathLike[str]) -> bool:
 
 def _named(source: str, pretrained: bool, num_classes: int | None, arguments: dict[str, Any] | None) -> LoadedModel:
     """A network by its name alone."""
-    model = networks.build(source, pretrained=pretrained, num_classes=num_classes, arguments=arguments)
-    if pretrained:
+    is_on_board = is_sample(source)
+    model = networks.build(source, pretrained=pretrained or is_on_board, num_classes=num_classes, arguments=arguments)
+    if is_on_board:
+        weights = "the trained weights that surgeon brings"
+    elif pretrained:
         weights = "pretrained weights"
     elif names_code(source):
         weights = "weights as it makes them"
@@ -211,7 +215,7 @@ def _named(source: str, pretrained: bool, num_classes: int | None, arguments: di
         weights = "random weights"
     base = networks.remembered(model)
     assert base is not None  # `build` has just noted it
-    return LoadedModel(model, base, f"{source}, {weights}")
+    return LoadedModel(model, base, f"{source}, {weights}", example=resolved(noted(model), model))
 
 
 def _unpickled(model: nn.Module, path: str | PathLike[str], arch: str | None, example_inputs: Any) -> LoadedModel:
@@ -238,7 +242,7 @@ def _surgeons(
     recipe = opened.recipe
     if recipe.base.library == PROGRAM:
         return _surgeons_program(opened)
-    if arch and str(recipe.base) != arch:
+    if arch and str(recipe.base) != str(networks.parse(arch)):
         raise BadOption(f"{found.path} is {recipe.base}, not {arch}: its recipe says so. Leave --arch out.")
     model = store.restore(
         recipe,

@@ -34,6 +34,7 @@ class Recipe:
     versions: of torch, torchvision, timm and surgeon, when it was made.
     settings: what was set inside the attention since: path -> {name: value}.
     example: what the network is called with, where surgeon could not guess it or was told.
+    opened: path of each attention module -> how far it had opened when it was saved; None where that could not be told.
     """
 
     base: Base
@@ -45,6 +46,7 @@ class Recipe:
     versions: dict[str, str] = field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     example: Form | None = None
+    opened: dict[str, float | None] = field(default_factory=dict)
 
     def is_attention(self, key: str) -> bool:
         """Whether the tensor `key` belongs to the attention and not to the base."""
@@ -96,6 +98,7 @@ def to_text(recipe: Recipe) -> str:
         "attention": list(recipe.attention),
         "settings": recipe.settings,
         "example": examples.to_json(recipe.example) if recipe.example else None,
+        "opened": recipe.opened,
         "versions": recipe.versions,
         "order": list(recipe.order),
         "prefix": recipe.prefix,
@@ -143,6 +146,7 @@ def _from_data(data: Any) -> Recipe:
         settings=_settings_of_attention(data, number),
         # Files from before there were examples have none; a surgeon from then guesses, and says so where it can't.
         example=examples.from_json(data["example"]) if data.get("example") else None,
+        opened=_shares(data.get("opened", {})),
     )
 
 
@@ -159,6 +163,10 @@ def _settings_of_attention(data: Mapping[str, Any], number: Any) -> dict[str, di
         for path, values in _settings(data, number).items()
     }
     return {path: values for path, values in found.items() if values}
+
+
+def _shares(table: Any) -> dict[str, float | None]:
+    return {str(path): None if share is None else float(share) for path, share in table.items()}
 
 
 def _texts(table: Any) -> dict[str, str]:

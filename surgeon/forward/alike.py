@@ -42,7 +42,8 @@ def kind_of(record: Graph) -> Hashable:
     names = names_of(cls) - {"training"}
     settings = tuple((path, type(module), _settings(module, names)) for path, module in record.module.named_modules())
     arguments = (record.args, record.kwargs)
-    return settings, tuple(map(_kind_of_argument, tree_leaves(arguments))), tree_structure(arguments)
+    # As text: the structures of older torch have no hash.
+    return settings, tuple(map(_kind_of_argument, tree_leaves(arguments))), repr(tree_structure(arguments))
 
 
 def _kind_of_argument(leaf: Any) -> Hashable:

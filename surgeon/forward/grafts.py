@@ -112,6 +112,8 @@ class Inside:
 class Output:
     """Attention `child` on what a module returns; on leaf `index` of it where that is a collection.
 
+    It is looked up first of all: a call that is under way has it, though it may be taken out meanwhile.
+
     size: where the size of the map is read, if it is tokens that are returned.
     """
 
@@ -124,15 +126,17 @@ class Output:
         if index is None:
 
             def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+                gate = self.get_submodule(child)
                 result = base.forward(self, *args, **kwargs)
-                return self.get_submodule(child)(result, **_told(size, args, kwargs, result))
+                return gate(result, **_told(size, args, kwargs, result))
 
             return forward
 
         def forward_leaf(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            gate = self.get_submodule(child)
             result = base.forward(self, *args, **kwargs)
             leaves, tree = tree_flatten(result)
-            leaves[index] = self.get_submodule(child)(leaves[index], **_told(size, args, kwargs, result))
+            leaves[index] = gate(leaves[index], **_told(size, args, kwargs, result))
             return tree_unflatten(leaves, tree)
 
         return forward_leaf
@@ -178,11 +182,12 @@ class Proportions:
         name, size, readings = self.gates, self.size, self.readings
 
         def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            gates = getattr(self, name)
             result = base.forward(self, *args, **kwargs)
             now = _read(readings, args, kwargs, result)
             # Whoever traces the network has no numbers here, or would keep those of this one image.
             if not is_traced() and not isinstance(now[0], Proxy):
-                for gate in getattr(self, name):
+                for gate in gates:
                     gate.refuse_other_proportions(now, size)
             return result
 

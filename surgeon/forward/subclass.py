@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.fx
 from torch import nn
+from torch.nn.utils import parametrize
 
 from surgeon.attention import Gate
 from surgeon.forward.grafts import Forward, Graft, Input, Inside, Instead, Output, Replaced
@@ -99,6 +100,8 @@ def grafted(base: type, *grafts: Graft) -> type[nn.Module]:
     """The subclass of `base` with each of `grafts` applied, innermost first; one class for all equal modules."""
     if not grafts:
         return base
+    if base.__module__ == parametrize.__name__:
+        return _parametrized(base, *grafts)
     inner = grafted(base, *grafts[:-1])
     forward: Any = grafts[-1].method(inner)
     # To whoever asks, it takes what the original takes.
@@ -118,6 +121,17 @@ def grafted(base: type, *grafts: Graft) -> type[nn.Module]:
     if isinstance(grafts[-1], Input | Output | Replaced):
         body |= _views(inner, grafts[-1].child)
     return type(base.__name__, (inner,), body)
+
+
+def _parametrized(base: type, *grafts: Graft) -> type[nn.Module]:
+    """`base`, a one-off class that torch made to parametrize a weight, as if torch had made it after the operation.
+
+    So torch finds what it looks for where the parametrization is taken off: its own properties in the module's class,
+    and right above it the class without them, which keeps the attention.
+    """
+    original, *earlier = vars(base.__bases__[0]).get("grafted_from", (base.__bases__[0],))
+    own = {name: value for name, value in vars(base).items() if name not in ("__dict__", "__weakref__")}
+    return type(base.__name__, (grafted(original, *earlier, *grafts),), own | {"grafted_from": (base, *grafts)})
 
 
 NO_GRAFTS = (

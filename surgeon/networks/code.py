@@ -13,8 +13,8 @@ from torch import nn
 from surgeon.errors import BadModel, UnknownName
 from surgeon.networks.blueprint import Arguments
 
-# In front of a colon these mean the library, and no package of the user's.
-LIBRARIES = ("timm", "torchvision")
+# In front of a colon these mean the library, or what surgeon brings, and no package of the user's.
+LIBRARIES = ("timm", "torchvision", "sample")
 
 
 def names_code(source: str | Path) -> bool:

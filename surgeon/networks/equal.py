@@ -82,11 +82,12 @@ def _same_parts(one: Sequence[object], other: Sequence[object], depth: int) -> b
 
 
 def _bound(function: Any) -> tuple[Any, ...]:
-    """What a function holds besides its code: of a partial its arguments, of a closure the values in it."""
+    """What a function holds besides its code: a partial its arguments, a closure its values, a method its object."""
     if isinstance(function, partial):
         return function.func, function.args, function.keywords
     cells = getattr(function, "__closure__", None) or ()
-    return [cell.cell_contents for cell in cells], getattr(function, "__defaults__", None)
+    holder = function.__self__ if isinstance(function, MethodType) else None
+    return [cell.cell_contents for cell in cells], getattr(function, "__defaults__", None), holder
 
 
 def origin(thing: Any) -> tuple[str, str]:

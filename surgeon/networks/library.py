@@ -4,7 +4,6 @@ Only this room imports those libraries (and timm's folders and attention, where 
 habits known: how a builder is told to load no weights, how many classes it makes where nobody says.
 """
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -16,11 +15,13 @@ import torchvision
 from torch import nn
 
 from surgeon.errors import BadOption, UnknownName, suggest
-from surgeon.networks import code
+from surgeon.networks import code, download
 from surgeon.networks.blueprint import CODE, Arguments, Base
 from surgeon.networks.code import LIBRARIES, names_code
+from surgeon.networks.onboard import SAMPLE, SAMPLES, fill, is_sample
 from surgeon.networks.settings import settle
 from surgeon.networks.skip_init import skip_init
+from surgeon.process import quiet
 
 # An argument of surgeon's own: the epsilon of a detector's frozen norms.
 FROZEN = "frozen_norms"
@@ -36,7 +37,9 @@ REFUSALS = (TypeError, ValueError, AttributeError, AssertionError, KeyError, Imp
 
 @cache
 def names(library: str) -> tuple[str, ...]:
-    """Every network that `library` ("timm" or "torchvision") can build, sorted."""
+    """Every network that `library` (one of LIBRARIES) can build, sorted."""
+    if library == SAMPLE:
+        return tuple(SAMPLES)
     if library == "timm":
         return tuple(timm.list_models())
     # RAFT takes two images: there is no one feature map to speak of.
@@ -62,7 +65,8 @@ def parse(text: str, **arguments: Any) -> Base:
         near = suggest(plain, names(library)).partition(" Known:")[0]
         hint = near if near.startswith("Did") else f"{len(names(library))} names: surgeon places --list {library}."
         raise UnknownName(f"{library} has no network {name!r}. {hint}")
-    return Base(library, name, arguments)
+    known = SAMPLES[name].base if library == SAMPLE else Base(library, name)
+    return replace(known, arguments=known.arguments | arguments)
 
 
 def _example(name: str) -> str:
@@ -82,7 +86,7 @@ def build(
     """The network that `base` (a Base, or text such as `timm:convnext_tiny`) names, in evaluation mode.
 
     Args:
-        pretrained: weights of the library's own, downloaded where they are not yet at hand.
+        pretrained: weights of the library's own, downloaded where they are not yet at hand; those of a sample are.
         num_classes: size of the head; None leaves it to the library.
         arguments: more arguments for the constructor, JSON values.
         empty: weights are left as memory happened to be, for a network that is loaded next. Somebody's own code fills
@@ -91,6 +95,9 @@ def build(
     Raises:
         BadOption: the constructor refuses the arguments, or there are no pretrained weights.
     """
+    if isinstance(base, str) and is_sample(base):
+        model = build(parse(base), num_classes=num_classes, arguments=arguments, empty=empty or pretrained)
+        return fill(model, base) if pretrained else model
     base = parse(base) if isinstance(base, str) else base
     _check(base)
     wanted = base.arguments | (arguments or {})
@@ -102,8 +109,7 @@ def build(
                 f"{base}: {name} loads weights, and is no argument to build with. "
                 "Give a file with --weights, or --pretrained."
             )
-    with warnings.catch_warnings(), skip_init(empty and base.library != CODE):
-        warnings.simplefilter("ignore")
+    with quiet(), skip_init(empty and base.library != CODE):
         model = _call(base, wanted, pretrained)
     settle(model, base.settings)
     return remember(model.eval(), replace(base, arguments=_without_pretrained(base, model, wanted, pretrained)))
@@ -124,9 +130,7 @@ def _call(base: Base, arguments: Arguments, pretrained: bool) -> nn.Module:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise BadOption(f"{base} can't be built with {values}: {reason}.") from error
     except OSError as error:
-        raise BadOption(
-            f"{base}: its pretrained weights could not be downloaded: {error}. Give a file with --weights."
-        ) from error
+        raise download.failed(base, error) from error
 
 
 def _timm(name: str, pretrained: bool, arguments: Arguments) -> nn.Module:

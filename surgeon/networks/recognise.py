@@ -84,7 +84,7 @@ def _of_libraries(name: str, arguments: Arguments) -> list[Base]:
     plain = name.partition(".")[0]
     known = [source for source in sorted(LIBRARIES, reverse=True) if plain in library.names(source)]
     # Where both libraries know the name and the keys fit both, the network is the same function.
-    return [Base(source, plain, arguments) for source in known]
+    return [library.parse(f"{source}:{plain}", **arguments) for source in known]
 
 
 def _shapes(tensors: Mapping[str, Tensor], expected: Iterable[str]) -> dict[str, tuple[int, ...]]:

@@ -1,6 +1,5 @@
 """Checkpoints under names that are not the network's own, as the library that published them translates them itself."""
 
-import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from types import SimpleNamespace
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from surgeon.networks import catalogue
 from surgeon.networks.blueprint import Base
+from surgeon.process import quiet
 
 
 def translated(base: Base, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
@@ -50,8 +50,7 @@ def _timm(base: Base, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None
         config = {"state_dict": dict(tensors), "num_classes": classes}
         arguments = base.arguments | {"num_classes": classes}
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with quiet():
                 model = timm.create_model(base.name, pretrained=True, pretrained_cfg_overlay=config, **arguments)
         # A filter that meets keys it does not know may raise anything.
         except Exception:

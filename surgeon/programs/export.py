@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import json
 import logging
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from io import StringIO
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +20,7 @@ from surgeon.checkpoints import digest
 from surgeon.checkpoints.checkpoint import first_line
 from surgeon.errors import BadFile, BadModel, BadOption
 from surgeon.networks.samples import natural, on_device, small
+from surgeon.process import shared, silent
 from surgeon.programs import vet
 from surgeon.programs.unfold import is_program
 from surgeon.trace.inputs import Arguments
@@ -58,8 +57,9 @@ def write_program(model: nn.Module, text: str, path: str | Path, example: Argume
     """A torch.export program; the recipe lies in its archive. Returns which sizes are open, in words.
 
     Raises:
-        BadModel: the network does not export; in torch's words.
+        BadModel: the network does not export; in torch's words. BadFile: this torch is too old.
     """
+    vet.reader_kind(str(path))
     exported = _export(model, example)
     recipe = json.dumps({"recipe": text, "sha256": digest.of_text(text)})
     with _quiet():
@@ -162,19 +162,25 @@ def _has_windows(model: nn.Module) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the warnings of torch's exporters about their own inner workings, which no user can act on."""
+    """Without what torch's exporters say of their own inner workings, which no user can act on.
+
+    A failed export prints its whole graph, and some releases of torch each step.
+    """
+    with silent(), shared(_unlogged):
+        yield
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch._export")]
     levels = {logger: logger.level for logger in loggers}
-    # A failed export prints its whole graph, and some releases of torch each step.
-    with warnings.catch_warnings(), redirect_stderr(StringIO()), redirect_stdout(StringIO()):
-        warnings.simplefilter("ignore")
-        try:
-            for logger in loggers:
-                logger.setLevel(logging.CRITICAL)
-            yield
-        finally:
-            for logger, level in levels.items():
-                logger.setLevel(level)
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def read_program(path: Path, *, allow_pickle: bool = False) -> Reading:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import torch
-from torch.export.pt2_archive import PT2ArchiveReader
 
 from surgeon.errors import BadFile
 from surgeon.programs import plain
 
+# The oldest torch whose programs the tests write and read.
+TESTED = "2.11"
 MODEL, SAMPLES = "models/model.json", "data/sample_inputs/model.pt"
 TABLES = ("data/weights/model_weights_config.json", "data/constants/model_constants_config.json")
 RECORDS = re.compile(
@@ -61,13 +62,29 @@ def archive(path: Path) -> None:
     """
     _format(path)
     # torch's own reader: another one might find other records in the same file than torch does later.
-    reader = PT2ArchiveReader(str(path))
+    reader = reader_kind(str(path))(str(path))
     names = reader.get_file_names()
     _records(path, names)
     for table in TABLES:
         _table(path, json.loads(reader.read_string(table)))
     _samples(path, reader)
     _texts(path, None, json.loads(reader.read_string(MODEL)))
+
+
+def reader_kind(what: str) -> Any:
+    """torch's own reader of .pt2 archives.
+
+    Raises:
+        BadFile: this torch has none; `what` says what it was wanted for.
+    """
+    try:
+        from torch.export.pt2_archive import PT2ArchiveReader
+    except ImportError:
+        raise BadFile(
+            f"{what}: .pt2 needs a newer torch than {torch.__version__}: {TESTED} is tried. "
+            "All other formats work with this one."
+        ) from None
+    return PT2ArchiveReader
 
 
 def _refuse(path: Path, what: str) -> NoReturn:
@@ -100,7 +117,7 @@ def _table(path: Path, table: Any) -> None:
     _texts(path, None, table)
 
 
-def _samples(path: Path, reader: PT2ArchiveReader) -> None:
+def _samples(path: Path, reader: Any) -> None:
     try:
         # torch tries this first as well; where it fails, torch goes on to a way that runs code.
         torch.load(io.BytesIO(reader.read_bytes(SAMPLES)), weights_only=True)

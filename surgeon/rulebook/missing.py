@@ -28,6 +28,8 @@ def why(general: Rule | None, special: Sequence[Rule], scene: Scene) -> str:
     words = rule.find.words()
     if "from" in words:
         return _adds(rule.find, words["from"], scene)
+    if "gate" in words:
+        return f"none of its {len(scene.graphs)} graphs multiplies the map it is given by scores made of that map"
     return _shrinks(scene) if words.get("into") == "smaller" else ""
 
 

@@ -28,9 +28,15 @@ METHOD = "save_pretrained"
 
 
 def attach(model: nn.Module, example: Arguments | None) -> None:
-    """Let the `save_pretrained` of this one network write surgeon's recipe as well; no class is changed."""
-    if hasattr(type(model), METHOD):
-        vars(model)[METHOD] = SavePretrained(model, example)
+    """Let the `save_pretrained` of this one network write surgeon's recipe as well; no class is changed.
+
+    Parts of it that can be saved by themselves, such as the backbone of a classifier, do so too.
+    """
+    for module in model.modules():
+        is_new = module is model or METHOD not in vars(module)
+        if is_new and hasattr(type(module), METHOD) and attention_modules(module):
+            # What a part is called with, nobody has said.
+            vars(module)[METHOD] = SavePretrained(module, example if module is model else None)
 
 
 def detach(model: nn.Module) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from surgeon.attention import attention_modules, attention_parameters
 from surgeon.attention.costs import costed_sites
-from surgeon.sites import Plan, Site
+from surgeon.attention.opened import opened
+from surgeon.errors import HardlyOpened
+from surgeon.sites import HARDLY, Plan, Site, opened_in_words
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,6 +23,7 @@ class Report:
     gates: path of each attention module -> its Site.
     parameters: the network's weights without attention. added: those of the attention.
     macs: multiply-adds that the attention takes for one image, of the size that it was planned for.
+    opened: path of each attention module -> by what share it changes a map of noise; None where that can't be told.
     """
 
     gates: dict[str, Site]
@@ -27,23 +31,28 @@ class Report:
     parameters: int
     added: int
     macs: int
+    opened: dict[str, float | None] = field(default_factory=dict)
 
     def __str__(self) -> str:
         if not self.gates:
             return f"no attention; {self.parameters:,} parameters"
         share = f"+{self.added / self.parameters:.2%}" if self.parameters else ""
         total = f"{self.parameters:,} parameters + {self.added:,} of attention ({share}), + {self.macs:,} MACs an image"
-        return f"{Plan(self.attention, tuple(self.gates.values()))}\n{total}"
+        return "\n".join([str(Plan(self.attention, tuple(self.gates.values()))), total, opened_in_words(self.opened)])
 
 
 def report(model: nn.Module) -> Report:
-    """What surgeon put into `model`: sites, weights and cost. Print it.
+    """What surgeon put into `model`: sites, weights, cost, and how far each gate has opened. Print it.
+
+    Warns (HardlyOpened) where training has moved gates, and none by more than a hundredth of its map.
 
     >>> print(report(model))
     """
-    gates = costed_sites(model)
+    gates, moved = costed_sites(model), opened(model)
     names = {gate.made["attention"] or type(gate).__name__ for gate in attention_modules(model).values() if gate.made}
     added = sum(weight.numel() for weight in attention_parameters(model).values())
     total = sum(weight.numel() for weight in model.parameters())
     macs = sum(site.macs or 0 for site in gates.values())
-    return Report(gates, ", ".join(sorted(names)), total - added, added, macs)
+    if 0 < max(filter(None, moved.values()), default=0) < HARDLY:
+        warnings.warn(opened_in_words(moved), HardlyOpened, stacklevel=2)
+    return Report(gates, ", ".join(sorted(names)), total - added, added, macs, moved)

@@ -63,7 +63,9 @@ def param_groups(
     Gammas, norms, biases and what timm's `no_weight_decay` names have no weight decay.
 
     Args:
-        lr, attention_lr: learning rates; attention's is the network's where it is None.
+        lr, attention_lr: learning rates. Where attention's is None, it is the network's for gates that learn fast
+            enough with it (`init="eager"`, `"paper"`), and ten times that for those that hardly open with it: other
+            exact starts, modules that surgeon did not write, what takes a module's place (docs/starts.md).
         optimizer: one that exists; what it holds already is left out, so that each group of the result can be
             given to its `add_param_group`.
 
@@ -71,19 +73,25 @@ def param_groups(
     >>> [(group["lr"], group["weight_decay"]) for group in torch.optim.AdamW(groups).param_groups]
     [(0.0001, 0.0), (0.0001, 0.05), (0.001, 0.0), (0.001, 0.05)]
     """
-    attention = set(attention_parameters(model).values())
+    paces = {weight: gate.pace for gate in attention_modules(model).values() for weight in gate.parameters()}
     held = {weight for group in optimizer.param_groups for weight in group["params"]} if optimizer else set()
     spared = _spared(model)
-    # By whether the weights are attention's, and whether they decay.
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    # By their pace, 0 for the network's own, and by whether they decay.
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for weight in model.parameters():
         if weight.requires_grad and weight not in held:
-            groups.setdefault((weight in attention, weight not in spared), []).append(weight)
-    rates = {True: lr if attention_lr is None else attention_lr, False: lr}
+            groups.setdefault((paces.get(weight, 0.0), weight not in spared), []).append(weight)
     return [
-        {"params": weights, "lr": rates[is_attention], "weight_decay": weight_decay if decays else 0.0}
-        for (is_attention, decays), weights in sorted(groups.items(), key=lambda item: item[0])
+        {"params": weights, "lr": _rate(pace, lr, attention_lr), "weight_decay": weight_decay if decays else 0.0}
+        for (pace, decays), weights in sorted(groups.items(), key=lambda item: item[0])
     ]
+
+
+def _rate(pace: float, lr: float, attention_lr: float | None) -> float:
+    """The rate of weights that learn at `pace`, of the network's own at 0."""
+    if not pace:
+        return lr
+    return pace * lr if attention_lr is None else attention_lr
 
 
 def add_to(

@@ -30,7 +30,12 @@ def backward(gate):
 @ways
 @pytest.mark.parametrize(
     ("name", "init", "options"),
-    [("cbam", "paper", {}), ("cbam", "neutral", {}), ("bam", "neutral", {"form": "paper", "reduction": 2})],
+    [
+        ("cbam", "paper", {}),
+        ("cbam", "neutral", {}),
+        ("cbam", "eager", {}),
+        ("bam", "neutral", {"form": "paper", "reduction": 2}),
+    ],
 )
 def test_a_norm_that_is_frozen_at_0_is_told_once(name, init, options, way):
     gate = build(name, 16, init=init, **options)

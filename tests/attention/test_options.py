@@ -131,7 +131,11 @@ def test_options_are_listed_with_their_defaults(name):
         ),
         (lambda: build("bam", 8, dilation=0), BadOption, r"^dilation must be a whole number of at least 1, not 0\.$"),
         (lambda: build("bam", 8, combine="mean"), BadOption, r"^combine can't be 'mean'\."),
-        (lambda: build("se", 8, init="zero"), BadOption, r"^init can't be 'zero'\. Known: identity, neutral, paper\.$"),
+        (
+            lambda: build("se", 8, init="zero"),
+            BadOption,
+            r"^init can't be 'zero'\. Known: eager, identity, neutral, paper\.$",
+        ),
         (lambda: build(Halver, 8, init="zero"), BadOption, r"^init can't be 'zero'\."),
         (lambda: build("se", 8, dims=4), BadOption, r"^dims can't be 4\. Known: 1, 2, 3\.$"),
         (lambda: build(lambda channels: 3, 8), BadModule, r"^the attention made 'int', not a torch\.nn\.Module\.$"),

@@ -205,13 +205,13 @@ def test_the_help_shows_how(capsys):
 
 
 def test_a_file_with_gammas_of_its_own_is_not_said_to_act_in_full(tmp_path, capsys):
-    source = surgeon.inject(torchvision.models.resnet18(num_classes=10), "se")
+    source = surgeon.inject(torchvision.models.resnet18(num_classes=10), "se", init="identity")
     for value, weight in enumerate(surgeon.attention_parameters(source).values()):
         torch.nn.init.constant_(weight, -0.008 if value == 0 else 0.25)
     weights = {f"net.{key}": value for key, value in source.state_dict().items()}
     file, target = written({"state_dict": weights | {"loss.weight": torch.ones(2)}}, tmp_path), tmp_path / "out.pth"
     arguments = ["torchvision:resnet18", "--num-classes", "10", "--attention", "se", "--published", file, "-o", target]
-    assert call("inject", *arguments) == 0
+    assert call("inject", *arguments, "--init", "identity") == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "and the attention acts as far as the file's own gammas let it, from -0.008 to 0.25, as it was" in printed
     assert_alike(answers(surgeon.load(target)), answers(source.eval()))

@@ -73,8 +73,9 @@ def scores(model):
     return found[0] if isinstance(found, (tuple, list)) else found
 
 
-def gammas(model):
-    return [weight for name, weight in surgeon.attention_parameters(model).items() if name.endswith("gamma")]
+def last_layers(model):
+    """The weights that start at 0, of the MLPs."""
+    return [weight for name, weight in surgeon.attention_parameters(model).items() if name.endswith("fc2.weight")]
 
 
 class Interrupted(Exception):
@@ -117,21 +118,21 @@ def test_the_page(name, tmp_path):
     assert torch.equal(scores(seen[0]), without)
     last = tmp_path / "run" / "weights" / "last.pt"
     half = ultralytics.YOLO(last).model
-    assert list(surgeon.attention_modules(half)) == paths and any(gamma.any() for gamma in gammas(half))
+    assert list(surgeon.attention_modules(half)) == paths and any(weight.any() for weight in last_layers(half))
 
     # Resumed and validated, by the trainer itself and after it.
     ultralytics.YOLO(last).train(trainer=own, resume=True)
     done = ultralytics.YOLO(last)
     assert list(surgeon.attention_modules(done.model)) == paths
-    assert any(not torch.equal(one, other) for one, other in zip(gammas(half), gammas(done.model)))
+    assert any(not torch.equal(one, other) for one, other in zip(last_layers(half), last_layers(done.model)))
     assert surgeon.check(done.model.float()).calls == dict.fromkeys(paths, 1)
     ultralytics.YOLO(last).val(
         data=settings["data"], imgsz=SIDE, device="cpu", workers=0, plots=False, project=str(tmp_path)
     )
 
-    # Fused, with attention that acts in full.
-    for gamma in gammas(done.model):
-        gamma.data.fill_(1)
+    # Fused, with attention that acts.
+    for weight in last_layers(done.model):
+        weight.data.fill_(0.02)
     fused = copy.deepcopy(done.model).float().eval().fuse(verbose=False)
     torch.testing.assert_close(scores(fused), scores(done.model), rtol=1e-4, atol=1e-4)
     assert surgeon.check(fused).calls == dict.fromkeys(paths, 1)

@@ -1,5 +1,6 @@
-"""The README's blocks run as they stand."""
+"""The blocks of the README, and of the pages that it leads to, run as they stand."""
 
+import html
 import re
 import shutil
 from configparser import ConfigParser
@@ -8,14 +9,18 @@ from pathlib import Path
 import pytest
 
 import surgeon
+from docs.tools import block, tour
 from surgeon.cli import run
+from surgeon.tour.walk import STOPS
 from tests.shared.small import TINY, tiny
 
 pytestmark = pytest.mark.network
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+PAGES = [(ROOT / "docs" / f"{name}.md").read_text() for name in ("places", "training", "files", "limits")]
+TEXT = "\n".join([README, *PAGES])
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL)
 
 
 @pytest.mark.parametrize(
@@ -33,24 +38,43 @@ def test_the_first_example_is_six_lines():
     assert sum(bool(line) for line in first.splitlines()) == 6
 
 
-def test_the_command_of_the_readme_runs(tmp_path, monkeypatch):
+def test_the_command_that_downloads_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (line,) = re.findall(r"&& surgeon (inject .*)", README)
+    (line,) = re.findall(r"^surgeon (inject .* --pretrained .*)", TEXT, re.MULTILINE)
     # The weights would be downloaded: a small network with random ones stands in for them.
     words = line.replace("torchvision:resnet50", TINY).replace("--pretrained ", "").split()
     assert run(words) == 0
     assert surgeon.attention_modules(surgeon.load("resnet50_cbam.safetensors"))
 
 
-@pytest.mark.parametrize("line", re.findall(r"`surgeon ((?:places|plan) [^`]*)`", README))
+@pytest.mark.parametrize("line", re.findall(r"`surgeon ((?:places|plan) [^`]*)`", TEXT))
 def test_commands_in_the_text_run(line, capsys):
     assert run(line.replace("\n", " ").split()) == 0
     assert capsys.readouterr().out
 
 
 def test_the_commands_that_are_named_exist(capsys):
-    for command in re.findall(r"`(show|strip|delta|merge|export|verify)`", README):
+    for command in re.findall(r"`(show|strip|delta|merge|export|verify)`", TEXT):
         assert run([command, "--help"]) == 0
+
+
+def test_the_commands_of_the_first_screen_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert README.index("pip install . && surgeon tour\n") < README.index("docs/tour.svg") < 2000
+    lines = re.findall(r"^surgeon (.*)", README, re.MULTILINE)
+    assert len(lines) == 2 and [run(line.split()) for line in lines] == [0, 0]
+
+
+def test_every_link_leads_somewhere():
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+        assert [link for link in links if not (page.parent / link).exists()] == [], page
+
+
+def test_the_pictures_are_current():
+    assert block.TARGET.read_text() == block.drawing(), "run: python -m docs.tools.block"
+    shown = html.unescape(re.sub("<[^>]+>", "", tour.TARGET.read_text())).replace("\xa0", " ")
+    assert [stop.command for stop in STOPS if stop.command not in shown] == [], "run: python -m docs.tools.tour"
 
 
 def test_ci_runs_the_readmes_test_command():

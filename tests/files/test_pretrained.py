@@ -13,6 +13,7 @@ from torch import nn
 import surgeon
 from surgeon.errors import BadFile, NoRecipe
 from surgeon.files import notice
+from surgeon.surgery import saving
 
 
 class Net(nn.Module):
@@ -86,6 +87,34 @@ def test_only_the_network_itself_is_changed_and_only_while_it_has_attention(tmp_
     assert "save_pretrained" not in vars(model)
     plain = surgeon.inject(nn.Sequential(nn.Conv2d(3, 8, 3)), "se", where="input")
     assert "save_pretrained" not in vars(plain)
+
+
+def test_a_part_that_can_be_saved_by_itself_writes_its_own(tmp_path):
+    class Part(nn.Sequential):
+        def save_pretrained(self, folder):
+            torch.save(self.state_dict(), folder / "pytorch_model.bin")
+
+        @classmethod
+        def from_pretrained(cls, folder):
+            part = cls(nn.Conv2d(3, 8, 3), nn.ReLU())
+            part.load_state_dict(torch.load(folder / "pytorch_model.bin", weights_only=True), strict=False)
+            return part
+
+    model = nn.Sequential(Part(nn.Conv2d(3, 8, 3), nn.ReLU()), Part(nn.Conv2d(8, 8, 3)), nn.Flatten())
+    surgeon.inject(model, "se", where="0", init="paper", example_inputs=IMAGE)
+    model[0].save_pretrained(tmp_path)
+    again = surgeon.from_pretrained(Part, tmp_path, example_inputs=IMAGE)
+    assert torch.equal(again(IMAGE), model[0](IMAGE)) and surgeon.attention_modules(again)
+    assert "save_pretrained" not in vars(model[1])
+    surgeon.remove(model)
+    assert "save_pretrained" not in vars(model[0])
+
+
+def test_a_part_that_was_operated_on_by_itself_keeps_its_example(tmp_path):
+    model = nn.Sequential(operated())
+    example = model[0].save_pretrained.example
+    saving.attach(model, None)
+    assert example is not None and model[0].save_pretrained.example == example
 
 
 def test_weights_that_were_gathered_are_taken(tmp_path):

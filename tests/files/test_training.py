@@ -99,7 +99,7 @@ def test_training_resumes_with_its_optimizer_at_identity_exactly(kind, images, t
             assert_same_bits(momenta, optimizer.state[old[name]])
     losses = [torch.nn.functional.cross_entropy(net.train()(train[:32]), labels[:32]) for net in (model, resumed)]
     assert torch.equal(*losses)
-    # One step further the old weights have moved alike: gamma is 0 until the step, and its gradient is not theirs.
+    # One step further the old weights have moved alike: the attention lets all pass until the step, and its gradient is not theirs.
     for net, steps, loss in ((model, optimizer, losses[0]), (resumed, again, losses[1])):
         steps.zero_grad()
         loss.backward()

@@ -128,7 +128,7 @@ def test_it_is_pickled_and_taken_out(block):
 def test_every_branch_gate_learns_in_training():
     torch.manual_seed(3)
     model = Net(Dropped).eval()
-    surgeon.inject(model, "cbam", where="residual", example_inputs=torch.zeros(2, 3, 16, 16))
+    surgeon.inject(model, "cbam", where="residual", init="identity", example_inputs=torch.zeros(2, 3, 16, 16))
     gammas = [weight for path, weight in surgeon.attention_parameters(model).items() if path.endswith("gamma")]
     for _ in range(8):
         model.train()(torch.randn(2, 3, 16, 16)).square().mean().backward()

@@ -10,7 +10,14 @@ from docs.tools.imports import FILES, ORDER, file_of, imported, imports_of, room
 LEVEL = {room: level for level, room in enumerate(ORDER)}
 LIBRARIES = {"torchvision", "timm"}
 # All else asks these.
-KNOW_LIBRARIES = {"attention/naming", "networks/library", "networks/catalogue", "networks/translate", "files/folder"}
+KNOW_LIBRARIES = {
+    "attention/naming",
+    "networks/library",
+    "networks/catalogue",
+    "networks/download",
+    "networks/translate",
+    "files/folder",
+}
 # `surgery/splice` changes users' models; `forward/subclass` moves attention along where a user merges layers.
 # The others give a module that they have just made its parts, or a stand-in its.
 CHANGE_MODULES = {

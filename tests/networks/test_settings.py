@@ -156,9 +156,20 @@ def test_what_a_file_cannot_hold_is_refused(kind, tmp_path):
     assert not (tmp_path / "file.safetensors").exists()
 
 
+class Factor:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def times(self, x):
+        return self.factor * x
+
+
+# What stands on the object of the library's network, where it is no function of torch's.
+STOCK = {"closure": lambda: scaled_by(1.0), "method": lambda: Factor(1.0).times}
 DIFFERENT = {
     "function": (dict(function=torch.tanh), "its 'function' is a function that the library does not set"),
     "closure": (dict(function=scaled_by(3.0)), "its 'function' is a function that the library does not set"),
+    "method": (dict(function=Factor(3.0).times), "its 'function' is a function that the library does not set"),
     "table": (dict(table=2.0), "its table 'table' holds other numbers"),
     "tensor": (dict(mean=2.0), "its 'mean' is not what the library makes"),
 }
@@ -167,8 +178,8 @@ DIFFERENT = {
 @pytest.mark.parametrize("kind", DIFFERENT)
 def test_functions_and_tables_are_compared(kind):
     options, told = DIFFERENT[kind]
-    stock = Scaled(scaled_by(1.0)) if kind == "closure" else Scaled()
-    assert changed(Scaled(scaled_by(1.0)) if kind == "closure" else Scaled(), stock) == {}
+    stock, again = (Scaled(STOCK[kind]()) if kind in STOCK else Scaled() for _ in range(2))
+    assert changed(again, stock) == {}
     with pytest.raises(surgeon.SurgeonError, match=told):
         changed(Scaled(**options), stock)
 

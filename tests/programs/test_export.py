@@ -136,7 +136,7 @@ def test_windows_of_a_program_take_attention_in_their_residual_branches(tmp_path
     with torch.no_grad():
         assert distance(program.module()(image), model(image)) < 1e-6
     assert (
-        sum(".eca" in key and key.endswith(".gamma") for key in program.state_dict)
+        sum(".eca" in key and key.endswith(".gain") for key in program.state_dict)
         == surgeon.places(model)["residual"]
         == 4
     )

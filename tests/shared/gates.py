@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import surgeon
 from surgeon.attention import build
 from tests.shared import formulas
 
@@ -27,3 +28,13 @@ def form(name: str, options: dict, dims: int = 2) -> torch.nn.Module:
     """A gate for CHANNELS channels in float32, the same at each call."""
     torch.manual_seed(0)
     return randomized(build(name, CHANNELS, dims=dims, **options)).float().eval()
+
+
+def stir(model):
+    """Give every gate something to do."""
+    with torch.no_grad():
+        for name, weight in surgeon.attention_parameters(model).items():
+            # A gamma, or what is in front of steep scores.
+            if not weight.any():
+                weight.fill_(0.3 if name.endswith("gamma") else 0.02)
+    return model

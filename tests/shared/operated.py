@@ -30,7 +30,7 @@ def network(name):
 
 def operated(name, attention="cbam", where="residual", **options):
     """`network(name)` with attention that acts: every gamma is a half."""
-    model = surgeon.inject(network(name), attention, where=where, **options)
+    model = surgeon.inject(network(name), attention, where=where, **{"init": "identity"} | options)
     with torch.no_grad():
         for key, weight in surgeon.attention_parameters(model).items():
             if key.endswith("gamma"):

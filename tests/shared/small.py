@@ -4,6 +4,7 @@ import torch
 
 import surgeon
 from surgeon.networks import library
+from tests.shared.gates import stir
 
 # A few hundred thousand weights, made by timm for tests, and convolutional.
 TINY = "timm:test_resnet"
@@ -21,15 +22,6 @@ def tiny(attention="cbam", where="residual", *, classes=4, seed=0, **options):
     if attention:
         surgeon.inject(model, attention, where=where, **options)
         stir(model)
-    return model
-
-
-def stir(model):
-    """Give every gate something to do."""
-    with torch.no_grad():
-        for name, weight in surgeon.attention_parameters(model).items():
-            if name.endswith("gamma"):
-                weight.fill_(0.3)
     return model
 
 

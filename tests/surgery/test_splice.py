@@ -1,5 +1,6 @@
 """Putting gates in and taking them out: all or nothing."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -128,6 +129,26 @@ def test_parametrized_layers(where, wrap):
     assert torch.equal(model(x), y) and nn.utils.parametrize.is_parametrized(model.block.conv)
     surgeon.remove(model)
     assert type(model.block.conv) is kind and torch.equal(model(x), y)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("copied", [False, True])
+@pytest.mark.parametrize("where", ["residual", "stem.0", "input"])
+def test_a_parametrization_is_taken_off_and_the_attention_stays(where, copied):
+    model, x = toy.Net().eval(), toy.image()
+    for name in ("stem.0", "block.conv"):
+        parametrizations.weight_norm(model.get_submodule(name))
+    surgeon.inject(model, "cbam", where=where, init="paper")
+    surgeon.inject(model, "se", where="block.conv", init="paper")
+    y = model(x)
+    with pytest.raises(AssertionError), surgeon.disabled(model):
+        torch.testing.assert_close(model(x), y)
+    second = copy.deepcopy(model) if copied else model
+    for name in ("stem.0", "block.conv"):
+        nn.utils.parametrize.remove_parametrizations(second.get_submodule(name), "weight")
+    assert torch.equal(second(x), y) and len(surgeon.attention_modules(second)) == 2
+    surgeon.remove(second)
+    assert type(second.block.conv) is nn.Conv2d and not nn.utils.parametrize.is_parametrized(second.block.conv)
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")

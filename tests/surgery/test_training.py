@@ -131,3 +131,26 @@ def test_an_optimizer_that_exists_gets_the_attention_alone():
     held = [weight for group in optimizer.param_groups for weight in group["params"]]
     assert len(held) == len(set(held)) and set(held) == set(model.parameters())
     assert [group["lr"] for group in optimizer.param_groups] == [0.1, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("attention", "init", "pace"),
+    [
+        ("cbam", "eager", 1),
+        ("cbam", "paper", 1),
+        ("se", "neutral", 10),
+        ("se", "identity", 10),
+        ("timm:gc", "eager", 10),
+    ],
+)
+def test_gates_that_hardly_open_get_a_rate_of_their_own(attention, init, pace):
+    model = Net()
+    model.cbam = build(attention, 8, init=init)
+    own = set(model.cbam.parameters())
+    rates = {group["lr"] for group in param_groups(model, lr=0.5) if own & set(group["params"])}
+    assert rates == {0.5 * pace}
+    assert {group["lr"] for group in param_groups(model, lr=0.5, attention_lr=0.25)} == {0.5, 0.25}
+
+
+def test_what_takes_a_modules_place_gets_a_rate_of_its_own():
+    assert build("se", 8, init="eager", instead=True).pace == 10

@@ -3,29 +3,22 @@
 import warnings
 
 import pytest
+import timm
 import torch
 
 pytestmark = [pytest.mark.tools, pytest.mark.filterwarnings("ignore")]
 
-from benchmarks.afterwards import page  # noqa: E402
+from benchmarks.afterwards import page, subject  # noqa: E402
 from benchmarks.afterwards.__main__ import PAGE, TABLE  # noqa: E402
-from benchmarks.afterwards.judge import AS_STOCK, FAILS, MISSING, REFUSED, SILENT, STOCK_FAILS, verdict  # noqa: E402
+from benchmarks.afterwards.judge import AS_STOCK, FAILS, MISSING, REFUSED, SILENT, STOCK_FAILS, WARNED, verdict  # noqa: E402
+from benchmarks.afterwards.known import KNOWN  # noqa: E402
 from benchmarks.afterwards.registry import Tool  # noqa: E402
 from benchmarks.afterwards.subject import STARTS, WHERE  # noqa: E402
 from benchmarks.afterwards.tools import TOOLS  # noqa: E402
 from benchmarks.sweep import rows  # noqa: E402
+from surgeon import errors  # noqa: E402
 
 ROWS = rows(TABLE)
-# What is known to go wrong, by tool and attention, with the reason.
-_CLIPPED = "adaptive clipping holds a gamma that is 0 to steps of 2e-6: give it a group without clipping"
-_RULES = "captum has no rule for a product of two maps, and asks for one for each kind of layer in gates"
-KNOWN: dict[tuple[str, str], str] = {
-    **{("timm: NativeScaler, adaptive clipping, mixup", name): _CLIPPED for name in ("cbam", "bam", "eca")},
-    **{("captum: LRP", name): _RULES for name in ("bam", "eca", "timm:se")},
-    ("selective checkpoint policy", "timm:se"): "timm's module works in place on what the policy keeps",
-    ("peft: LoRA on every layer", "bam"): "peft's LoRA leaves out the dilation of a convolution, in any network",
-    ("timm: freeze_batch_norm_2d", "cbam"): "the norm that is frozen starts at 0, and its convolution gets no gradient",
-}
 
 
 def test_the_page_is_current():
@@ -116,3 +109,27 @@ def test_a_wrong_result_is_found(kind, does, word):
 
 def test_a_refusal_of_surgeons_is_told_from_an_error():
     assert judged("answers", TOOLS["torch.jit.script"].does) == REFUSED
+
+
+def test_a_warning_of_surgeons_is_told_from_silence():
+    def stops(model, batches):
+        for module in model.modules():
+            module.requires_grad_(not isinstance(module, torch.nn.Conv2d))
+        warnings.warn("not of surgeon's")
+
+    def stops_and_says(model, batches):
+        stops(model, batches)
+        warnings.warn("it will not learn", errors.UntrainedAttention)
+
+    assert (judged("learns", stops), judged("learns", stops_and_says)) == (SILENT, WARNED)
+
+
+def test_adaptive_clipping_holds_weights_back_that_timm_starts_at_0():
+    model = timm.create_model("test_resnet", num_classes=10, zero_init_last=True)
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    TOOLS["timm: NativeScaler, adaptive clipping, mixup"].does(model, subject.batches(3))
+    moved = {name: (weight - before[name]).norm().item() for name, weight in model.named_parameters()}
+    zeros = [name for name, weight in before.items() if name.endswith("weight") and not weight.any()]
+    # Three steps of a rate of 0.1, each clipped to 0.02 of the 1e-3 that such a norm counts as at least.
+    assert zeros and all(0 < moved[name] < 3.001 * 0.1 * 0.02 * 1e-3 for name in zeros)
+    assert "layer1.0.bn1.weight" in {name for name, distance in moved.items() if distance == 0}

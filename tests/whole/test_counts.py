@@ -66,8 +66,8 @@ def test_a_site_in_full():
     site = surgeon.plan(library.build("torchvision:resnet50", empty=True), "cbam").sites[0]
     assert (site.module, site.after, site.place) == ("layer1.0", "bn3", "residual")
     assert (site.channels, site.size, site.layout, site.prefix) == (256, (56, 56), "NCHW", 0)
-    # 256 x 16 + 16 and 16 x 256 + 256 in the MLP, 2 x 7 x 7 and 2 for the norm in the convolution, two gammas.
-    assert site.parameters == 256 * 16 + 16 + 16 * 256 + 256 + 2 * 49 + 2 + 2
+    # 256 x 16 + 16 and 16 x 256 + 256 in the MLP, 2 x 7 x 7 and 2 for the norm in the convolution.
+    assert site.parameters == 256 * 16 + 16 + 16 * 256 + 256 + 2 * 49 + 2
     # The MLP runs for both pools.
     assert site.macs == 2 * 2 * 256 * 16 + 2 * 49 * 56 * 56
 

@@ -66,7 +66,7 @@ WORDS = {
         BadOption, {"reduction": 0},
         "block: after bn: reduction must be a whole number of at least 1, not 0.",
     ),
-    "unknown init": (BadOption, {"init": "papre"}, "init can't be 'papre'. Did you mean 'paper'? Known: identity, neutral, paper."),
+    "unknown init": (BadOption, {"init": "papre"}, "init can't be 'papre'. Did you mean 'paper'? Known: eager, identity, neutral, paper."),
     "unknown check": (BadOption, {"check": "outputs"}, "check can't be 'outputs'. Did you mean 'output'? Known: output, stitches."),
     "a place that is not here": (
         NoSite, {"where": "bottleneck"},
@@ -340,4 +340,5 @@ def test_every_refusal_has_an_exit_code():
     kinds = [SurgeonError]
     for kind in kinds:
         kinds += kind.__subclasses__()
-    assert {kind.__name__: kind.exit_code for kind in kinds if kind.exit_code != 2} == {"NoSite": 1, "CheckFailed": 3}
+    others = {kind.__name__: kind.exit_code for kind in kinds if kind.exit_code != 2}
+    assert others == {"NoSite": 1, "CheckFailed": 3, "Interrupted": 130}

@@ -68,8 +68,7 @@ def test_stock_networks_answer_while_others_are_operated_on():
 def test_two_threads_operate():
     with ThreadPoolExecutor(2) as pool:
         jobs = [
-            pool.submit(operated, make, 10)
-            for make in (toy.Net, lambda: torchvision.models.mobilenet_v2(num_classes=4))
+            pool.submit(operated, make, 10) for make in (toy.Net, lambda: torchvision.models.resnet18(num_classes=4))
         ]
         assert [job.result() for job in jobs] == [10, 10]
 
@@ -117,6 +116,23 @@ def test_an_answer_under_way_is_the_old_one_or_the_new_one(where):
         after = model(image)
         assert any(torch.equal(answer.result(), known) for known in (before, after))
     assert not torch.equal(before, after)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("where", ["residual", "block", "final", "input"])
+@pytest.mark.parametrize("block", [toy.Residual, toy.Projected, toy.InPlace])
+def test_an_answer_under_way_is_given_when_attention_is_taken_out(block, where):
+    model, image = toy.Net(block()).eval(), toy.image()
+    before = model(image)
+    for path, module in model.named_modules():
+        surgeon.inject(model, "cbam", where=where)
+        # What ends in the middle of the forward, as another thread would see it.
+        hook = module.register_forward_hook(
+            lambda *_: surgeon.attention_modules(model) and surgeon.remove(model) and None
+        )
+        answer = model(image)
+        hook.remove()
+        assert torch.equal(answer, before) and not surgeon.attention_modules(model), path
 
 
 def test_two_operations_on_one_model_are_refused():

@@ -1,7 +1,6 @@
 """Looking into a network: features, explanations, counts, hooks."""
 
 import torch
-from torch import nn
 
 from benchmarks.afterwards.registry import Silent, answers, counts, looks
 from benchmarks.afterwards.subject import without_inplace
@@ -123,11 +122,13 @@ def deep_lift(model, x):
 
 @looks("captum: LRP", needs=["captum"])
 def lrp(model, x):
+    from captum.attr._core.lrp import SUPPORTED_LAYERS_WITH_RULES, SUPPORTED_NON_LINEAR_LAYERS
     from captum.attr._utils.lrp_rules import EpsilonRule
 
-    # captum has no rule for these layers, and asks for one.
+    # captum has no rule for some layers (Identity, Conv1d, timm's Sigmoid), and asks for one.
+    known = {*SUPPORTED_LAYERS_WITH_RULES, *SUPPORTED_NON_LINEAR_LAYERS}
     for module in model.modules():
-        if isinstance(module, nn.Identity | nn.Flatten):
+        if not list(module.children()) and type(module) not in known:
             module.rule = EpsilonRule()
     return _attributed("LRP", model, x)
 

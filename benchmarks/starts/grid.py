@@ -1,0 +1,68 @@
+"""Which runs are made: not every task with every network, recipe and budget, but those that answer a question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
+
+from benchmarks.starts.measure import Run
+
+SOME = ("none", "scratch", "identity", "eager")
+EXACT = ("none", "identity", "neutral", "eager")
+MORE = ("identity, rate x 10", "identity, gamma x 30", "neutral, rate x 10", "opening", "paper")
+
+
+class Cell(NamedTuple):
+    """One setting of the experiment, and what is compared there.
+
+    recipe: adamw or sgd, of the whole network; with `alone`, of the attention and the head. epochs: after the network's
+    first training. seeds: how many runs of each start.
+    """
+
+    task: str
+    network: str
+    attention: str
+    where: str
+    recipe: str
+    rate: str
+    epochs: int
+    starts: tuple[str, ...]
+    seeds: int
+
+    @property
+    def runs(self) -> Iterator[Run]:
+        """Seed by seed, so that a run that is stopped leaves whole comparisons of fewer seeds."""
+        for seed in range(self.seeds):
+            for start in self.starts:
+                yield Run(*self[:6], str(self.epochs), start, str(seed))
+
+
+# In the order in which they are measured.
+CELLS = [
+    Cell("cued", "resnet", "se", "residual", "adamw", "1e-3", 10, (*SOME, "neutral"), 5),
+    Cell("cued", "resnet", "se", "residual", "adamw", "1e-3", 2, EXACT, 5),
+    Cell("cued", "resnet", "se", "residual", "adamw", "1e-4", 2, EXACT, 5),
+    Cell("cued", "resnet", "se", "residual", "sgd", "1e-2", 10, SOME, 3),
+    Cell("cued", "resnet", "se", "residual", "adamw", "3e-3", 10, SOME, 3),
+    Cell("plain", "resnet", "cbam", "residual", "adamw", "1e-3", 2, EXACT, 5),
+    Cell("plain", "resnet", "cbam", "residual", "adamw", "1e-4", 2, EXACT, 5),
+    Cell("cued", "resnet", "cbam", "residual", "adamw", "3e-3", 10, SOME[1:], 3),
+    Cell("cued", "resnet", "se", "residual", "adamw", "1e-3", 10, MORE, 3),
+    Cell("cued", "resnet", "se", "residual", "adamw alone", "1e-2", 10, EXACT, 3),
+    Cell("unequal", "resnet", "se", "residual", "adamw", "3e-3", 10, SOME, 3),
+    Cell("cued", "mobilenet", "se", "residual", "adamw", "3e-3", 10, SOME, 3),
+    Cell("noisy", "resnet", "se", "input", "adamw", "3e-3", 10, SOME, 3),
+    Cell("cluttered", "resnet", "cbam", "residual", "adamw", "3e-3", 10, SOME, 3),
+    Cell("cued", "resnet", "se", "residual", "sgd", "1e-1", 10, SOME, 3),
+    Cell("noisy", "resnet", "se", "residual", "adamw", "3e-3", 10, SOME[1:], 3),
+    Cell("cued", "convnext", "se", "residual", "adamw", "3e-3", 10, SOME, 3),
+    Cell("cued", "resnet", "bam", "bottleneck", "adamw", "3e-3", 10, SOME[1:], 3),
+    Cell("cued", "resnet", "eca", "residual", "adamw", "3e-3", 10, SOME[1:], 3),
+    Cell("cued", "resnet", "se", "residual", "adamw", "3e-3", 40, SOME, 3),
+]
+
+
+def runs() -> list[Run]:
+    """Every run, setting by setting."""
+    return [*chain.from_iterable(cell.runs for cell in CELLS)]

@@ -1,0 +1,2 @@
+from .images import digits as digits
+from .network import load as load
