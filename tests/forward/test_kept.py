@@ -11,6 +11,7 @@ from torch import nn
 
 import surgeon
 from surgeon.errors import Untraceable
+from tests.shared import toy
 from tests.shared.bits import assert_same_bits
 from tests.shared.toy import conv
 
@@ -123,6 +124,16 @@ def test_it_is_pickled_and_taken_out(block):
     assert_same_bits(pickle.loads(pickle.dumps(model))(image), model(image))
     surgeon.remove(model)
     assert repr(model) == before
+
+
+def test_a_forward_whose_way_depends_on_numbers_has_attention_on_each_way():
+    torch.manual_seed(0)
+    model = toy.Net(toy.Branching()).eval()
+    image = toy.image()
+    before = [model(image), model(-image)]
+    surgeon.inject(model, "cbam", where="residual", example_inputs=image)
+    assert [str(gate.site) for gate in surgeon.attention_modules(model).values()] == ["block: after bn"]
+    assert all(torch.equal(old, model(x)) for old, x in zip(before, (image, -image), strict=True))
 
 
 def test_every_branch_gate_learns_in_training():
