@@ -116,7 +116,7 @@ def fine_tune(walk: Walk) -> str:
     figures.opened = {path: share for path, share in opened(walk.model).items() if share is not None}
     return (
         f"{EPOCHS} epochs of the attention alone: accuracy {figures.tuned:.3f}, {gain(figures)}; "
-        f"gates changed a map by 0, and now by up to {max(figures.opened.values()):.0%}"
+        f"gates now change noise by up to {max(figures.opened.values()):.0%}"
     )
 
 
