@@ -11,7 +11,7 @@ benchmarks/clients.csv, all rows of a network at once; a run that was killed goe
 from collections import Counter
 from pathlib import Path
 
-from benchmarks import trials
+from benchmarks import trials, truth
 from benchmarks.sweep import arguments, rows, sweep, write
 
 TABLE = Path(__file__).with_name("clients.csv")
@@ -22,7 +22,7 @@ def main():
     parser = arguments(__doc__, TABLE, PAGE, jobs=1)
     parser.add_argument("--again", action="store_true", help="forget what was measured of --names")
     args = parser.parse_args()
-    names = args.names or list(trials.listed()["networks"])
+    names = args.names or list(truth.listed()["networks"])
     if not args.page:
         if args.again:
             write(args.output, trials.COLUMNS, [row for row in rows(args.output) if row["network"] not in names])
@@ -67,7 +67,7 @@ def _totals(found):
     )
     rounded = sum(row["gradients"] == "rounded" for row in run)
     lines = [
-        f"- networks: {len(networks)} of the {len(trials.listed()['networks'])} listed, of {len(set(map(_library, networks)))} libraries",
+        f"- networks: {len(networks)} of the {len(truth.listed()['networks'])} listed, of {len(set(map(_library, networks)))} libraries",
         f"- places that exist: {len(there)}; of these "
         + ", ".join(f"{count} `{name}`" for name, count in verdicts.most_common()),
         f"- the same to the bit, in eval mode and in training: {same} of {len(run)}; in {rounded} the outputs are, and the gradients of old "

@@ -2,12 +2,12 @@
 
 from functools import partial
 
-from benchmarks import trials
+from benchmarks import trials, truth
 
 
 def __getattr__(name):
     """A function that makes the network whose library and name stand before and after two underscores."""
     network = name.replace("__", ":", 1)
-    if network not in trials.listed()["networks"]:
-        raise AttributeError(f"no network {network!r} in {trials.LIST.name}")
+    if network not in truth.listed()["networks"]:
+        raise AttributeError(f"no network {network!r} in {truth.LIST.name}")
     return partial(trials.made, network)

@@ -3,20 +3,17 @@
 import inspect
 import tempfile
 import time
-from functools import cache
 from pathlib import Path
 
 import torch
-from ruamel.yaml import YAML
 from torch.utils._pytree import tree_map
 
 import surgeon
-from benchmarks import cells, makers
+from benchmarks import cells, makers, truth
 from surgeon import errors
 from surgeon.networks.blueprint import CODE, Base
 from surgeon.trace.outputs import same_bits
 
-LIST = Path(__file__).with_name("clients.yaml")
 PLACES = cells.PLACES
 COLUMNS = (
     "network,parameters,place,expected,found,verdict,sizes,eval,train,gradients,reached,restored,saved,reason,detail,seconds"
@@ -28,15 +25,9 @@ SHAPES = ((1, 1), (1.5, 1.5), (1, 1.5), (1.5, 1))
 SAVED_OFTEN = 1_000_000
 
 
-@cache
-def listed():
-    """What clients.yaml says: {"blocks": {class: shortcuts}, "networks": {name: entry}}."""
-    return YAML(typ="safe").load(LIST)
-
-
 def made(network):
     """A network by its name in clients.yaml, the same weights each time; what a saved file names as its maker."""
-    entry = listed()["networks"][network]
+    entry = truth.listed()["networks"][network]
     torch.manual_seed(0)
     make = dict(entry["make"])
     return getattr(makers, make.pop("by"))(**make)
@@ -45,7 +36,7 @@ def made(network):
 def measured(network):
     """All rows of one network."""
     torch.set_num_threads(1)
-    entry = listed()["networks"][network]
+    entry = truth.listed()["networks"][network]
     try:
         model = cells._no_zeros(made(network).eval())
     except Exception as error:  # whatever a constructor raises, the row says it
@@ -54,7 +45,7 @@ def measured(network):
     if not subject.before:
         return [_row(network, 0, "", "", verdict="no-run", detail="does not run on its own examples")]
     return [
-        _row(network, subject.size, place, _told(place, entry, model), **subject.tried(place, entry))
+        _row(network, subject.size, place, truth.expected(place, entry, model), **subject.tried(place, entry))
         for place in PLACES
     ]
 
@@ -166,11 +157,11 @@ class Subject:
         return told | {"seconds": f"{time.perf_counter() - start:.2f}"}
 
     def _tried(self, place, entry):
-        expected = _told(place, entry, self.model)
+        expected = truth.expected(place, entry, self.model)
         try:
             plan = surgeon.plan(self.model.eval(), "cbam", where=place, example_inputs=self.first.given)
         except surgeon.SurgeonError as error:
-            right = isinstance(error, errors.NoSite) and not _number(expected)
+            right = isinstance(error, errors.NoSite) and not truth.number(expected)
             return {
                 "found": 0,
                 "verdict": "right" if right else "refused",
@@ -181,7 +172,8 @@ class Subject:
             return {"verdict": "crash", "reason": "crash", "detail": f"{type(error).__name__}: {cells._line(error)}"}
         paths = [site.module for site in plan.sites]
         told = {"found": " ".join(paths) if place in ("bottleneck", "final") else len(paths)}
-        told["verdict"] = "right" if _agrees(expected, paths) else "WRONG"
+        is_right = truth.agrees(expected, plan.sites, self.model, self.first.given)
+        told["verdict"] = "right" if is_right else "WRONG"
         told |= self._at_other_sizes(place, len(paths))
         if told["sizes"].startswith("DIFFERENT") and told["verdict"] == "right":
             told["verdict"] = "WRONG"
@@ -334,44 +326,6 @@ def _reached(gates, moved):
             "detail": f"no gradient but zero at {', '.join(map(str, dead or idle))}",
         }
     return told
-
-
-def _told(place, entry, model):
-    """What the list says of a place: a number, or the paths of the modules that own its sites."""
-    if place == "input":
-        return entry.get("input_sites", 1)
-    if place in entry:
-        return entry[place]
-    part = model.get_submodule(entry.get("inside", ""))
-    return sum(map(_shortcuts, part.modules())) if place == "residual" else ""
-
-
-def _shortcuts(module):
-    """How many residual adds one call of `module` makes, by the list of classes."""
-    told = listed()["blocks"].get(f"{type(module).__module__}.{type(module).__qualname__}", 0)
-    return sum(_one(module, item) for item in (told if isinstance(told, list) else [told]))
-
-
-def _one(module, item):
-    """A number as it is; the name of an attribute once where it says that there is a shortcut."""
-    if isinstance(item, int):
-        return item
-    if item.startswith("not "):
-        return 1 - _one(module, item[4:])
-    there = getattr(module, item, None)
-    return int(there is not None and there is not False)
-
-
-def _number(expected):
-    return expected if isinstance(expected, int) else len(str(expected).split())
-
-
-def _agrees(expected, paths):
-    """A number agrees with as many paths; paths agree one by one, where `a|b` allows two owners of one map."""
-    if isinstance(expected, int):
-        return expected == len(paths)
-    told = str(expected).split()
-    return len(told) == len(paths) and all(path in one.split("|") for one, path in zip(told, paths))
 
 
 def _row(network, count, place, expected, **more):

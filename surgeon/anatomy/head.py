@@ -6,6 +6,7 @@ from itertools import dropwhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from surgeon.anatomy.residual import Ways
+from surgeon.anatomy.strides import takes_each_pixel
 from surgeon.trace.axes import MOVES, VIEWS
 from surgeon.trace.graph import NOTHING
 
@@ -98,7 +99,7 @@ class _Walk:
             return self._learned(node, incoming)
         if len(incoming) != 1 or not _is_spatial(self.maps[incoming[0]]):
             return None
-        if not self._is_of_a_head(node, layers) or self._is_smaller(incoming[0], node.outputs[0]):
+        if not self._is_of_a_head(node, layers) or self._is_smaller(incoming[0], node):
             return None
         return incoming[0]
 
@@ -119,7 +120,7 @@ class _Walk:
         # A norm between two layers of a head.
         return layers > 0 and "norm" in node.op
 
-    def _is_smaller(self, before: Value, after: Value) -> bool:
+    def _is_smaller(self, before: Value, node: Node) -> bool:
         """A layer with a stride begins a stage."""
-        size, smaller = self.maps.known(before).size, self.maps[after]
-        return smaller is not None and smaller.size[-1] * 3 <= size[-1] * 2
+        size, smaller = self.maps.known(before).size, self.maps[node.outputs[0]]
+        return smaller is not None and smaller.size[-1] * 3 <= size[-1] * 2 and not takes_each_pixel(node)

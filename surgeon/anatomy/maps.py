@@ -6,11 +6,15 @@ spatial axes are the image's, divided by a stride. Everything that surgeon looks
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from surgeon.anatomy.given import images, origins_of, steps
 from surgeon.errors import BadInput, NoSite
+from surgeon.trace.axes import MOVES, VIEWS
 from surgeon.trace.pixels import counts_pixels
 
 if TYPE_CHECKING:
@@ -55,18 +59,20 @@ class Maps:
 
     Args:
         graph: the Graph of the whole network, or of a backbone inside it; its first input of rank
-            4 or 5 is the image (the clip), or where there is none, one of rank 3 (a signal).
+            4 or 5 is the image (the clip), or where there is none, what is laid out for
+            the first convolution (a signal).
 
     >>> maps = Maps(graph); maps[value]       # a FeatureMap, or None if the value is something else
     """
 
     def __init__(self, graph: Graph) -> None:
-        image = next((value for value in graph.inputs if len(value.shape) in (4, 5)), None) or _signal(graph)
+        image = next((value for value in graph.inputs if len(value.shape) in (4, 5)), None) or _laid_out(graph)
         if image is None:
             shapes = "N x C x H x W (images), N x C x D x H x W (clips) or N x C x L (signals)"
             raise BadInput(f"{graph.path or 'the model'} takes no image: pass example_inputs= of shape {shapes}.")
         self.graph = graph
         self.image = image
+        self.images = images(graph, image)
         self.batch = image.shape[0]
         self._known: dict[Value, FeatureMap | None] = {}
         # What `trunk.steps` found in each graph.
@@ -76,6 +82,22 @@ class Maps:
         if value not in self._known:
             self._known[value] = self._read(value)
         return self._known[value]
+
+    @cached_property
+    def streams(self) -> list[Maps]:
+        """The maps made of each image, where there are several: what is made of more than one belongs to the first."""
+        if len(self.images) == 1:
+            return [self]
+        origins = origins_of(self.graph, self.images)
+        return [Stream(self.graph, image, origins) for image in self.images]
+
+    def is_laid_out_in(self, graph: Graph) -> bool:
+        """Whether the image first has its axes in this module, which is given its entries in others."""
+        return self.image not in self.graph.inputs and any(self.image in inner.makers for inner in graph.walk())
+
+    def is_of_image(self, value: Value) -> bool:
+        """Whether a value is made of the image."""
+        return not value.fixed
 
     def known(self, value: Value) -> FeatureMap:
         """As `maps[value]`, for a value that has to be a map.
@@ -116,11 +138,11 @@ class Maps:
         return None
 
     def _fits(self, size: Size) -> bool:
-        """Both sides are the image's by the same stride, give or take a pixel; one side alone always fits."""
+        """Both sides are an image's by the same stride, give or take a pixel; one side alone always fits."""
         if len(size) == 1:
             return True
-        height, width = self.image.shape[-2:]
-        return abs(size[-2] * width - size[-1] * height) <= height + width
+        shapes = (image.shape[-2:] for image in self.images)
+        return any(abs(size[-2] * width - size[-1] * height) <= height + width for height, width in shapes)
 
     def _flat(self, value: Value) -> FeatureMap | None:
         """A map whose pixels were laid in one row, channels still first."""
@@ -163,12 +185,38 @@ class Maps:
         return next((found for found in later if found is not None), None)
 
 
-def _signal(graph: Graph) -> Value | None:
-    """The input of rank 3 that is convolved along its one side; tokens and spectrograms have no channels there."""
-    convolved = {
-        value for inner in graph.walk() for node in inner.nodes if node.op == "conv1d" for value in node.inputs
-    }
-    return next((value for value in graph.inputs if len(value.shape) == 3 and value in convolved), None)
+class Stream(Maps):
+    """Those maps that are made of one of several images, and of none that comes before it."""
+
+    def __init__(self, graph: Graph, image: Value, origins: Mapping[Value, Value]) -> None:
+        super().__init__(graph)
+        self.image, self.images, self.batch = image, [image], image.shape[0]
+        self._origins = origins
+
+    def is_of_image(self, value: Value) -> bool:
+        return self._origins.get(value) is self.image
+
+    def _read(self, value: Value) -> FeatureMap | None:
+        return super()._read(value) if self.is_of_image(value) else None
+
+
+def _laid_out(graph: Graph) -> Value | None:
+    """What a network given signals or spectrograms lays out for its first convolution: their channels are known there.
+
+    It is a given value itself (N x C x L), or the same entries in other axes (N x L, N x T x F).
+    """
+    makers = graph.inner_makers
+    for node in steps(graph):
+        value = node.inputs[0] if node.inputs else None
+        if node.op.startswith("conv") and value is not None and not value.fixed and len(value.shape) > 2:
+            origin = value
+            while (maker := makers.get(origin)) is not None and maker.op in MOVES | VIEWS | {"getitem"}:
+                if prod(maker.inputs[0].shape) != prod(origin.shape):
+                    break
+                origin = maker.inputs[0]
+            if origin in graph.inputs and origin.dtype.is_floating_point:
+                return value
+    return None
 
 
 def _alike(value: Value, node: Node) -> list[Value]:

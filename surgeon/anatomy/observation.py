@@ -16,6 +16,7 @@ from surgeon.anatomy import sizes
 from surgeon.anatomy.scene import Scene
 from surgeon.errors import BadInput, BadModel, SurgeonError, Untraceable
 from surgeon.forward.alike import carried_over, kind_of
+from surgeon.forward.kept import Kept, kept
 from surgeon.forward.rewrite import Rewritable, rewritable
 from surgeon.trace import inputs
 from surgeon.trace.graph import Graph
@@ -59,7 +60,7 @@ class Observation:
         self.example = example
         self.hooks = hooks
         self._called = called
-        self._forwards: dict[Graph, Rewritable] = {}
+        self._forwards: dict[Graph, Rewritable | Kept] = {}
         self._kinds: dict[Hashable, list[Graph]] = {}
 
     def readings(self, site: Site) -> Readings | None:
@@ -86,9 +87,11 @@ class Observation:
         if graph is None:
             return None
         is_inside = site.after.split(".")[0] not in ("input", "output")
-        names = self.rewrites_of(site.module).names if is_inside else {}
-        value = sizes.named(site.after, graph, names)
-        return None if value is None else sizes.Tokens(value, site.layout, graph, names)
+        forward = self.rewrites_of(site.module) if is_inside else None
+        value = sizes.named(site.after, graph, forward.names if forward else {})
+        # Of a forward that is kept as it is nothing can be read but what it is given.
+        names = forward.names if isinstance(forward, Rewritable) else {}
+        return None if value is None else sizes.Tokens(value, site.layout, graph, names, is_inside)
 
     @cached_property
     def _elsewhere(self) -> Graph | None:
@@ -98,29 +101,33 @@ class Observation:
             graph, _ = observe(self.model, args, kwargs, hooks=self.hooks)
         return next((inner for inner in graph.walk() if inner.path == self.scene.graph.path and inner.finished), None)
 
-    def rewrites(self, graph: Graph) -> Rewritable:
-        """The forward of one recorded call as fx graphs; each is traced once.
-
-        Raises:
-            Untraceable: it can't be rewritten, or the module is called in several ways.
-        """
+    def rewrites(self, graph: Graph) -> Rewritable | Kept:
+        """The forward of one recorded call as fx graphs, or kept as it is; each is traced once."""
         if graph not in self._forwards:
             alike = self._kinds.setdefault(kind_of(graph), [])
-            self._forwards[graph] = self._as_before(graph, alike) or rewritable(graph)
-            alike.append(graph)
+            try:
+                self._forwards[graph] = self._as_before(graph, alike) or rewritable(graph)
+                alike.append(graph)
+            except Untraceable as reason:
+                self._forwards[graph] = kept(graph, reason)
         return self._forwards[graph]
 
     def _as_before(self, graph: Graph, alike: list[Graph]) -> Rewritable | None:
         """The forward of a block that did the same as `graph`, with the names for its values; None if none did."""
         for old in alike:
             forward = self._forwards[old]
+            assert isinstance(forward, Rewritable), "no other forward is alike"
             names = carried_over(forward.names, old, graph)
             if names is not None and forward.holds_for(graph.module):
                 return replace(forward, names=names)
         return None
 
-    def rewrites_of(self, path: str) -> Rewritable:
-        """As `rewrites`, by the module's path; a module that is called several times does the same each time."""
+    def rewrites_of(self, path: str) -> Rewritable | Kept:
+        """As `rewrites`, by the module's path.
+
+        Raises:
+            Untraceable: it is called several times, and does not do the same each time, or not at all.
+        """
         calls = [graph for graph in self.scene.graphs if graph.path == path]
         if not calls:
             raise Untraceable(f"{path}: the model does not run this module on the example input.")

@@ -33,20 +33,28 @@ class Scene:
         return list(self.graph.walk())
 
     @cached_property
-    def steps(self) -> list[Step]:
-        """The trunk, each size at which it shrinks or ends."""
-        return up_to_head(self._trunk, self.graph, self.maps)
-
-    @cached_property
     def _trunk(self) -> list[Step]:
         """The same without a decoder."""
         return trunk(self.graph, self.maps)
 
     @cached_property
+    def streams(self) -> list[Scene]:
+        """The scene as it is for each of the images, where the network is given several."""
+        if len(self.maps.images) == 1:
+            return [self]
+        return [Scene(self.graph, maps) for maps in self.maps.streams]
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        """The trunk of each image, each size at which it shrinks or ends."""
+        if len(self.maps.images) > 1:
+            return [step for stream in self.streams for step in stream.steps]
+        return up_to_head(self._trunk, self.graph, self.maps)
+
+    @cached_property
     def given(self) -> list[Value]:
-        """The image, and all others of its shape that the network is given beside it."""
-        alike = [value for value in self.graph.inputs if value.shape == self.maps.image.shape]
-        return list(dict.fromkeys((self.maps.image, *alike)))
+        """The image, and all others that the network is given beside it."""
+        return self.maps.images
 
     @cached_property
     def images(self) -> set[Value]:
@@ -70,9 +78,15 @@ class Scene:
         if is_whole and is_level:
             return False
         if not self._is_of_the_first_size(value):
-            return value in self.stem
+            return value in self.stem or self._layers_until(value) <= 1
         found = blocks(self.graph, self.maps, until=value, least=1 if is_level else 2)
         return found < (1 if is_whole or is_level else SEVERAL)
+
+    def _layers_until(self, value: Value) -> int:
+        """How many layers with a kernel have run on the image when `value` is made."""
+        made = self.graph.inner_makers.items()
+        early = {node for found, node in made if found.order <= value.order and self.maps.is_of_image(found)}
+        return sum(node.cost.kernels for node in early)
 
     def _is_whole(self, value: Value) -> bool:
         """Whether a map is as large as the image."""

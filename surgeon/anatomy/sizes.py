@@ -32,12 +32,14 @@ class Tokens:
     """Tokens in one call of the module that will own attention, with the names of the values of its forward.
 
     value: the tokens. layout: of them. graph: the call. names: by value, empty where the forward is not rewritten.
+    is_inside: whether attention comes before the module returns.
     """
 
     value: Value
     layout: str
     graph: Graph
     names: Mapping[Value, str]
+    is_inside: bool = False
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -72,7 +74,7 @@ def same(tokens: Tokens, run: Graph) -> Tokens | None:
     for old, new in zip(before.nodes, graph.nodes):
         partners.update(zip(old.outputs, new.outputs))
     value = partners.get(tokens.value)
-    return None if value is None else Tokens(value, tokens.layout, graph, {})
+    return None if value is None else Tokens(value, tokens.layout, graph, {}, tokens.is_inside)
 
 
 def readings(tokens: Tokens, other: Tokens | None) -> Readings | None:
@@ -149,8 +151,8 @@ def _tensors_made(tokens: Tokens) -> Iterator[tuple[Reading, Value]]:
 
 
 def _numbers(tokens: Tokens) -> Iterator[tuple[Reading, int]]:
-    """All numbers that the module was given, and, where its forward is run as it is, that it returned."""
-    returned = () if tokens.names else _within(Reading(None), tokens.graph.result)
+    """All numbers that the module was given, and, where attention comes behind that, that it returned."""
+    returned = () if tokens.is_inside else _within(Reading(None), tokens.graph.result)
     told = (*_arguments(tokens.graph), *returned)
     yield from ((reading, value) for reading, value in told if type(value) is int)
 

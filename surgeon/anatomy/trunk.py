@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from surgeon.anatomy.head import head
 from surgeon.anatomy.nesting import is_in_a_branch
-from surgeon.anatomy.residual import blocks
+from surgeon.anatomy.residual import SEVERAL, blocks
+from surgeon.anatomy.strides import takes_each_pixel
 
 if TYPE_CHECKING:
     from surgeon.anatomy.maps import FeatureMap, Maps
@@ -52,9 +53,16 @@ def trunk(graph: Graph, maps: Maps) -> list[Step]:
     """The steps of a whole network up to its smallest map; ended by its last map where nothing pools that."""
     found = steps(graph, maps)
     last = _latest((value for node in graph.nodes for value in node.outputs), maps)
-    if last is not None and not any(step.kind == "pool" for step in found):
+    ends = any(step.kind == "pool" for step in found)
+    if last is not None and not ends and not _is_joined_to_another(last, maps):
         found.append(Step("pool", last, None, graph))
     return found
+
+
+def _is_joined_to_another(value: Value, maps: Maps) -> bool:
+    """Whether the map goes into that of another image, where the network has several."""
+    made = [made for node in value.users if not node.holds_steps for made in node.outputs]
+    return bool(made) and not any(maps.is_of_image(value) for value in made)
 
 
 def up_to_head(found: list[Step], graph: Graph, maps: Maps) -> list[Step]:
@@ -77,16 +85,23 @@ def steps(graph: Graph, maps: Maps) -> list[Step]:
 def _steps(graph: Graph, maps: Maps) -> list[Step]:
     found: list[Step] = []
     end: list[Step] = []
+    decoded: set[Value] = set()
     newest = -1
     for node in graph.nodes:
         value = entry(node, maps)
         if value is None:
             continue
         # What makes the image itself larger, before anything else, is no decoder.
-        if _is_neck(node, maps) or (found and _grows(node, maps.known(value), maps)):
+        decodes = _is_neck(node, maps) or (bool(found) and _grows(node, maps.known(value), maps))
+        if decodes:
             # The trunk ends here, unless all that a neck combines is pooled in the end.
             end = end or [*found, Step("pool", value, node, graph)]
         changes = _changes(graph, node, value, maps)
+        if decodes or decoded.intersection(node.inputs):
+            decoded.update(node.outputs)
+        elif end and changes and changes[0].kind == "smaller" and changes[0].value.order >= end[-1].value.order:
+            # Decoders at each size (UNet++): the trunk goes on beside them.
+            end = []
         if changes and changes[-1].kind == "pool":
             if value.order < newest:
                 continue  # an earlier map is pooled on the side
@@ -98,7 +113,8 @@ def _steps(graph: Graph, maps: Maps) -> list[Step]:
 
 def entry(node: Node, maps: Maps) -> Value | None:
     """The map that a step works on: of several, the one made last, and no vector of 1 x 1 pixels."""
-    return _latest(node.inputs, maps)
+    value = _latest(node.inputs, maps)
+    return maps.image if value is None and node.child and maps.is_laid_out_in(node.child) else value
 
 
 def _latest(values: Iterable[Value], maps: Maps) -> Value | None:
@@ -146,13 +162,31 @@ def _holds_stages(node: Node, value: Value, inner: list[Step], maps: Maps) -> bo
         return True
     if node.child is None or not inner or inner[0].value is value:
         return False
-    return blocks(node.child, maps, until=inner[0].value) >= A_STAGE
+    return blocks(node.child, maps, until=inner[0].value) >= (SEVERAL if _ends_with(node.child, inner[-1]) else A_STAGE)
+
+
+def _ends_with(graph: Graph, step: Step) -> bool:
+    """Whether no layer with a kernel runs in a module after this step: it makes its map smaller for the next one."""
+    made = max((value.order for value in step.node.outputs), default=0) if step.node else 0
+    after = (node for node in graph.inner_makers.values() if node.outputs[0].order > made)
+    return not any(node.cost.kernels for node in after)
 
 
 def _comes_back(node: Node, maps: Maps) -> bool:
     """Whether a decoder runs in the module, behind what is made smaller there."""
-    ends = [step for step in steps(node.child, maps) if step.kind == "pool"] if node.child else []
-    return any(step.node and _grows(step.node, maps.known(step.value), maps) for step in ends)
+    if node.child is None:
+        return False
+    ends = [step for step in steps(node.child, maps) if step.kind == "pool"]
+    grown = any(step.node and _grows(step.node, maps.known(step.value), maps) for step in ends)
+    return grown or any(_is_hourglass(inner, maps) for inner in node.child.nodes)
+
+
+def _is_hourglass(node: Node, maps: Maps) -> bool:
+    """Whether a module makes its map smaller and as large again."""
+    value = entry(node, maps)
+    if value is None or node.child is None or _kind(node, maps.known(value), maps):
+        return False
+    return _may_hold_a_decoder(node.graph, node, maps) and any(s.kind == "smaller" for s in steps(node.child, maps))
 
 
 def _kind(node: Node, before: FeatureMap, maps: Maps) -> Kind | None:
@@ -163,7 +197,7 @@ def _kind(node: Node, before: FeatureMap, maps: Maps) -> Kind | None:
         return "pool" if all(_is_small(value, maps) for value in node.outputs) else None
     smallest = min(after, key=lambda found: found.pixels)
     # A convolution without padding loses a few pixels; that is no downsampling.
-    return "smaller" if smallest.size[-1] * 3 <= before.size[-1] * 2 else None
+    return "smaller" if smallest.size[-1] * 3 <= before.size[-1] * 2 and not takes_each_pixel(node) else None
 
 
 def _is_small(value: Value, maps: Maps) -> bool:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from torch import fx
 
 from surgeon.errors import BadPlan, Untraceable, suggest
-from surgeon.forward.grafts import Forward
+from surgeon.forward.grafts import Forward, Inside
+from surgeon.forward.kept import Kept
 from surgeon.forward.otherwise import Behind, Ground
 
 if TYPE_CHECKING:
@@ -30,8 +31,21 @@ class New(NamedTuple):
     size: Readings | None
 
 
-def inserted(path: str, forward: Rewritable, inner: Mapping[str, New]) -> Forward:
+def inserted(path: str, forward: Rewritable | Kept, inner: Mapping[str, New]) -> Forward | Inside:
     """The graft that calls each child of `inner`, by the name of a node, right after that node."""
+    return _around(path, forward, inner) if isinstance(forward, Kept) else _rewritten(path, forward, inner)
+
+
+def _around(path: str, forward: Kept, inner: Mapping[str, New]) -> Inside:
+    """The graft that runs the forward as it is, each child of `inner` behind the child whose output it weighs."""
+    unknown = next((after for after in inner if after not in forward.children), None)
+    if unknown is not None:
+        raise BadPlan(f"{path}: no child in its forward is called {unknown!r}. {suggest(unknown, forward.children)}")
+    gates = ((*forward.children[after], new) for after, new in inner.items())
+    return Inside(Ground(gates=tuple(Behind(new.child, child, item, size=new.size) for child, item, new in gates)))
+
+
+def _rewritten(path: str, forward: Rewritable, inner: Mapping[str, New]) -> Forward:
     evaluate, functions = _source(path, forward.evaluate, forward.evaluate, inner)
     nodes = [_counterpart(path, after, forward.evaluate, forward.evaluate) for after in inner]
     gates = tuple(_behind(node, child) for node, child in zip(nodes, inner.values()))

@@ -60,8 +60,10 @@ class Rewritable:
         """Both graphs as source text."""
         return _code(self.evaluate), _code(self.train)
 
-    def does_as(self, other: Rewritable) -> bool:
+    def does_as(self, other: object) -> bool:
         """True if both are one and the same forward."""
+        if not isinstance(other, Rewritable):
+            return False
         return (self.text, self.guards, self.facts) == (other.text, other.guards, other.facts)
 
     def holds_for(self, module: nn.Module) -> bool:

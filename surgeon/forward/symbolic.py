@@ -19,6 +19,7 @@ from torch import fx, nn
 from torch.utils._pytree import tree_leaves
 
 from surgeon.errors import Untraceable
+from surgeon.forward.chance import no_chance
 from surgeon.forward.guards import Guard
 from surgeon.forward.leaves import scoped
 from surgeon.forward.reads import Fact, watched
@@ -179,7 +180,8 @@ def traced(record: Graph, *, training: bool) -> Trace:
         _hold_stand_ins(tracer, module)
         before = dict(vars(module))
         try:
-            graph = tracer.follow(module)
+            with no_chance(record):
+                graph = tracer.follow(module)
             _refuse_frozen(graph, record)
             _refuse_changes(tracer, before, module)
             return Trace(graph, tuple(tracer.guards), tuple(tracer.facts))

@@ -64,7 +64,7 @@ def _step_of(candidate: Candidate) -> Hashable:
     """The step of a module's forward that the candidate is, whichever call of the module it was seen in."""
     graph = candidate.graph
     node = graph.makers.get(candidate.value)
-    return (graph.path, graph.nodes.index(node)) if node else candidate.value
+    return (graph.path, graph.nodes.index(node), node.outputs.index(candidate.value)) if node else candidate.value
 
 
 def scopes(general: Rule | None, special: Sequence[Rule], scene: Scene) -> list[Scope]:
@@ -101,8 +101,18 @@ def find(rule: Rule, scene: Scene) -> list[Candidate]:
     part = narrowed(rule, scene)
     if part is None or rule.find is None:
         return []
-    found = [candidate for candidate in subjects(rule.find, part) if _holds(rule.find, candidate, part)]
-    return kept(rule.find.keep, found, part)
+    parts = part.streams if _is_about_trunks(rule.find) else [part]
+    return [candidate for stream in parts for candidate in _found(rule.find, stream)]
+
+
+def _is_about_trunks(find: Find) -> bool:
+    """Whether it looks at steps of the trunk: a network has one for each image."""
+    return any(WORDS[word].along == "trunk" for word in find.words())
+
+
+def _found(find: Find, scene: Scene) -> list[Candidate]:
+    found = [candidate for candidate in subjects(find, scene) if _holds(find, candidate, scene)]
+    return kept(find.keep, found, scene)
 
 
 def _holds(find: Find, candidate: Candidate, scene: Scene) -> bool:

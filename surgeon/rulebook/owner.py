@@ -19,7 +19,8 @@ from surgeon.anatomy.calls import are_side_by_side, calls_of
 from surgeon.anatomy.trunk import entry
 from surgeon.errors import BadPlan, NoSite, Untraceable
 from surgeon.forward.arguments import where_given
-from surgeon.forward.subclass import runs_any_child, takes_grafts
+from surgeon.forward.rewrite import Rewritable
+from surgeon.forward.subclass import NO_GRAFTS, runs_any_child, takes_grafts
 from surgeon.rulebook.anchor import Anchor
 from surgeon.sites import INSTEAD
 from surgeon.trace.axes import MOVES, VIEWS
@@ -27,19 +28,19 @@ from surgeon.trace.axes import MOVES, VIEWS
 if TYPE_CHECKING:
     from surgeon.anatomy.maps import FeatureMap
     from surgeon.anatomy.scene import Scene
-    from surgeon.forward.rewrite import Rewritable
+    from surgeon.forward.kept import Kept
     from surgeon.rulebook.grammar import Rule
     from surgeon.rulebook.words import Candidate
     from surgeon.trace.graph import Graph, Node, Value
 
-    Rewrites = Callable[[Graph], Rewritable]
+    Rewrites = Callable[[Graph], Rewritable | Kept]
 
 
 def anchor(candidate: Candidate, rule: Rule, scene: Scene, rewrites: Rewrites) -> Anchor:
     """The Anchor of one candidate.
 
     Args:
-        rewrites: gives the forward of a graph as a Rewritable, or raises Untraceable.
+        rewrites: gives the forward of a graph: rewritten, or kept as it is.
 
     Raises:
         NoSite, Untraceable: attention can't go there.
@@ -62,16 +63,17 @@ def _anchor(scene: Scene, value: Value, place: str, module: str, after: str) -> 
 def _inside(candidate: Candidate, value: Value, place: str, scene: Scene, rewrites: Rewrites) -> Anchor:
     """Inside the forward of the graph that adds; where that can't be rewritten, the child that gives the value."""
     graph = candidate.graph
-    maker = graph.makers.get(value)
-    try:
-        if maker is None:
-            raise Untraceable(f"{graph.path}: the branch comes in from outside, nothing in its forward makes it.")
-        return _anchor(scene, value, place, graph.path, rewrites(graph).name_of(value))
-    except Untraceable:
-        beside = _at_neighbour(candidate, value, place, scene)
-        if beside is None:
-            raise
+    forward = rewrites(graph)
+    if value in graph.makers and value in forward.names and isinstance(forward, Rewritable):
+        return _anchor(scene, value, place, graph.path, forward.names[value])
+    beside = _at_neighbour(candidate, value, place, scene)
+    if beside is not None:
         return beside
+    if value not in graph.makers:
+        raise Untraceable(f"{graph.path}: the branch comes in from outside, nothing in its forward makes it.")
+    if not takes_grafts(graph.module):
+        raise Untraceable(f"{graph.path or 'the model'}: {NO_GRAFTS}.")
+    return _anchor(scene, value, place, graph.path, forward.name_of(value))
 
 
 def _at_neighbour(candidate: Candidate, value: Value, place: str, scene: Scene) -> Anchor | None:

@@ -56,6 +56,7 @@ class Word:
     judge: (candidate, argument, scene) -> Finding.
     subjects: (argument, all words of the rule by name, scene) -> the candidates that the word can be about; None for
         a word that only narrows down what another one finds.
+    along: `trunk` where it is about the way of one image, of which a network may have several.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Word:
     about: str
     judge: Callable[[Candidate, Any, Scene], Finding]
     subjects: Callable[[Any, Mapping[str, Any], Scene], list[Candidate]] | None = None
+    along: Literal["", "trunk"] = ""
 
 
 def _is_made_by(candidate: Candidate, name: str, scene: Scene) -> Finding:
@@ -211,7 +213,7 @@ WORDS = {
         Word(
             "into", Literal["smaller", "pool"], "What takes the value: `smaller`, a step that makes the map smaller; "
             "`pool`, the step that ends it: pooling, or the head that makes scores or an image.",
-            _goes_into, _steps_of_the_trunk,
+            _goes_into, _steps_of_the_trunk, along="trunk",
         ),
         Word(
             "beyond", Literal["stem"], "`stem`: neither the image nor what the stem makes of it counts.",

@@ -19,6 +19,7 @@ from surgeon.sites import INSTEAD
 if TYPE_CHECKING:
     from surgeon.anatomy.observation import Observation
     from surgeon.anatomy.sizes import Source
+    from surgeon.forward.kept import Kept
     from surgeon.forward.reading import Readings
     from surgeon.forward.rewrite import Rewritable
     from surgeon.sites import Site
@@ -106,7 +107,7 @@ def _stitch(
     path: str,
     sites: Sequence[Site],
     name: str,
-    rewrites: Callable[[str], Rewritable],
+    rewrites: Callable[[str], Rewritable | Kept],
     sizes: Mapping[Site, Readings | None],
 ) -> Stitch:
     if not takes_grafts(module):

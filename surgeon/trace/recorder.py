@@ -74,7 +74,10 @@ class Recorder(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if self.graph is None or getattr(func, "__name__", "") == "__get__":
+        op, told = plain_name(func), args
+        if op == "get":
+            op, told = _of_attribute(func.__self__.__name__, args)  # type: ignore[attr-defined]  # a descriptor's method
+        if self.graph is None or op == "get":
             # Reading a shape is no step, and outside a graph (while one is opened) nothing is.
             return func(*args, **kwargs)
         tensors = _tensors(args, kwargs)
@@ -85,7 +88,7 @@ class Recorder(TorchFunctionMode):
         written = [tensor for tensor, version in zip(tensors, versions) if tensor._version != version]
         changed = [tensor for tensor in written if all(tensor is not other for other in returned)]
         if returned or changed:
-            node = self._step(self.graph, plain_name(func), args, kwargs, inputs, [*returned, *changed])
+            node = self._step(self.graph, op, told, kwargs, inputs, [*returned, *changed])
             node.in_place = bool(changed) or any(tensor is other for tensor in returned for other in tensors)
             self._add(node)
         return result
@@ -210,6 +213,13 @@ def plain_name(function: Any) -> str:
         spelled = name[1:]
         return spelled if name[0] in "ir" and spelled in _ARITHMETIC else name
     return name.rstrip("_") or name
+
+
+def _of_attribute(name: str, args: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    """The operator that reading an attribute of a tensor stands for, and its arguments; `get` for other things."""
+    if name in ("T", "mT", "H", "mH"):
+        return "transpose", (*args[:1], -2, -1)
+    return ("data" if name == "data" else "get"), args
 
 
 _ARITHMETIC = {"add", "sub", "mul", "truediv", "floordiv", "matmul", "pow"}

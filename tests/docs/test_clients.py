@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import clients, trials
+from benchmarks import clients, trials, truth
 from benchmarks.sweep import rows
 
 pytestmark = pytest.mark.clients
@@ -17,7 +17,7 @@ def test_the_page_is_current():
 
 def test_every_network_that_was_measured_has_its_truth_in_the_list():
     networks = {row["network"] for row in ROWS}
-    assert networks and networks <= set(trials.listed()["networks"])
+    assert networks and networks <= set(truth.listed()["networks"])
 
 
 def test_whatever_ran_kept_its_bits_and_came_out_again():

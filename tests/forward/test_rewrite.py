@@ -10,6 +10,7 @@ import surgeon
 from surgeon.anatomy.observation import observed
 from surgeon.errors import BadInput, Untraceable
 from surgeon.forward.alike import kind_of
+from surgeon.forward.kept import Kept
 from tests.shared import toy
 from tests.shared.seen import scene
 
@@ -17,7 +18,10 @@ from tests.shared.seen import scene
 def text(block, path="block"):
     """Source of the rewritten forward of `block` in a network, for eval and for train mode."""
     with observed(toy.Net(block), toy.image()) as observation:
-        return observation.rewrites_of(path).text
+        forward = observation.rewrites_of(path)
+    if isinstance(forward, Kept):
+        raise forward.reason
+    return forward.text
 
 
 def refusal(block, path="block"):

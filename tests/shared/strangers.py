@@ -18,6 +18,123 @@ class Block(nn.Module):
         return x + self.two(F.relu(self.one(x)))
 
 
+class Widening(nn.Module):
+    """A shortcut without weights: thinned out, read as `.data`, and filled up with zeros (ResNet's option A)."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = conv(3, 8)
+        self.one, self.two = nn.Conv2d(8, 16, 3, 2, 1), conv(16, 16)
+        self.relu, self.head = nn.ReLU(), nn.Linear(16, 2)
+
+    def forward(self, x):
+        x = self.stem(x)
+        rest = F.avg_pool2d(x, 1, 2).data
+        rest = torch.cat([rest, torch.zeros(len(rest), 8, *rest.shape[2:]).to(rest)], dim=1)
+        x = self.relu(self.two(F.relu(self.one(x))) + rest)
+        return self.head(x.flatten(2).mT.mean(1))
+
+
+class TwoStreams(nn.Module):
+    """A network for frames and one for motion, of other channels; their scores are added (two-stream networks)."""
+
+    def __init__(self):
+        super().__init__()
+        self.frames, self.motion = self._network(3), self._network(2)
+
+    def _network(self, channels):
+        stages = [nn.Sequential(nn.MaxPool2d(2), Block(), Block()) for _ in range(2)]
+        return nn.Sequential(conv(channels, 8), *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+
+    def forward(self, frames, motion):
+        return self.frames(frames) + self.motion(motion)
+
+
+class Fused(nn.Module):
+    """Depth beside colour, stage by stage, its maps added to those of colour (FuseNet)."""
+
+    def __init__(self):
+        super().__init__()
+        self.colour_stem, self.depth_stem = conv(3, 8), conv(1, 8)
+        self.colour = nn.ModuleList(nn.Sequential(nn.MaxPool2d(2), Block(), Block()) for _ in range(2))
+        self.depth = nn.ModuleList(nn.Sequential(nn.MaxPool2d(2), Block(), Block()) for _ in range(2))
+        self.fuse, self.head = nn.ModuleList([nn.ReLU(), nn.ReLU()]), nn.Linear(8, 2)
+
+    def forward(self, colour, depth):
+        x, y = self.colour_stem(colour), self.depth_stem(depth)
+        for one, other, fuse in zip(self.colour, self.depth, self.fuse):
+            y = other(y)
+            x = fuse(one(x) + y)
+        return self.head(x.mean((2, 3)))
+
+
+class Masked(nn.Module):
+    """A mask laid into the image (inpainting): no second image."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.stage = conv(4, 8), nn.Sequential(nn.MaxPool2d(2), Block(), Block())
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, image, mask):
+        return self.head(self.stage(self.first(torch.cat([image * mask, mask], 1))).mean((2, 3)))
+
+
+class SidePooled(nn.Module):
+    """Each stage ends in its own downsampling, behind two adds (a transformer's layer)."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = conv(3, 8)
+        self.stages = nn.ModuleList(nn.Sequential(Block(), Block(), nn.Conv2d(8, 8, 2, 2)) for _ in "ab")
+        self.last, self.head = Block(), nn.Linear(8, 2)
+
+    def forward(self, x):
+        x = self.stem(x)
+        for stage in self.stages:
+            x = stage(x)
+        return self.head(self.last(x).mean((2, 3)))
+
+
+class Discriminator(nn.Module):
+    """A last convolution without padding, that makes one score, or several of a larger image (DCGAN)."""
+
+    def __init__(self):
+        super().__init__()
+        layers = [nn.Conv2d(3, 8, 4, 2, 1), nn.LeakyReLU(0.2)]
+        layers += [nn.Conv2d(8, 8, 4, 2, 1, bias=False), nn.BatchNorm2d(8), nn.LeakyReLU(0.2)]
+        layers += [nn.Conv2d(8, 8, 4, 2, 1, bias=False), nn.BatchNorm2d(8), nn.LeakyReLU(0.2)]
+        self.main = nn.Sequential(*layers, nn.Conv2d(8, 1, 4), nn.Sigmoid())
+
+    def forward(self, x):
+        return self.main(x)
+
+
+class Nested(nn.Module):
+    """A decoder at each size, before the encoder goes on (UNet++)."""
+
+    def __init__(self):
+        super().__init__()
+        self.down0, self.down1, self.down2 = Block3(3), Block3(8), Block3(8)
+        self.up01, self.up11, self.up02 = conv(16, 8), conv(16, 8), conv(24, 8)
+        self.last = nn.Conv2d(8, 2, 1)
+
+    def forward(self, x):
+        one = self.down0(x)
+        two = self.down1(F.max_pool2d(one, 2))
+        near = self.up01(torch.cat([one, F.interpolate(two, scale_factor=2)], 1))
+        three = self.down2(F.max_pool2d(two, 2))
+        far = self.up11(torch.cat([two, F.interpolate(three, scale_factor=2)], 1))
+        return self.last(self.up02(torch.cat([one, near, F.interpolate(far, scale_factor=2)], 1)))
+
+
+class Block3(nn.Sequential):
+    """Two layers, as a level of a U-Net has."""
+
+    def __init__(self, channels):
+        super().__init__(conv(channels, 8), nn.ReLU(), conv(8, 8), nn.ReLU())
+
+
 class SuperResolution(nn.Module):
     """One long skip around all blocks, and an image twice as large at the end (EDSR)."""
 

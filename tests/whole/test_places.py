@@ -16,6 +16,7 @@ CIFAR = {
     "final": ["layer3: after output"],
     "input": ["conv1: after input"],
 }
+STREAMS = ("frames", "motion")
 SIAMESE = {
     "residual": [f"net.layer{stage}.0: after bn2" for stage in (1, 2, 3)],
     "bottleneck": ["net.layer1: after output", "net.layer2: after output"],
@@ -33,6 +34,47 @@ TRUTH = {
         "residual": [f"groups.{group}.body.{block}: after two" for group in (0, 1) for block in (0, 1)],
         "final": ["tail: after input"],
         "input": ["the model itself: after input"],
+    },
+    strangers.Widening: {
+        "residual": ["two: after output"],
+        "final": ["relu: after output"],
+        "input": ["stem: after input"],
+    },
+    strangers.TwoStreams: {
+        "residual": [f"{name}.{stage}.{block}: after two" for name in STREAMS for stage in (1, 2) for block in (1, 2)],
+        "bottleneck": [f"{name}.1: after output" for name in STREAMS],
+        "final": [f"{name}.2: after output" for name in STREAMS],
+        "input": [f"{name}.0: after input" for name in STREAMS],
+    },
+    strangers.Fused: {
+        "residual": [f"{name}.{at}.{n}: after two" for at in (0, 1) for name in ("depth", "colour") for n in (1, 2)],
+        "bottleneck": ["depth.0: after output", "fuse.0: after output"],
+        "final": ["fuse.1: after output"],
+        "input": ["colour_stem: after input", "depth_stem: after input"],
+    },
+    strangers.Masked: {
+        "residual": ["stage.1: after two", "stage.2: after two"],
+        "final": ["stage: after output"],
+        "input": ["the model itself: after input"],
+    },
+    strangers.SidePooled: {
+        "residual": [
+            *(f"stages.{stage}.{block}: after two" for stage in (0, 1) for block in (0, 1)),
+            "last: after two",
+        ],
+        "bottleneck": ["stages.0.1: after output", "stages.1.1: after output"],
+        "final": ["last: after output"],
+        "input": ["stem: after input"],
+    },
+    strangers.Discriminator: {
+        "bottleneck": ["main.4: after output"],
+        "final": ["main.7: after output"],
+        "input": ["main.0: after input"],
+    },
+    strangers.Nested: {
+        "bottleneck": ["down0: after output", "down1: after output"],
+        "final": ["up02: after output"],
+        "input": ["down0.0: after input"],
     },
     strangers.UNet: UNET | {"input": ["inc.0: after input"]},
     strangers.AddedUNet: {
@@ -62,13 +104,19 @@ TRUTH = {
     strangers.Siamese: SIAMESE,
     strangers.Streams: SIAMESE | {"input": ["colour: after input", "depth: after input"]},
 }
-IMAGES = {strangers.Siamese: 2, strangers.Streams: 2}
+IMAGES = {
+    strangers.Siamese: (3, 3),
+    strangers.Streams: (3, 3),
+    strangers.TwoStreams: (3, 2),
+    strangers.Fused: (3, 1),
+    strangers.Masked: (3, 1),
+}
 
 
 def images(kind, side):
     """What a network of this kind is called with."""
     generator = torch.Generator().manual_seed(side)
-    return tuple(torch.randn(2, 3, side, side, generator=generator) for _ in range(IMAGES.get(kind, 1)))
+    return tuple(torch.randn(2, channels, side, side, generator=generator) for channels in IMAGES.get(kind, (3,)))
 
 
 def sites(model, place, example):

@@ -17,7 +17,6 @@ from surgeon.errors import (
     NoSite,
     SurgeonError,
     UnknownName,
-    Untraceable,
 )
 from surgeon.surgery import splice
 from tests.shared import toy
@@ -219,11 +218,6 @@ def test_an_input_that_can_t_be_guessed():
         "Pass example_inputs= as the model takes them, such as torch.zeros(2, 3, 224, 224)."
     )
     assert surgeon.places(toy.Tokens(), example_inputs=toy.image())["residual"] == 1
-
-
-def test_a_forward_that_depends_on_numbers():
-    line = refused(Untraceable, toy.Net(toy.Branching()))
-    assert line.startswith("block: ") and "stops the trace at `return y + x if x.sum() > 0 else y - x`" in line
 
 
 BROKEN = {

@@ -58,7 +58,7 @@ def test_words_are_no_signal():
         surgeon.places(nn.Sequential(nn.Linear(8, 8)), example_inputs=torch.randn(2, 8))
 
 
-def test_a_spectrogram_without_channels_is_no_signal():
+def test_a_spectrogram_without_channels_is_an_image_where_it_is_laid_out_as_one():
     """Frames x frequencies: what lies behind the batch are no channels, and a convolution gets an axis for them first."""
 
     class Heard(nn.Module):
@@ -69,5 +69,9 @@ def test_a_spectrogram_without_channels_is_no_signal():
         def forward(self, x):
             return self.head(self.patches(x.unsqueeze(1)).mean((2, 3)))
 
-    with pytest.raises(surgeon.SurgeonError, match="takes no image"):
-        surgeon.places(Heard(), example_inputs=torch.randn(2, 32, 16))
+    model, sound = Heard().eval(), torch.randn(2, 32, 16)
+    before = model(sound)
+    plan = surgeon.plan(model, "eca", where="final", example_inputs=sound)
+    assert [(str(site), site.shape) for site in plan] == [("patches: after output", "8 x 8 x 4")]
+    surgeon.apply(model, plan, example_inputs=sound)
+    assert torch.equal(model(sound), before)
