@@ -21,14 +21,14 @@ def row(seed: int) -> str:
         for stop in STOPS:
             stop.do(walk)
     figures = walk.figures
-    gammas = [abs(gamma) for gamma in figures.gammas.values()]
-    accuracies = (figures.before, figures.identity, figures.paper, figures.tuned)
+    least, most = min(figures.opened.values()), max(figures.opened.values())
+    accuracies = (figures.before, figures.put_in, figures.paper, figures.tuned)
     numbers = "  ".join(f"{value:.3f}" for value in accuracies)
-    return f"{seed}  {numbers}  {min(gammas):.2f} to {max(gammas):.2f}  {figures.same_bits}  {figures.is_original}"
+    return f"{seed}  {numbers}  {least:.0%} to {most:.0%}  {figures.same_bits}  {figures.is_original}"
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print("seed  before  identity  paper  fine-tuned  |gammas|  same bits  original again")
+    print("seed  before  put in  paper  fine-tuned  opened  same bits  original again")
     for seed in SEEDS:
         print(row(seed), flush=True)

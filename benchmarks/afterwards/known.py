@@ -4,8 +4,10 @@ _CLIPPED = (
     "clipping relative to a weight's norm holds every weight that is 0 to steps of 2e-6, those that timm itself starts"
     " at 0 as well (`zero_init_last`): give attention a group without it, or use AdamW, whose steps do not shrink with the gradient"
 )
+_UNDILATED = "peft's LoRA leaves out the dilation of a convolution, in any network"
 KNOWN: dict[tuple[str, str], str] = {
     **{("timm: NativeScaler, adaptive clipping, mixup", name): _CLIPPED for name in ("cbam", "bam", "eca")},
     ("selective checkpoint policy", "timm:se"): "timm's module works in place on what the policy keeps",
-    ("peft: LoRA on every layer", "bam"): "peft's LoRA leaves out the dilation of a convolution, in any network",
+    ("peft: LoRA on every layer", "bam"): _UNDILATED,
+    ("peft: DoRA", "bam"): _UNDILATED,
 }

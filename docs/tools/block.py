@@ -21,7 +21,7 @@ text { font: 13px system-ui, sans-serif; fill: #1c2733; text-anchor: middle; }
 
 def drawing() -> str:
     """Both blocks side by side, as SVG."""
-    width, height = 720, TOP + 5 * STEP + 60
+    width, height = 720, TOP + 4 * STEP + 40
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
         ' role="img">',
@@ -35,13 +35,13 @@ def drawing() -> str:
 
 def _block(x: int, title: str, boxes: tuple[str, ...]) -> list[str]:
     """One block around the middle `x`: the branch downwards, its shortcut on the right, the sum at the foot."""
-    foot, right = TOP + 4 * STEP, x + WIDTH // 2 + 35
+    foot, right = TOP + 3 * STEP + 6, x + WIDTH // 2 + 35
     parts = [
         _text(x, 30, title, "head"),
         _text(x, 54, "a map, 64 x 56 x 56", "small"),
         f'<path class="line" d="M{x} 60V{foot}"/>',
         f'<path class="line" d="M{x} 72H{right}V{foot + 12}H{x + 12}"/>',
-        _text(right - 6, TOP + 2 * STEP + 4, "shortcut", "small", turned=True),
+        _text(right + 8, TOP + STEP + 24, "shortcut", "small", turned=True),
     ]
     for number, name in enumerate(boxes):
         parts += _box(x, TOP + STEP * number, name, is_new=name not in BEFORE)
@@ -59,7 +59,7 @@ def _box(x: int, y: int, name: str, *, is_new: bool) -> list[str]:
     box = f'<rect class="{kind}" x="{x - WIDTH // 2}" y="{y}" width="{WIDTH}" height="{height}" rx="6"/>'
     if not is_new:
         return [box, _text(x, y + 22, name)]
-    formula = "x · (1 + γ · (scale − 1)), γ = 0 at first"
+    formula = "factors 2σ(10 z), each 1 at first"
     return [box, _text(x, y + 18, name), _text(x, y + 36, formula, "small")]
 
 

@@ -5,6 +5,7 @@ import sys
 import tempfile
 from io import StringIO
 from pathlib import Path
+from textwrap import fill
 
 from rich.console import Console
 from rich.text import Text
@@ -19,7 +20,7 @@ def picture(shown: str) -> str:
     console.print(Text("$ surgeon tour", style="bold"))
     for line in shown.splitlines():
         style = "dim" if line.startswith("   $") else "bold" if line[:1].isdigit() else ""
-        console.print(Text(line, style=style))
+        console.print(Text(fill(line, WIDTH, subsequent_indent="   "), style=style))
     return console.export_svg(title="surgeon tour", unique_id="tour")
 
 

@@ -53,8 +53,9 @@ class Foreign(Gate):
         y = from_images(self.inner(self.inner_input(x)), x)
         if self.gamma is not None:
             return mixed(x, y, self.gamma)
-        # The module may need its own result in the backward pass, and the network goes on in place.
-        return y.clone() if y.requires_grad else y
+        # The module may need its own result in the backward pass, and the network goes on in place. A trace is checked
+        # against one without gradients.
+        return y.clone() if y.requires_grad or torch.jit.is_tracing() else y
 
 
 def _dims_of(inner: nn.Module, channels: int, dims: int) -> int:

@@ -16,7 +16,7 @@ def page(stops: Sequence[Stop], said: Sequence[str], figures: Figures) -> str:
     rooms = Environment(loader=PackageLoader("surgeon.tour", "."), autoescape=True, undefined=StrictUndefined)
     bars = {
         "as it came": figures.before,
-        "with CBAM, gammas at 0": figures.identity,
+        "with CBAM, untrained": figures.put_in,
         "with CBAM as published": figures.paper,
         "with CBAM, fine-tuned": figures.tuned,
     }

@@ -7,15 +7,13 @@ import surgeon
 from surgeon.samples.training import RATE, epoch
 
 EPOCHS = 2
-# Gates are new where the network is trained: they learn ten times as fast as it did.
-ATTENTION_RATE = 10 * RATE
 
 
 def tune(model: nn.Module, *, seed: int = 0) -> nn.Module:
     """Train the attention of a network for the digits on their training part, all else frozen; returns the network."""
     images, labels = surgeon.samples.digits("train")
     surgeon.freeze(model.train())
-    optimizer = torch.optim.AdamW(surgeon.param_groups(model, lr=ATTENTION_RATE))
+    optimizer = torch.optim.AdamW(surgeon.param_groups(model, lr=RATE))
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         for _ in range(EPOCHS):

@@ -46,6 +46,14 @@ def test_a_trace_starts_as_the_identity(name, dtype):
     assert same_bits(reloaded(gate, torch.randn_like(x))(x), x)
 
 
+@pytest.mark.parametrize("init", ["identity", "paper"])
+@pytest.mark.parametrize("name", ["cbam", "bam", "se", "eca", "timm:se", "timm:gc"])
+def test_a_trace_passes_the_tracers_own_check(name, init):
+    gate, x = build(name, 16, init=init).eval(), torch.randn(2, 16, 5, 6)
+    traced = torch.jit.trace(gate, x, check_trace=True)
+    torch.testing.assert_close(traced(x), gate(x))
+
+
 # torch's own batch norm asks for the size of its batch in training.
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("name", ["cbam", "bam", "se", "eca", "timm:gc"])

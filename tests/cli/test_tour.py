@@ -36,8 +36,8 @@ def test_every_stop_prints_its_command(toured):
 
 def test_the_figures_are_so(toured):
     figures = Figures(**json.loads((toured[0] / "figures.json").read_text()))
-    assert figures.same_bits and figures.is_original and figures.before == figures.identity > figures.paper
-    assert any(figures.gammas.values())
+    assert figures.same_bits and figures.is_original and figures.before == figures.put_in > figures.paper
+    assert any(figures.opened.values())
     images, labels = surgeon.samples.digits("test")
     tuned = surgeon.load(toured[0] / "digits_cbam.safetensors")
     assert figures.tuned == alone.accuracy(tuned, images, labels)

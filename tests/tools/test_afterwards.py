@@ -39,16 +39,19 @@ def test_nothing_goes_wrong_but_what_is_known():
     assert bad == set(KNOWN)
 
 
-@pytest.mark.parametrize("start", STARTS)
-@pytest.mark.parametrize("name", sorted({row["tool"] for row in ROWS}))
-def test_a_cell_measured_again_gives_its_row(name, start):
-    threads = torch.get_num_threads()
+# A row a tool, in turn of the one start and the other; what compiles for longer, only the command measures.
+_OF_CBAM = [row for row in ROWS if row["attention"] == "cbam" and float(row["seconds"]) < 30]
+CHOSEN = {row["tool"]: row for row in _OF_CBAM if row["start"] == STARTS[list(TOOLS).index(row["tool"]) % 2]}
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_a_cell_measured_again_gives_its_row(name):
+    row, threads = CHOSEN[name], torch.get_num_threads()
     with warnings.catch_warnings():
-        found = verdict(TOOLS[name], "cbam", start)
+        found = verdict(TOOLS[name], "cbam", row["start"])
     torch.set_num_threads(threads)
     if found.word == MISSING:
         pytest.skip(f"not installed: {found.told}")
-    (row,) = [row for row in ROWS if (row["tool"], row["attention"], row["start"]) == (name, "cbam", start)]
     assert found.word == row["verdict"], found.told
 
 
