@@ -91,7 +91,9 @@ def _answer(observation: Observation, listener: Listener | None) -> object:
     trunk = observation.model.get_submodule(graph.path)
     try:
         with preserved(observation.model), listening(trunk, listener), torch.no_grad(), Shapes():
-            return _kind(trunk(*graph.args, **graph.kwargs))
+            # Lists of their own, since a forward may change those that it is called with.
+            args, kwargs = tree_map_only(torch.Tensor, lambda tensor: tensor, (graph.args, graph.kwargs))
+            return _kind(trunk(*args, **kwargs))
     except Exception as error:  # the model's own code, which may raise anything
         return error
 

@@ -246,7 +246,8 @@ def observe(
     error = None
     with listening(model, recorder), torch.no_grad(), recorder:
         try:
-            call(model, tuple(args), dict(kwargs or {}))
+            # A forward may change the list that it is called with.
+            call(model, tuple(map(_shallow, args)), {name: _shallow(value) for name, value in (kwargs or {}).items()})
         except Exception as raised:  # any model's own code may raise anything; the caller tells the user
             error = raised
     # Where the arguments themselves can't be recorded, no graph was opened.

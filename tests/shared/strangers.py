@@ -50,6 +50,17 @@ class TwoStreams(nn.Module):
         return self.frames(frames) + self.motion(motion)
 
 
+class Pathways(TwoStreams):
+    """Two ways that are handed a list of clips, and write what they make of them into it (SlowFast)."""
+
+    def forward(self, images):
+        for at, way in enumerate((self.frames, self.motion)):
+            images[at] = way[0](images[at])
+        for at, way in enumerate((self.frames, self.motion)):
+            images[at] = way[1:](images[at])
+        return images[0] + images[1]
+
+
 class Fused(nn.Module):
     """Depth beside colour, stage by stage, its maps added to those of colour (FuseNet)."""
 

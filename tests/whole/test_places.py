@@ -172,3 +172,14 @@ def test_a_layer_that_is_repeated_owns_no_map_and_the_refusal_says_so(where, err
     model, example = strangers.Repeated(), images(strangers.Repeated, 32)
     with pytest.raises(error, match="called 3 times, and not each time on an image of its own"):
         surgeon.plan(model, "cbam", where=where, example_inputs=example)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("place", ["residual", "bottleneck", "final", "input"])
+def test_a_network_that_changes_the_list_of_images_that_it_is_given(place):
+    model, pair = strangers.Pathways().eval(), images(strangers.TwoStreams, 32)
+    before = model(list(pair))
+    surgeon.inject(model, "cbam", where=place, example_inputs=(list(pair),))
+    truth = TRUTH[strangers.TwoStreams][place]
+    assert sorted(str(gate.site) for gate in surgeon.attention_modules(model).values()) == sorted(truth)
+    assert_same_bits(model(list(pair)), before)
