@@ -107,6 +107,14 @@ class Branching(Residual):
         return y + x if x.sum() > 0 else y - x
 
 
+class Squashing(Residual):
+    """As `Branching`, and the branch is no output of a child, behind which attention could go all the same."""
+
+    def forward(self, x):
+        y = torch.tanh(self.bn(self.conv(x)))
+        return y + x if x.sum() > 0 else y - x
+
+
 class Mode(Residual):
     """A forward that reads `self.training`: one step more in train mode."""
 
