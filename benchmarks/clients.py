@@ -39,7 +39,7 @@ written down beforehand, counted in the source of its classes: [benchmarks/clien
 run, trained for one step, saved, loaded, and taken out again; places were looked for, and outputs compared bit for bit, at two sizes and two
 proportions, as far as the network itself takes them.
 
-- `right`: as many sites as the source says, at every size; for `bottleneck` and `final` behind the very modules that it says
+- `right`: as many sites as the source says, at every size; for `bottleneck` and `final` at the very maps that its modules make, whoever owns them
 - `WRONG`: other sites than these, and no word of it
 - `refused`: surgeon says in one line why it can't, and changes nothing; `refused-size`: at another size than the one it was planned with
 - `crash`: anything else went wrong

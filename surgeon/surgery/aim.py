@@ -11,7 +11,7 @@ from torch import nn
 from surgeon import attention as modules
 from surgeon import rulebook
 from surgeon.anatomy.scene import class_names
-from surgeon.errors import BadOption, BadPlan, NoSite, UnknownName, suggest
+from surgeon.errors import BadOption, BadPlan, NoSite, SurgeonError, UnknownName, suggest
 from surgeon.paths import matches
 from surgeon.rulebook import match, missing, owner
 from surgeon.rulebook.book import SUFFIXES
@@ -56,7 +56,19 @@ def targets(observation: Observation, where: Where, rules: Sequence[Rule], *, re
 def counts(observation: Observation, rules: Sequence[Rule]) -> dict[str, int]:
     """{place: number of sites} for all places that the rules know."""
     scene, places = observation.scene, rulebook.places(rules)
-    return {place: len(match.candidates(*rulebook.for_place(place, rules), scene)) for place in places}
+    found = {place: match.candidates(*rulebook.for_place(place, rules), scene) for place in places}
+    return {place: _number(matches, observation) for place, matches in found.items()}
+
+
+def _number(found: Sequence[match.Match], observation: Observation) -> int:
+    """How many sites there are; one module may hold those on the ways of several images."""
+    if len(observation.scene.maps.images) == 1:
+        return len(found)
+    try:
+        anchors = [_target(candidate, rule, observation).anchor for candidate, rule in found]
+    except SurgeonError:  # a plan says why
+        return len(found)
+    return len({(anchor.module, anchor.after) for anchor in anchors})
 
 
 def _listed(where: Where) -> list[Aim]:

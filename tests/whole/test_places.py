@@ -132,6 +132,10 @@ def test_sites(kind, side):
     model, example = kind(), images(kind, side)
     found = {place: sites(model, place, example) for place in ("residual", "bottleneck", "final", "input")}
     assert found == {place: TRUTH[kind].get(place, []) for place in found}
+    assert surgeon.places(model, example_inputs=example) | {"gate": 0} == {
+        **{p: len(s) for p, s in found.items()},
+        "gate": 0,
+    }
 
 
 PLACES = [(kind, place) for kind, truth in TRUTH.items() for place in truth]
