@@ -115,7 +115,10 @@ def test_interrupted_it_leaves_nothing_and_says_how_to_go_on(tmp_path, monkeypat
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are another thing there")
 def test_ctrl_c_in_a_terminal_is_heard(tmp_path):
     command = [sys.executable, "-u", "-m", "surgeon.cli", "tour"]
+    # A process that ignores the signal, as one in the background does, would hand that down.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     tour = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     assert tour.stdout is not None and tour.stdout.readline().startswith("1.")
     os.kill(tour.pid, signal.SIGINT)
     assert "surgeon tour begins anew" in tour.communicate()[1]

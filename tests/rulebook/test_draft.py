@@ -74,7 +74,7 @@ def test_what_can_not_be_rewritten_is_drafted_at_the_sum():
     class Net(toy.Net):
         """Its own class, since a rule for toy.Net would speak for the other tests' too."""
 
-    text = draft(Net(toy.Entangled()), "residual", example_inputs=toy.image())
+    text = draft(Net(toy.Squashing()), "residual", example_inputs=toy.image())
     rule = rulebook.understand(text, "draft.yaml")
     assert rule.splice == "after value" and rule.find.op == "add"
     assert rule.classes == (f"{Net.__module__}.{Net.__qualname__}",)

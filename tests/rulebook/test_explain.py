@@ -69,10 +69,10 @@ def test_a_network_with_nothing_to_look_at_says_what_it_does_instead():
 
 
 def test_a_forward_that_can_not_be_rewritten_shows_its_line_and_what_to_do():
-    told = explain(toy.Net(toy.Entangled()), "residual", example_inputs=toy.image())
+    told = explain(toy.Net(toy.Squashing()), "residual", example_inputs=toy.image())
     (case,) = told.found
     assert case.site is None
-    assert line_in(toy.Entangled.forward, "if x.sum() > 0") in case.trouble
+    assert line_in(toy.Squashing.forward, "if x.sum() > 0") in case.trouble
     assert "What to do: choose a module whose output it is" in str(told)
 
 

@@ -107,11 +107,11 @@ class Branching(Residual):
         return y + x if x.sum() > 0 else y - x
 
 
-class Entangled(Residual):
-    """The same, with a branch that no layer gives."""
+class Squashing(Residual):
+    """As `Branching`, and the branch is no output of a child, behind which attention could go all the same."""
 
     def forward(self, x):
-        y = torch.relu(self.bn(self.conv(x)))
+        y = torch.tanh(self.bn(self.conv(x)))
         return y + x if x.sum() > 0 else y - x
 
 
