@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from surgeon.attention.capture import is_traced
 from surgeon.attention.faked import runs
 from surgeon.attention.gate import Gate, Init, gamma
 from surgeon.attention.mix import mixed
@@ -55,7 +56,7 @@ class Foreign(Gate):
             return mixed(x, y, self.gamma)
         # The module may need its own result in the backward pass, and the network goes on in place. A trace is checked
         # against one without gradients.
-        return y.clone() if y.requires_grad or torch.jit.is_tracing() else y
+        return y.clone() if y.requires_grad or is_traced() else y
 
 
 def _dims_of(inner: nn.Module, channels: int, dims: int) -> int:
