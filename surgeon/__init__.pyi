@@ -1,3 +1,4 @@
+from . import pages as pages
 from . import samples as samples
 from .attention.gates import attention_modules as attention_modules
 from .attention.gates import attention_parameters as attention_parameters

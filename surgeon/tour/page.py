@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from surgeon.pages.render import render
 from surgeon.tour.walk import Figures, Stop
 
 
@@ -13,7 +12,6 @@ def page(stops: Sequence[Stop], said: Sequence[str], figures: Figures) -> str:
     Args:
         said: a sentence of each stop, as it was shown.
     """
-    rooms = Environment(loader=PackageLoader("surgeon.tour", "."), autoescape=True, undefined=StrictUndefined)
     bars = {
         "as it came": figures.before,
         "with CBAM, untrained": figures.put_in,
@@ -21,4 +19,4 @@ def page(stops: Sequence[Stop], said: Sequence[str], figures: Figures) -> str:
         "with CBAM, fine-tuned": figures.tuned,
     }
     stopped = [(stop.title, sentence, stop.command) for stop, sentence in zip(stops, said)]
-    return rooms.get_template("page.html").render(stops=stopped, bars=bars, figures=figures)
+    return render("surgeon.tour", "page.html", stops=stopped, bars=bars, figures=figures)
