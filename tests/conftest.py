@@ -13,7 +13,7 @@ from hypothesis import settings
 from surgeon.attention import naming
 
 # What is not fast.
-OTHERS = ("network", "export", "many", "clients", "tools")
+OTHERS = ("network", "export", "many", "clients", "tools", "browser")
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from surgeon.sites import Plan, Site
     from surgeon.trace.graph import Graph
 
-ELSEWHERE = "did not run"
+# The stage of sites in modules that did not run when the network was watched.
+ELSEWHERE = "elsewhere"
 
 
 @dataclass(frozen=True)

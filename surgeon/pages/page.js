@@ -3,6 +3,7 @@
 const all = (what, where = document) => [...where.querySelectorAll(what)];
 const one = (name) => document.getElementById(name);
 const stages = all(".stage"), units = all(".unit"), boxes = all("input[data-n]");
+const marks = new Map(all("svg [data-n]").map((mark) => [mark.dataset.n, mark]));
 const plan = one("plan") && JSON.parse(one("plan").value);
 
 function compact(number) {
@@ -26,7 +27,7 @@ function tell() {
   one("save").disabled = !on.length;
   for (const box of boxes) {
     box.closest("li").classList.toggle("off", !box.checked);
-    for (const mark of all(`svg [data-n="${box.dataset.n}"]`)) mark.classList.toggle("off", !box.checked);
+    marks.get(box.dataset.n).classList.toggle("off", !box.checked);
   }
   for (const every of all("[data-every]")) {
     const states = all("input[data-n]", every.closest(".stage")).map((box) => box.checked);

@@ -39,7 +39,7 @@ def counted(names: Iterable[str]) -> str:
     'Stem, 2\\xa0×\\xa0Block'
     """
     counts = Counter(filter(None, names))
-    return ", ".join(f"{count}\xa0×\xa0{name}" if count > 1 else name for name, count in counts.items())
+    return ", ".join(f"{count:,}\xa0×\xa0{name}" if count > 1 else name for name, count in counts.items())
 
 
 def where(mark: Mark, box: Box) -> str:
