@@ -16,6 +16,7 @@ from .operation import like as like
 from .operation import places as places
 from .operation import plan as plan
 from .operation import remove as remove
+from .pages.maps import maps as maps
 from .sites import Plan as Plan
 from .sites import Site as Site
 from .surgery.activity import check as check

@@ -35,6 +35,16 @@ def pages(tmp_path_factory, driver, network):
     return folder
 
 
+@pytest.fixture(scope="module")
+def album(tmp_path_factory, driver):
+    """The folder that maps leave."""
+    pytest.importorskip("matplotlib", reason='pip install "attention-surgeon[plots]"')
+    folder = tmp_path_factory.mktemp("maps") / "album"
+    images, _ = surgeon.samples.digits("test")
+    surgeon.maps(surgeon.inject(surgeon.samples.load(), "cbam"), images[:2], cam=False).save(folder)
+    return folder
+
+
 @pytest.fixture
 def page(driver, pages):
     show(driver, pages / "resnet18.html")
@@ -146,6 +156,18 @@ def test_nothing_is_asked_for_and_nothing_complains(driver, pages):
     css(driver, "#save")[0].click()
     asked = [address for address in requested(driver) if not address.startswith(("file:", "data:", "blob:"))]
     assert asked == [] and driver.get_log("browser") == []
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [400, 1280])
+def test_maps_can_be_read(driver, album, dark, width):
+    show(driver, album / "index.html", width=width, dark=dark)
+    pairs = driver.execute_script(CONTRASTS)
+    assert len(pairs) > 30 and [pair for pair in pairs if pair[0] < 4.5] == []
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    shown = driver.execute_script("return [...document.images].slice(0, 3).map((one) => one.naturalWidth)")
+    assert all(shown) and driver.get_log("browser") == []
+    assert [address for address in requested(driver) if not address.startswith(("file:", "data:"))] == []
 
 
 def test_a_bad_page_would_be_seen(driver, tmp_path):
