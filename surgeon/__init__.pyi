@@ -20,6 +20,7 @@ from .pages.maps import maps as maps
 from .sites import Plan as Plan
 from .sites import Site as Site
 from .surgery.activity import check as check
+from .surgery.log import GateLog as GateLog
 from .surgery.opening import Opening as Opening
 from .surgery.statistics import recalibrate as recalibrate
 from .surgery.summary import report as report
