@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from surgeon.anatomy.observation import Observation
     from surgeon.pages.units import Unit
+    from surgeon.rulebook.grammar import Rule
     from surgeon.sites import Plan, Site
     from surgeon.trace.graph import Graph
 
@@ -56,10 +57,10 @@ def _short(attention: str) -> str:
     return attention.rpartition(":")[2]
 
 
-def draw(observation: Observation, sites: Sequence[Entry]) -> Sketch:
-    """The sketch of an observed network."""
+def draw(observation: Observation, sites: Sequence[Entry], rules: Sequence[Rule]) -> Sketch:
+    """The sketch of an observed network. rules: what tells a branch from its shortcut."""
     scene, model = observation.scene, observation.model
-    forwards = [Forward(unit, scene.maps) for unit in units(scene)]
+    forwards = [Forward(unit, scene.maps) for unit in units(scene, rules)]
     places = Places(observation, forwards)
     found: dict[int | None, list[Mark]] = {}
     for entry in sites:
@@ -90,10 +91,13 @@ def draw_alone(sites: Sequence[Entry]) -> Sketch:
 
 
 def _mark(entry: Entry, spot: Spot | None, forwards: Sequence[Forward]) -> Mark:
-    step, site = spot.step if spot else 0, entry.site
-    cell = forwards[spot.unit].cell_of(step) if spot and forwards else None
-    told = f"in {site.module}, after {site.after}" if spot and spot.inside else ""
-    return Mark(entry.number, site, entry.attention, step, cell, told, entry.opened)
+    site = entry.site
+    if spot is None or not forwards:
+        return Mark(entry.number, site, entry.attention, opened=entry.opened)
+    forward = forwards[spot.unit]
+    told = f"in {site.module}, after {site.after}" if spot.inside else ""
+    cell, joined = forward.cell_of(spot.step), forward.joined_at(spot.step)
+    return Mark(entry.number, site, entry.attention, spot.step, cell, joined, told, entry.opened)
 
 
 def _box(forward: Forward, marks: Sequence[Mark], cost: Mapping[Graph, int]) -> Box:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from surgeon import networks
+from surgeon import networks, rulebook
 from surgeon.anatomy.observation import observed
 from surgeon.networks.blueprint import CODE, PROGRAM
 from surgeon.pages.draw import draw, draw_alone, entries
@@ -26,4 +26,4 @@ def sketched(recipe: Recipe, *, allow_imports: bool = False) -> Sketch:
         return draw_alone(sites)
     model = networks.build(recipe.base, empty=True)
     with observed(model, resolved(recipe.example, model)) as observation:
-        return draw(observation, sites)
+        return draw(observation, sites, rulebook.load())

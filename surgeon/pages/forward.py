@@ -57,7 +57,7 @@ class Forward:
     @cached_property
     def cells(self) -> list[Cell]:
         """All branches, in the order in which they are joined."""
-        return [self._cell(node) for node in self.unit.joins(self.maps)]
+        return [self._cell(node) for node in self.unit.joins]
 
     def _cell(self, node: Node) -> Cell:
         ways, (branch, shortcut) = Ways.of(node.graph), branch_and_shortcut(node)
@@ -71,6 +71,10 @@ class Forward:
         """The number of the branch that the line `step` is on; None on the way that all share."""
         inside = [number for number, cell in enumerate(self.cells) if cell.fork < step < cell.join]
         return inside[0] if inside else None
+
+    def joined_at(self, step: int) -> int:
+        """How many branches are joined when the line `step` is done."""
+        return sum(cell.join <= step for cell in self.cells)
 
     def lines(self, marks: Iterable[Mark] = ()) -> tuple[Line, ...]:
         """The forward with attention at `marks`."""
@@ -100,9 +104,10 @@ class _Telling:
 
     def _gate(self, mark: Mark, step: int) -> Line:
         name = self._unused(mark.attention)
-        for value in self.forward.nodes[step].outputs if step >= 0 else self.forward.nodes[0].inputs:
-            self.names[value] = name
-        self.newest = name
+        if not mark.told:
+            values = self.forward.nodes[step].outputs if step >= 0 else self.forward.nodes[0].inputs
+            self.names.update(dict.fromkeys(values, name))
+            self.newest = name
         told = "instead of it" if mark.site.replaces else mark.told
         return Line(name, given=told, way="new", beside=self._is_beside(step + 0.5))
 

@@ -38,12 +38,14 @@ def glyph(box: Box, *, scale: float = 1.0) -> Glyph:
         scale: below 1 makes boxes narrower, where there are many.
     """
     pen = _Pen(_height(box), max(4, round(_width(box) * scale)))
-    pen.marks([mark for mark in box.marks if mark.step < 0])
+    beside = [mark for mark in box.marks if mark.cell is None and (mark.step < 0 or box.cells)]
+    for number in range(box.cells):
+        pen.marks([mark for mark in beside if mark.joined == number])
+        pen.cell([mark for mark in box.marks if mark.cell == number], is_projected=number in box.projected)
+    pen.marks([mark for mark in beside if mark.joined == box.cells])
     if not box.cells:
         pen.box()
-    for number in range(box.cells):
-        pen.cell([mark for mark in box.marks if mark.cell == number], is_projected=number in box.projected)
-    pen.marks([mark for mark in box.marks if mark.cell is None and mark.step >= 0])
+        pen.marks([mark for mark in box.marks if mark not in beside])
     return pen.glyph()
 
 
@@ -97,7 +99,7 @@ class _Pen:
     def _mark(self, mark: Mark, x: int) -> str:
         kind = "site" if mark.site.read else "site unread"
         y = self.middle
-        if mark.cell is not None:
+        if mark.is_passed:
             return f'<circle class="{kind}" data-n="{mark.number}" cx="{x}" cy="{y:g}" r="4.5"/>'
         return f'<path class="{kind}" data-n="{mark.number}" d="M{x} {y - 5.5:g}l5.5 5.5-5.5 5.5-5.5-5.5z"/>'
 

@@ -96,8 +96,8 @@ def _legend(sketch: Sketch) -> list[tuple[Glyph, str]]:
         ("layers: as high as their map is large, as wide as it has channels", _example(), True),
         ("a block: the bow is its shortcut", _example(cells=1), any(box.cells for box in boxes)),
         ("a shortcut with layers of its own", _example(cells=1, own=True), any(box.projected for box in boxes)),
-        ("attention in the branch", _example(cells=1, at=0), any(mark.cell is not None for mark in marks)),
-        ("attention that no shortcut leads past", _example(at=None), any(mark.cell is None for mark in marks)),
+        ("attention in the branch", _example(cells=1, at=0), any(mark.is_passed for mark in marks)),
+        ("attention that no shortcut leads past", _example(at=None), any(not mark.is_passed for mark in marks)),
         ("attention that can’t learn", _example(at=None, read=False), any(not mark.site.read for mark in marks)),
     )
     return [(glyph(box), told) for told, box, is_there in shown if is_there]

@@ -34,7 +34,8 @@ class Mark:
     """A site in the drawing.
 
     number: of the site in the plan. attention: its name. step: after which line of its unit it is, -1 for before all.
-    cell: in which branch of the unit, counted from 0; None on the way that all units share.
+    cell: in which branch of the unit, counted from 0; None on the way that all units share, behind so many branches
+    of its unit as `joined` says.
     told: where it is, in words. opened: how far the gate has opened; None where that is not known.
     """
 
@@ -43,8 +44,14 @@ class Mark:
     attention: str
     step: int = 0
     cell: int | None = None
+    joined: int = 0
     told: str = ""
     opened: float | None = None
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether a shortcut leads past it; also one inside a layer that is drawn as a whole."""
+        return self.cell is not None or self.site.place == "residual"
 
 
 @dataclass(frozen=True)

@@ -70,10 +70,11 @@ def sketched(
 ) -> Sketch:
     """The sketch of a network with the attention that a plan would bring, or that is in it."""
     sites = entries([plan]) if plan is not None else _there(model)
-    example = example_of(model, example_inputs, rulebook.load(rules))
+    book = rulebook.load(rules)
+    example = example_of(model, example_inputs, book)
     plain = model if plan is not None else remove(deepcopy(model))
     with observed(plain, example) as observation:
-        return draw(observation, sites)
+        return draw(observation, sites, book)
 
 
 def _there(model: nn.Module) -> Sequence[Entry]:

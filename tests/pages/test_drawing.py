@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import surgeon
+from surgeon import rulebook
 from surgeon.anatomy.observation import observed
 from surgeon.errors import UnusedSite
 from surgeon.pages.draw import draw, draw_alone, entries
@@ -19,7 +20,7 @@ from tests.shared import toy
 
 def sketched(model, image, *plans):
     with observed(model, image) as observation:
-        return draw(observation, entries(plans))
+        return draw(observation, entries(plans), rulebook.load())
 
 
 def box_of(sketch, name):
@@ -44,7 +45,7 @@ def test_blocks_and_layers_in_order(image):
 def test_no_step_is_in_two_units(image):
     for model in (toy.Net(toy.TwoAdds()), toy.Net(toy.Projected()), toy.Net(toy.Shared())):
         with observed(model, image) as observation:
-            nodes = [node for unit in units(observation.scene) for node in unit.nodes]
+            nodes = [node for unit in units(observation.scene, rulebook.load()) for node in unit.nodes]
         assert len(nodes) == len(set(nodes))
 
 
@@ -111,6 +112,47 @@ def test_a_site_inside_a_layer_of_a_block(image):
     assert where(mark, box_of(sketch, "block")) == "after conv.0"
 
 
+class Nested(nn.Module):
+    """A block with a smaller one inside it."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = toy.Residual()
+        self.body = nn.Sequential(toy.conv(8, 8), nn.ReLU(), toy.conv(8, 8))
+
+    def forward(self, x):
+        x = self.inner(x)
+        return x + self.body(x)
+
+
+def test_a_block_inside_a_larger_one_is_a_line_of_it(image):
+    model = toy.Net(Nested())
+    sketch = sketched(model, image, surgeon.plan(model, "se", example_inputs=image))
+    box = box_of(sketch, "block")
+    assert [(mark.step, mark.cell, mark.joined, mark.is_passed) for mark in box.marks] == [
+        (0, None, 0, True),
+        (1, 0, 0, True),
+    ]
+    assert [(line.name, line.given) for line in box.after] == [
+        ("inner", ""),
+        ("se", "in block.inner, after bn"),
+        ("body", ""),
+        ("se (2)", ""),
+        ("add", "inner + se (2)"),
+    ]
+    svg = glyph(box).svg
+    assert svg.count('<circle class="site"') == 2 and svg.index('class="site"') < svg.index('class="box"')
+
+
+def test_a_block_of_blocks_is_opened(image):
+    class Group(nn.Sequential):
+        def forward(self, x):
+            return x + super().forward(x)
+
+    sketch = sketched(toy.Net(Group(toy.Projected(), toy.Projected())), image)
+    assert [box.name for box in sketch.boxes][:3] == ["stem", "block.0", "block.1"]
+
+
 def test_no_site_is_left_out_even_if_its_module_did_not_run(image):
     model = toy.Net()
     site = Site("nobody", "output", "residual", 8, (4, 4))
@@ -161,5 +203,5 @@ def test_many_blocks_are_drawn_small():
 
 def test_a_forward_without_attention_has_no_new_line(image):
     with observed(toy.Net(), image) as observation:
-        lines = [Forward(unit, observation.scene.maps).lines() for unit in units(observation.scene)]
+        lines = [Forward(unit, observation.scene.maps).lines() for unit in units(observation.scene, rulebook.load())]
     assert "new" not in {line.way for unit in lines for line in unit}
