@@ -149,7 +149,12 @@ def test_a_block_of_blocks_is_opened(image):
         def forward(self, x):
             return x + super().forward(x)
 
-    sketch = sketched(toy.Net(Group(toy.Projected(), toy.Projected())), image)
+    class Deep(toy.Residual):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Sequential(toy.conv(8, 8), toy.conv(8, 8))
+
+    sketch = sketched(toy.Net(Group(Deep(), Deep())), image)
     assert [box.name for box in sketch.boxes][:3] == ["stem", "block.0", "block.1"]
 
 
