@@ -19,7 +19,7 @@ from surgeon.pages.render import render
 from surgeon.version import VERSION
 
 if TYPE_CHECKING:
-    from surgeon.pages.maps import AttentionMaps
+    from surgeon.pages.seen import Seen
 
 # Even in steps of brightness, and told apart by the colour-blind.
 COLOURS = "viridis"
@@ -39,7 +39,7 @@ class Picture:
     kind: str
 
 
-def write(seen: AttentionMaps, folder: str | PathLike[str], *, force: bool = False) -> None:
+def write(seen: Seen, folder: str | PathLike[str], *, force: bool = False) -> None:
     """All of `seen` in a new folder, whole or not at all."""
     needed("matplotlib")
     with replacing(folder, force=force) as fresh:
@@ -50,7 +50,7 @@ def write(seen: AttentionMaps, folder: str | PathLike[str], *, force: bool = Fal
         (fresh / "index.html").write_text(text, encoding="utf-8")
 
 
-def _of_image(seen: AttentionMaps, number: int, folder: Path) -> Iterator[Picture]:
+def _of_image(seen: Seen, number: int, folder: Path) -> Iterator[Picture]:
     """Write the maps of one image, each as PNG and as CSV."""
     name, pixels = seen.names[number], seen.pixels[number]
     room = folder / name
@@ -122,7 +122,7 @@ def ranged(scores: Tensor) -> str:
     return f"{least:.3g} everywhere" if most - least < FLAT else f"{least:.3g} to {most:.3g}"
 
 
-def _summary(seen: AttentionMaps, file: Path) -> None:
+def _summary(seen: Seen, file: Path) -> None:
     """A row for each image and map."""
     with file.open("w", newline="", encoding="utf-8") as opened:
         table = csv.writer(opened)

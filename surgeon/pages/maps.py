@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,10 @@ from surgeon.anatomy.observation import observed
 from surgeon.attention import attention_modules, disabled, record
 from surgeon.attention.gates import matching
 from surgeon.errors import BadInput, BadModel, BadOption
+from surgeon.pages import album
 from surgeon.pages.cam import classes_of, grad_cam, layer_of
 from surgeon.pages.pictures import Name, Numbers, Pictures, read
+from surgeon.pages.seen import Seen
 from surgeon.trace.inputs import Arguments
 from surgeon.trace.state import in_mode
 
@@ -25,25 +27,8 @@ if TYPE_CHECKING:
     from surgeon.attention.gate import Maps as Recorded
 
 
-@dataclass(frozen=True)
-class AttentionMaps:
-    """What was seen of N images.
-
-    names: of the images. pixels: N x C x H x W from 0 to 1, as they are shown.
-    spatial: path of a gate -> N x H x W, the factor for each position. channel: path -> N x C, for each channel.
-    cams: `attention off` and `attention on` -> N x H x W from 0 to 1; empty without Grad-CAM.
-    classes: the class that Grad-CAM is for, of each image. layer: the module whose map it weighs.
-    silent: gates that have no such factors (modules that surgeon did not write, windows of an image), and why.
-    """
-
-    names: tuple[str, ...]
-    pixels: Tensor
-    spatial: dict[str, Tensor]
-    channel: dict[str, Tensor]
-    cams: dict[str, Tensor] = field(default_factory=dict)
-    classes: tuple[int, ...] = ()
-    layer: str = ""
-    silent: dict[str, str] = field(default_factory=dict)
+class AttentionMaps(Seen):
+    """What was seen of N images; `save` writes it to a folder."""
 
     def save(self, folder: str | PathLike[str], *, force: bool = False) -> None:
         """Write all to a new folder: a PNG for each map, the numbers as CSV, and index.html for all of it.
@@ -51,9 +36,7 @@ class AttentionMaps:
         Raises:
             BadFile: the folder is there already, and not `force`. NotInstalled: matplotlib is not.
         """
-        from surgeon.pages.album import write
-
-        write(self, folder, force=force)
+        album.write(self, folder, force=force)
 
 
 def maps(
