@@ -95,7 +95,11 @@ def _mark(entry: Entry, spot: Spot | None, forwards: Sequence[Forward]) -> Mark:
     if spot is None or not forwards:
         return Mark(entry.number, site, entry.attention, opened=entry.opened)
     forward = forwards[spot.unit]
-    told = f"in {site.module}, after {site.after}" if spot.inside else ""
+    told = (
+        (f"instead of {site.module}" if site.replaces else f"in {site.module}, after {site.after}")
+        if spot.inside
+        else ""
+    )
     cell, joined = forward.cell_of(spot.step), forward.joined_at(spot.step)
     return Mark(entry.number, site, entry.attention, spot.step, cell, joined, told, entry.opened)
 

@@ -108,7 +108,7 @@ class _Telling:
             values = self.forward.nodes[step].outputs if step >= 0 else self.forward.nodes[0].inputs
             self.names.update(dict.fromkeys(values, name))
             self.newest = name
-        told = "instead of it" if mark.site.replaces else mark.told
+        told = mark.told or ("instead of it" if mark.site.replaces else "")
         return Line(name, given=told, way="new", beside=self._is_beside(step + 0.5))
 
     def _line(self, step: int) -> Line:

@@ -10,7 +10,7 @@ from surgeon.attention import EXACT
 from surgeon.pages.glyph import Glyph, glyph
 from surgeon.pages.render import render
 from surgeon.pages.sketch import Box, Mark
-from surgeon.pages.words import about, counted, kinds, scale, where, zoom
+from surgeon.pages.words import about, kinds, places, scale, where, zoom
 from surgeon.sites import Site
 from surgeon.version import VERSION
 
@@ -55,7 +55,7 @@ def page(sketch: Sketch, head: Head, plan: Plan | None = None) -> str:
         sketch=sketch,
         head=head,
         lead=f"Attention at {count:,} site{'s' * (count != 1)}. {head.lead}",
-        places=counted(mark.site.place for mark in sketch.marks),
+        places=places(sketch.marks),
         added=_sum(sketch, "parameters"),
         macs=_sum(sketch, "macs"),
         facts=drawn,

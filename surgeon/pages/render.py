@@ -19,7 +19,7 @@ def _environment(package: str) -> Environment:
     rooms = Environment(
         loader=ChoiceLoader(loaders), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    rooms.filters |= {"count": count, "compact": compact, "share": share}
+    rooms.filters |= {"count": count, "compact": compact, "share": share, "percent": percent}
     return rooms
 
 
@@ -59,5 +59,13 @@ def share(part: int | None, whole: int | None) -> str:
     """
     if part is None or not whole:
         return "?"
-    percent = 100 * part / whole
-    return f"{percent:.2g} %" if percent < 99.5 else f"{percent:,.0f} %"
+    return percent(part / whole)
+
+
+def percent(number: float) -> str:
+    """A share in percent, with two figures where it is small.
+
+    >>> percent(0.0312), percent(2.6295), percent(0)
+    ('3.1 %', '263 %', '0 %')
+    """
+    return f"{100 * number:.2g} %" if number < 0.995 else f"{100 * number:,.0f} %"

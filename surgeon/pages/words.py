@@ -59,4 +59,10 @@ def about(mark: Mark) -> str:
     """Its place, and the shape of its map."""
     site = mark.site
     layout = "" if site.layout == "NCHW" else f" {site.layout}"
-    return f"{site.place}, {site.shape.replace(' x ', ' × ')}{layout}"
+    place = "" if site.replaces else f"{site.place}, "
+    return f"{place}{site.shape.replace(' x ', ' × ')}{layout}"
+
+
+def places(marks: Iterable[Mark]) -> str:
+    """What kinds of places there are among some sites."""
+    return counted("in a module’s place" if mark.site.replaces else mark.site.place for mark in marks)

@@ -13,7 +13,7 @@ from surgeon.pages.forward import Forward
 from surgeon.pages.glyph import glyph
 from surgeon.pages.sketch import Box, Line, Mark, Stage
 from surgeon.pages.units import units
-from surgeon.pages.words import scale, where, zoom
+from surgeon.pages.words import about, places, scale, where, zoom
 from surgeon.sites import Plan, Site
 from tests.shared import toy
 
@@ -110,6 +110,17 @@ def test_a_site_inside_a_layer_of_a_block(image):
     (mark,) = sketch.marks
     assert mark.told == "in block.conv.0, after output"
     assert where(mark, box_of(sketch, "block")) == "after conv.0"
+
+
+@pytest.mark.parametrize(("path", "told"), [("block.conv", "instead of it"), ("block.conv.0", "instead of block.conv.0")])
+def test_attention_in_a_modules_place(image, path, told):
+    model = toy.Net(toy.Projected())
+    sketch = sketched(model, image, surgeon.plan(model, "se", where=path, replace=True, example_inputs=image))
+    box = box_of(sketch, "block")
+    (mark,) = box.marks
+    assert where(mark, box) == f"instead of {path}" and about(mark) == "8 × 8 × 8"
+    (line,) = (line for line in box.after if line.way == "new")
+    assert (line.given, places([mark])) == (told, "in a module’s place")
 
 
 class Nested(nn.Module):
