@@ -1,6 +1,8 @@
-"""The pictures of docs/pages.md: `python -m docs.tools.pages` draws plan.svg, and takes page.png and maps.png of pages.
+"""The pictures of docs/pages.md: `python -m docs.tools.pages` draws plan.svg, and takes page.png and maps.png.
 
-The last two need chromium (apt-get install chromium) and the extra `plots`.
+Beside them it draws the networks of docs/places.md.
+
+The .png files need chromium (apt-get install chromium) and the extra `plots`.
 """
 
 import subprocess
@@ -15,20 +17,32 @@ from surgeon.samples.training import RATE, epoch
 
 DOCS = Path(__file__).parents[1]
 DRAWING, PAGE, MAPS = DOCS / "plan.svg", DOCS / "page.png", DOCS / "maps.png"
+# Of each network all places are drawn, in docs/NAME.svg.
+NETWORKS = ("resnet18", "mobilenet_v2", "swin_t")
 CHROMIUM = ("chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars")
+
+
+def built(name: str) -> torch.nn.Module:
+    """A network of torchvision's, without weights."""
+    with torch.device("meta"):
+        return torchvision.models.get_model(name, weights=None)
 
 
 def drawing() -> str:
     """A ResNet-50 with CBAM in its branches and at the ends of its stages, as SVG."""
-    with torch.device("meta"):
-        model = torchvision.models.resnet50()
+    model = built("resnet50")
     return surgeon.pages.svg(model, surgeon.plan(model, "cbam", where=["residual", "bottleneck"]))
+
+
+def places(name: str) -> str:
+    """A network with attention at each of its places."""
+    model = built(name)
+    return surgeon.pages.svg(model, surgeon.plan(model, "se", where=["residual", "bottleneck", "final", "input"]))
 
 
 def page() -> str:
     """The page of the same network, with a stage and a block open."""
-    with torch.device("meta"):
-        model = torchvision.models.resnet50()
+    model = built("resnet50")
     text = surgeon.pages.html(model, surgeon.plan(model, "cbam"), title="resnet50")
     before, *stages = text.split('<details class="stage">')
     blocks = stages[1].split("<details><summary")
@@ -62,6 +76,8 @@ def shot(path: Path, target: Path, height: int) -> None:
 
 if __name__ == "__main__":
     DRAWING.write_text(drawing(), encoding="utf-8")
+    for network in NETWORKS:
+        (DOCS / f"{network}.svg").write_text(places(network), encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "page.html").write_text(page(), encoding="utf-8")
         shot(Path(folder) / "page.html", PAGE, 1700)

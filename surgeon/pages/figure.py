@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from surgeon.pages.sketch import Sketch, Stage
 
 # Names stand on the left, shapes on the right, the drawing between them.
-WIDTH, NAMES, SHAPES, MARGIN, ROW, LEAST = 960, 210, 150, 16, 14, 34
+WIDTH, NAMES, SHAPES, MARGIN, ROW, LEAST = 960, 222, 150, 16, 14, 34
 STYLE = """
 text { font: 13px system-ui, "DejaVu Sans", sans-serif; fill: var(--ink); }
 .small { font-size: 11px; fill: var(--faint); }
@@ -58,8 +58,8 @@ def _row(stage: Stage, y: int) -> tuple[int, list[str]]:
 
 def _texts(stage: Stage, middle: int) -> list[str]:
     return [
-        _text(MARGIN, middle - 3, _shortened(stage.name, 28), "name"),
-        _text(MARGIN, middle + 13, _shortened(kinds(stage), 36), "small"),
+        _text(MARGIN, middle - 3, _shortened(stage.name, 26), "name"),
+        _text(MARGIN, middle + 13, _shortened(kinds(stage), 33), "small"),
         _text(WIDTH - MARGIN, middle - 3, stage.shape, "end"),
         _text(WIDTH - MARGIN, middle + 13, _sites(len(stage.marks)), "small end"),
     ]

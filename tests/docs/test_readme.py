@@ -73,7 +73,9 @@ def test_every_link_leads_somewhere():
 
 def test_the_pictures_are_current():
     assert block.TARGET.read_text() == block.drawing(), "run: python -m docs.tools.block"
-    assert pages.DRAWING.read_text(encoding="utf-8") == pages.drawing(), "run: python -m docs.tools.pages"
+    drawings = {pages.DRAWING: pages.drawing()} | {pages.DOCS / f"{n}.svg": pages.places(n) for n in pages.NETWORKS}
+    for file, text in drawings.items():
+        assert file.read_text(encoding="utf-8") == text, "run: python -m docs.tools.pages"
     shown = html.unescape(re.sub("<[^>]+>", "", tour.TARGET.read_text())).replace("\xa0", " ")
     assert [stop.command for stop in STOPS if stop.command not in shown] == [], "run: python -m docs.tools.tour"
 

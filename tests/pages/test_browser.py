@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 import torchvision
 
 import surgeon
@@ -180,3 +181,18 @@ def test_a_bad_page_would_be_seen(driver, tmp_path):
     (tmp_path / "bad.html").write_text(row)
     show(driver, tmp_path / "bad.html")
     assert driver.execute_script(OVERLAPS) == [["one", "two"]]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "swin_t", "maxvit_t"])
+def test_texts_of_a_drawing_stay_beside_it(driver, tmp_path, name):
+    with torch.device("meta"):
+        model = torchvision.models.get_model(name, weights=None)
+    places = ["residual", "bottleneck", "final", "input"]
+    (tmp_path / "a.svg").write_text(surgeon.pages.svg(model, surgeon.plan(model, "se", where=places)), encoding="utf-8")
+    show(driver, tmp_path / "a.svg")
+    left = "return Math.max(...[...document.querySelectorAll('text:not(.end)')].map((t) => t.getBoundingClientRect().right))"
+    right = "return Math.min(...[...document.querySelectorAll('text.end')].map((t) => t.getBoundingClientRect().left))"
+    drawn = "return [...document.querySelectorAll('rect.box')].map((b) => b.getBoundingClientRect())"
+    boxes = driver.execute_script(drawn)
+    assert driver.execute_script(left) < min(box["left"] for box in boxes)
+    assert driver.execute_script(right) > max(box["right"] for box in boxes)

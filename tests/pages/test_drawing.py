@@ -112,7 +112,9 @@ def test_a_site_inside_a_layer_of_a_block(image):
     assert where(mark, box_of(sketch, "block")) == "after conv.0"
 
 
-@pytest.mark.parametrize(("path", "told"), [("block.conv", "instead of it"), ("block.conv.0", "instead of block.conv.0")])
+@pytest.mark.parametrize(
+    ("path", "told"), [("block.conv", "instead of it"), ("block.conv.0", "instead of block.conv.0")]
+)
 def test_attention_in_a_modules_place(image, path, told):
     model = toy.Net(toy.Projected())
     sketch = sketched(model, image, surgeon.plan(model, "se", where=path, replace=True, example_inputs=image))
