@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING
@@ -75,16 +75,22 @@ def maps(
     chosen = matching(gates, sites)
     pictures = _pictures(model, images, size, mean, std)
     recorded = _recorded(model, pictures.images)
+    seen = _scored({path: recorded[path] for path in chosen}, pictures)
+    return _with_cams(seen, model, pictures.images, classes, layer) if cam else seen
+
+
+def _scored(recorded: Mapping[str, Recorded], pictures: Pictures) -> AttentionMaps:
+    """The scores that there are, by their kind, and why there are none of the other gates."""
     scores: dict[str, dict[str, Tensor]] = {"spatial": {}, "channel": {}}
     silent = {}
-    for path in chosen:
-        found = {name: tensor for name in scores if (tensor := _per_image(recorded[path], name, pictures)) is not None}
-        for name, tensor in found.items():
-            scores[name][path] = tensor
-        if not found:
-            silent[path] = "it runs on windows" if recorded[path] else "it has no factors that could be shown"
-    seen = AttentionMaps(pictures.names, pictures.pixels, scores["spatial"], scores["channel"], silent=silent)
-    return _with_cams(seen, model, pictures.images, classes, layer) if cam else seen
+    for path, noted in recorded.items():
+        found = {kind: _per_image(noted, kind, pictures) for kind in scores}
+        for kind, tensor in found.items():
+            if tensor is not None:
+                scores[kind][path] = tensor
+        if not any(tensor is not None for tensor in found.values()):
+            silent[path] = "it runs on windows" if noted else "it has no factors that could be shown"
+    return AttentionMaps(pictures.names, pictures.pixels, scores["spatial"], scores["channel"], silent=silent)
 
 
 def _pictures(

@@ -4,7 +4,8 @@ const all = (what, where = document) => [...where.querySelectorAll(what)];
 const one = (name) => document.getElementById(name);
 const stages = all(".stage"), units = all(".unit"), boxes = all("input[data-n]");
 const marks = new Map(all("svg [data-n]").map((mark) => [mark.dataset.n, mark]));
-const plan = one("plan") && JSON.parse(one("plan").value);
+// As it came: some browsers keep what a field held before a reload.
+const plan = one("plan") && JSON.parse(one("plan").defaultValue);
 
 function compact(number) {
   for (const [unit, size] of [["T", 1e12], ["G", 1e9], ["M", 1e6], ["k", 1e3]]) {

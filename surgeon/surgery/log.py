@@ -6,13 +6,14 @@ import csv
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from surgeon.attention import Gate, attention_modules
+from surgeon.attention.gate import Maps
 from surgeon.attention.opened import opened
 from surgeon.attention.options import whole
 from surgeon.errors import BadFile, BadModel
@@ -57,6 +58,7 @@ class GateLog:
         self.every = whole("every", every)
         self.steps = 0
         self._model = model
+        self._listened: dict[str, _Listened] = {}
         if not attention_modules(model):
             raise BadModel("there is no attention here to log: surgeon.inject puts some in.")
         self._write = _csv(Path(to)) if isinstance(to, (str, PathLike)) else _scalars(to)
@@ -74,15 +76,39 @@ class GateLog:
 
     def _listen(self) -> None:
         """Let gates keep the scores of the next step, if that will be written down, and of no other."""
+        gates = attention_modules(self._model)
+        for path, listened in self._listened.items():
+            if listened.is_own and path in gates and gates[path].maps is listened.maps:
+                gates[path].maps = None
         is_next = (self.steps + 1) % self.every == 0
-        for gate in attention_modules(self._model).values():
-            gate.maps = {} if is_next else None
+        self._listened = {path: _listened(gate) for path, gate in gates.items()} if is_next else {}
 
     def _rows(self) -> Iterator[tuple[str, dict[str, float]]]:
         shares = opened(self._model)
         for path, gate in attention_modules(self._model).items():
-            known = {"opened": shares[path], "gamma": _gamma(gate), **_scores(gate)}
+            noted = self._listened[path].noted if path in self._listened else {}
+            known = {"opened": shares[path], "gamma": _gamma(gate), **_scores(noted)}
             yield path, {name: value for name, value in known.items() if value is not None}
+
+
+class _Listened(NamedTuple):
+    """Where a gate notes its scores, how many were there before, and whether it does so for this log."""
+
+    maps: Maps
+    before: dict[str, int]
+    is_own: bool
+
+    @property
+    def noted(self) -> Maps:
+        return {name: tensors[self.before.get(name, 0) :] for name, tensors in self.maps.items()}
+
+
+def _listened(gate: Gate) -> _Listened:
+    """Let a gate note its scores; where it does so for somebody else already, theirs are read."""
+    is_own = gate.maps is None
+    if gate.maps is None:
+        gate.maps = {}
+    return _Listened(gate.maps, {name: len(tensors) for name, tensors in gate.maps.items()}, is_own)
 
 
 def _gamma(gate: Gate) -> float | None:
@@ -92,11 +118,13 @@ def _gamma(gate: Gate) -> float | None:
     return float(torch.cat([weight.detach().flatten() for weight in found]).mean()) if found else None
 
 
-def _scores(gate: Gate) -> dict[str, float]:
+def _scores(noted: Maps) -> dict[str, float]:
     """Mean and spread of the factors that a gate has noted."""
     found = {}
-    for name, noted in (gate.maps or {}).items():
-        scores: Tensor = torch.cat([scores.float().flatten() for scores in noted])
+    for name, tensors in noted.items():
+        if not tensors:
+            continue
+        scores = torch.cat([scores.float().flatten() for scores in tensors])
         found[f"{name}_mean"] = float(scores.mean())
         found[f"{name}_spread"] = float(scores.std(correction=0))
     return found

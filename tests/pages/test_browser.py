@@ -120,6 +120,12 @@ def test_a_site_that_is_ticked_off_leaves_the_plan(page, network, tmp_path):
     assert {f"{s['module']}.cbam" for s in left} == {*surgeon.attention_modules(model)}
 
 
+def test_a_plan_that_a_browser_remembers_is_not_taken_for_the_whole_one(page):
+    script = page.execute_script("return document.querySelector('script').textContent")
+    page.execute_script("document.getElementById('plan').value = '{}'; (0, eval)('{' + arguments[0] + '}')", script)
+    assert len(plan_of(page)["sites"]) == 9
+
+
 def test_all_sites_of_a_stage_at_once(page):
     css(page, ".stage > summary")[4].click()
     every = css(page, ".stage[open] [data-every]")[0]

@@ -72,6 +72,30 @@ def test_only_the_step_that_is_written_is_recorded(model, tmp_path):
     assert recorded == [False, True, False, True]
 
 
+def test_two_logs_and_a_recording_do_not_disturb_each_other(model, tmp_path):
+    with surgeon.record(model) as maps:
+        logs = [surgeon.GateLog(model, tmp_path / name, every=every) for name, every in (("a.csv", 1), ("b.csv", 2))]
+        for step in range(4):
+            model(toy.image() + step)
+            for log in logs:
+                log.step()
+    scores = maps["block.cbam"]["spatial"]
+    assert len(scores) == 4
+    for name, steps in (("a.csv", (1, 2, 3, 4)), ("b.csv", (2, 4))):
+        found = [row for row in rows(tmp_path / name) if row["gate"] == "block.cbam"]
+        assert [float(row["spatial_mean"]) for row in found] == [float(scores[step - 1].mean()) for step in steps]
+
+
+def test_two_logs_alone(model, tmp_path):
+    logs = [surgeon.GateLog(model, tmp_path / name, every=2) for name in ("a.csv", "b.csv")]
+    for _ in range(4):
+        model(toy.image())
+        for log in logs:
+            log.step()
+    assert rows(tmp_path / "a.csv") == rows(tmp_path / "b.csv") and rows(tmp_path / "a.csv")[0]["channel_mean"]
+    assert all(gate.maps is None for gate in surgeon.attention_modules(model).values())
+
+
 def test_training_is_the_same_with_it(tmp_path):
     states = []
     for options in ({"every": 1}, {"every": 1000}):
