@@ -24,7 +24,7 @@ def on_files(files: Files, *, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Links to files of the repository that are no pages lead nowhere on a site: their text stays."""
-    return re.sub(r"\[([^]]*)\]\(\.\./[^)]*\)", r"\1", markdown)
+    return re.sub(r"\[([^]]*)\]\((?:\.\./|examples/)[^)]*\)", r"\1", markdown)
 
 
 def inside(text: str) -> str:

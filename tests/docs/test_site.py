@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import surgeon
+from docs.tools import notebook
 
 pytestmark = pytest.mark.network
 
@@ -57,3 +58,21 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     assert "surgeon tour" in page and 'src="https:' not in page and 'href="places/"' in page
     reference = (tmp_path / "site" / "api" / "index.html").read_text(encoding="utf-8")
     assert all(f'id="{name}"' in reference for name in public())
+
+
+def test_the_notebook_is_the_tutorial():
+    assert notebook.TARGET.read_text(encoding="utf-8") == notebook.notebook(), "run: python -m docs.tools.notebook"
+
+
+@pytest.mark.tools
+@pytest.mark.filterwarnings("ignore")
+def test_the_notebook_runs(tmp_path):
+    nbformat = pytest.importorskip("nbformat", reason='pip install -e ".[notebook]"')
+    nbclient = pytest.importorskip("nbclient", reason='pip install -e ".[notebook]"')
+    pytest.importorskip("ipykernel", reason='pip install -e ".[notebook]"')
+    book = nbformat.reads(notebook.notebook(), as_version=4)
+    nbformat.validate(book)
+    nbclient.NotebookClient(book, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [output for cell in book.cells if cell.cell_type == "code" for output in cell.outputs]
+    tables = [output["data"]["text/html"] for output in shown if "text/html" in output.get("data", {})]
+    assert "cbam at 4 sites" in tables[0] and len(tables) >= 2
