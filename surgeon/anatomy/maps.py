@@ -170,19 +170,11 @@ class Maps:
 
     def _grid(self, value: Value, at: int) -> Grid | None:
         """What the axis `at` of a value counts, if that is the pixels of a map in rows; None if it is not."""
-        axis = self._axis(value, at)
+        axis = counted(value, at)
         sides = axis.sides if axis is not None else []
         if axis is None or not axis.is_plain or axis.after or len(sides) != len(self.image.shape) - 2:
             return None
         return Grid(tuple(axis.extent(side) for side in sides), axis.before)
-
-    def _axis(self, value: Value, at: int, depth: int = 8) -> Axis | None:
-        """What an axis of a value counts; where that got lost in a layer, what it counts once it is added to a map."""
-        axis = value.counts[at]
-        if axis is not None or not depth:
-            return axis
-        later = (self._axis(result, at, depth - 1) for node in value.users for result in _alike(value, node))
-        return next((found for found in later if found is not None), None)
 
 
 class Stream(Maps):
@@ -217,6 +209,15 @@ def _laid_out(graph: Graph) -> Value | None:
             if origin in graph.inputs and origin.dtype.is_floating_point:
                 return value
     return None
+
+
+def counted(value: Value, at: int, depth: int = 8) -> Axis | None:
+    """What an axis of a value counts; where that got lost in a layer, what it counts once it is added to a map."""
+    axis = value.counts[at]
+    if axis is not None or not depth:
+        return axis
+    later = (counted(result, at, depth - 1) for node in value.users for result in _alike(value, node))
+    return next((found for found in later if found is not None), None)
 
 
 def _alike(value: Value, node: Node) -> list[Value]:

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_map_only
 
 from surgeon.anatomy import sizes
 from surgeon.anatomy.scene import Scene
+from surgeon.attention.layouts import TOKENS
 from surgeon.errors import BadInput, BadModel, SurgeonError, Untraceable
 from surgeon.forward.alike import carried_over, kind_of
 from surgeon.forward.kept import Kept, kept
@@ -69,19 +70,17 @@ class Observation:
         return None if found is None else sizes.readings(found, self._again(found))
 
     def source(self, site: Site) -> sizes.Source | None:
-        """What gives the tokens at a site their map; None if that is of one size, whatever the image."""
+        """What knows the size of the map of the tokens at a site; None if that is the same, whatever the image."""
         found = self._tokens(site)
         again = None if found is None else self._again(found)
-        if found is None or again is None or again.value.shape == found.value.shape:
-            return None
-        return sizes.source(found, self.scene.graph)
+        return None if found is None or again is None else sizes.source(found, again, self.scene.graph)
 
     def _again(self, tokens: sizes.Tokens) -> sizes.Tokens | None:
         """The same tokens in the run elsewhere."""
         return None if self._elsewhere is None else sizes.same(tokens, self._elsewhere)
 
     def _tokens(self, site: Site) -> sizes.Tokens | None:
-        if site.layout not in sizes.TOKENS or len(site.size) < 2 or site.replaces:
+        if site.layout not in TOKENS or len(site.size) < 2 or site.replaces:
             return None
         graph = next((graph for graph in self.scene.graphs if graph.path == site.module), None)
         if graph is None:
