@@ -164,6 +164,9 @@ class Maps:
             layout, windows, pixels = "NLC", 0, 1
         else:
             return None
+        if shape[pixels] == 1 and shape[0] > self.batch and counts_pixels(value.counts[windows]):
+            # Of windows as large as the map, or of every second pixel of two, each has one.
+            return FeatureMap(shape[axis], (1,) * (len(self.image.shape) - 2), layout)
         grid = self._grid(value, pixels)
         is_cut = counts_pixels(value.counts[windows]) or shape[windows] == 1
         return FeatureMap(shape[axis], grid.size, layout) if grid and is_cut and not grid.prefix else None
