@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from surgeon.sites import Site
 
 
+# Pixels on a side of the last map: two windows of two pixels fit in.
+SMALL = 4
+
+
 class _Failure(NamedTuple):
     """A run that stopped: what the model was called with, and the error."""
 
@@ -74,6 +78,17 @@ class Observation:
         found = self._tokens(site)
         again = None if found is None else self._again(found)
         return None if found is None or again is None else sizes.source(found, again, self.scene.graph)
+
+    @cached_property
+    def larger(self) -> Scene | None:
+        """The same on a larger image, if the last map is so small that windows of it may have one pixel; else None.
+
+        One pixel, or one window, can't be told from an axis that counts something else.
+        """
+        ends = [self.scene.maps[step.value] for step in self.scene.steps[-1:]]
+        if not any(found is not None and min(found.size) < SMALL for found in ends) or self._elsewhere is None:
+            return None
+        return Scene(self._elsewhere)
 
     def _again(self, tokens: sizes.Tokens) -> sizes.Tokens | None:
         """The same tokens in the run elsewhere."""
@@ -137,11 +152,11 @@ class Observation:
 
 
 def _larger(tensor: torch.Tensor) -> torch.Tensor:
-    """Twice as many rows of pixels and three times as many columns; anything that is no image as it is."""
+    """Twice as many rows of pixels and four times as many columns, all even; anything that is no image as it is."""
     if tensor.dim() not in (4, 5) or not tensor.is_floating_point():
         return tensor
     *rest, height, width = tensor.shape
-    return tensor.new_zeros((*rest, 2 * height, 3 * width))
+    return tensor.new_zeros((*rest, 2 * height, 4 * width))
 
 
 @contextmanager

@@ -131,7 +131,7 @@ class Ways:
         return self.cost(shortcut).kernels - self.cost(self._fork(branch, shortcut)).kernels
 
     def is_of_levels(self, branch: Value, shortcut: Value, maps: Maps) -> bool:
-        """Whether the branch is made as large again as it was, though the shortcut had nothing to project: it keeps its shape."""
+        """Whether the branch is made larger again, though the shortcut keeps its shape and had nothing to project."""
         fork = self._fork(branch, shortcut)
         beside = (self.behind(branch) | {branch}) - self.behind(fork) - {fork}
         makers = (self.graph.makers[value] for value in beside if value in self.graph.makers)

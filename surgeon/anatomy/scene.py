@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from surgeon.anatomy.maps import Maps
 from surgeon.anatomy.residual import SEVERAL, blocks
 from surgeon.anatomy.scores import outermost_gates
-from surgeon.anatomy.trunk import Step, trunk, up_to_head
+from surgeon.anatomy.steps import Step
+from surgeon.anatomy.trunk import trunk, up_to_head
 
 if TYPE_CHECKING:
     from torch import nn

@@ -219,7 +219,7 @@ def _map_before(tokens: Tokens, other: Tokens, run: Graph) -> Source | None:
     for graph in (graph for graph in (*parts, whole) if takes_grafts(graph.module) and calls[graph.path] < 2):
         for reading, value in (*_tensors_returned(graph), *_tensors_given(graph)):
             axes = [_axis_of(part.side, value) for part in tokens.parts]
-            if None not in axes:
+            if None not in axes and value.order < tokens.value.order:
                 return Source(graph.path, tokens.size, tuple(replace(reading, axis=axis) for axis in axes), strides)
     return None
 

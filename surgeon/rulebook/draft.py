@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from surgeon.anatomy.observation import Observation
     from surgeon.anatomy.scene import Scene
-    from surgeon.anatomy.trunk import Step
+    from surgeon.anatomy.steps import Step
     from surgeon.rulebook.book import Folders
     from surgeon.rulebook.explanation import Explanation
     from surgeon.rulebook.grammar import Rule
