@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from surgeon.anatomy.maps import FeatureMap, Maps
     from surgeon.trace.graph import Graph, Node, Value
 
-# As many residual blocks in a row are a stage; one or two may be part of how a module makes its map smaller.
-A_STAGE = 3
-
 
 def trunk(graph: Graph, maps: Maps) -> list[Step]:
     """The steps of a whole network up to its smallest map; ended by its last map where nothing pools that."""
@@ -149,14 +146,7 @@ def _holds_stages(node: Node, value: Value, inner: list[Step], maps: Maps) -> bo
         return True
     if node.child is None or not inner or inner[0].value is value:
         return False
-    return blocks(node.child, maps, until=inner[0].value) >= (SEVERAL if _ends_with(node.child, inner[-1]) else A_STAGE)
-
-
-def _ends_with(graph: Graph, step: Step) -> bool:
-    """Whether no layer with a kernel runs in a module after this step: it makes its map smaller for the next one."""
-    made = max((value.order for value in step.node.outputs), default=0) if step.node else 0
-    after = (node for node in graph.inner_makers.values() if node.outputs[0].order > made)
-    return not any(node.cost.kernels for node in after)
+    return blocks(node.child, maps, until=inner[0].value) >= SEVERAL
 
 
 def _comes_back(node: Node, maps: Maps) -> bool:
