@@ -244,6 +244,55 @@ def test_threads_at_different_sizes(told):
     assert not wrong and not torch.equal(expected[1], expected[2])
 
 
+class Patched(nn.Module):
+    """A block that sees a map as windows of 2 x 2 pixels, in a row behind the channels; so does MobileViTv2."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.block, self.last = nn.Conv2d(3, 8, 4, 4), Pointwise(), nn.Conv2d(8, 8, 1)
+
+    def forward(self, x):
+        x = self.embed(x)
+        windows = nn.functional.unfold(x, 2, stride=2).reshape(len(x), 8, 4, -1)
+        x = nn.functional.fold(self.block(windows).flatten(1, 2), x.shape[2:], 2, stride=2)
+        return self.last(x).mean((2, 3))
+
+
+class Pointwise(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(8, 16, 1), nn.ReLU(), nn.Conv2d(16, 8, 1))
+
+    def forward(self, x):
+        return x + self.layers(x)
+
+
+@torch.no_grad()
+def test_windows_are_no_map_though_they_are_as_many_as_the_pixels_of_one():
+    # Of 4 x 4 pixels: 4 windows of 4 pixels.
+    (site,) = surgeon.plan(Patched(), "cbam", example_inputs=image((16, 16)))
+    assert (site.layout, site.size) == ("NCGL", (2, 2))
+
+
+@torch.no_grad()
+def test_windows_of_other_proportions_are_told_their_map():
+    model = surgeon.inject(Patched().eval(), "cbam", init="paper", example_inputs=image((64, 64)))
+    seen = views(model)
+    model(image((32, 96)))
+    assert [*seen.values()] == [[(4, 12)]]
+
+
+@torch.no_grad()
+def test_an_image_of_a_single_window_hides_no_place():
+    model = Patched().eval()
+    assert surgeon.places(model, example_inputs=image((8, 8)))["residual"] == 1
+    with pytest.raises(SurgeonError, match="finds 0 of its 1 places on 8 x 8 pixels, .* example_inputs= of 16 x 32;"):
+        surgeon.plan(model, "cbam", example_inputs=image((8, 8)))
+    small = image((8, 8))
+    before = model(small)
+    assert torch.equal(surgeon.inject(model, "cbam", example_inputs=image((16, 32)))(small), before)
+
+
 @torch.no_grad()
 @pytest.mark.network
 @pytest.mark.parametrize("sides", [(320, 256, 224)])
