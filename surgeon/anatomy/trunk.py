@@ -196,10 +196,22 @@ def _operator(node: Node) -> str:
 
 def _is_neck(node: Node, maps: Maps) -> bool:
     """A module that is handed a dict of maps, or a list of several sizes, combines them (FPN)."""
-    if node.child is None or all(hasattr(arg, "shape") for arg in node.child.args):
+    if node.child is None:
+        return False
+    if _makes_a_pyramid(node, maps):
+        return True
+    if all(hasattr(arg, "shape") for arg in node.child.args):
         return False
     arguments = (*node.child.args, *node.child.kwargs.values())
     return any(_holds_several_maps(arg) for arg in arguments if isinstance(arg, (list, tuple, dict)))
+
+
+def _makes_a_pyramid(node: Node, maps: Maps) -> bool:
+    """Whether a module makes larger and smaller maps of several of one size, as decoders want them of a plain ViT."""
+    before = {found.size[-1] for _, found in _spatial(node.inputs, maps)}
+    after = {found.size[-1] for _, found in _spatial(node.outputs, maps)}
+    is_given_several = len(_spatial(node.inputs, maps)) > 1 and len(before) == 1
+    return is_given_several and bool(after) and max(after) > max(before) > min(after)
 
 
 def _holds_several_maps(collection: list[Any] | tuple[Any, ...] | dict[Any, Any]) -> bool:

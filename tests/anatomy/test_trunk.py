@@ -199,3 +199,34 @@ def test_a_first_stage_of_one_block_is_as_deep_as_the_next(depth, is_stem):
     found = scene(plain(stem=toy.conv(3, 8, 2), first=strangers.Block(), second=stages[0], pool=stages[1]))
     (first,) = next(graph for graph in found.graphs if graph.path == "first").outputs
     assert found.is_stems(first) is is_stem
+
+
+class Pyramid(nn.Module):
+    """Makes maps of several sizes of those of a plain stack of layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.down = nn.ConvTranspose2d(8, 8, 2, 2), nn.MaxPool2d(2)
+
+    def forward(self, one, two, three):
+        return self.up(one), two, self.down(three)
+
+
+class Stack(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.layers = toy.conv(3, 8, 4), nn.ModuleList(strangers.Block() for _ in range(3))
+        self.pyramid, self.head = Pyramid(), nn.Conv2d(24, 2, 1)
+
+    def forward(self, x):
+        x, kept = self.embed(x), []
+        for layer in self.layers:
+            x = layer(x)
+            kept.append(x)
+        maps = self.pyramid(*kept)
+        return self.head(torch.cat([nn.functional.interpolate(m, size=maps[0].shape[2:]) for m in maps], 1))
+
+
+def test_a_pyramid_that_is_made_of_one_size_is_a_decoder():
+    found = scene(Stack(), torch.zeros(2, 3, 64, 64))
+    assert [step.taker for step in found.steps if step.kind == "smaller"] == ["embed"]
