@@ -176,7 +176,13 @@ def _kind(node: Node, before: FeatureMap, maps: Maps) -> Kind | None:
     # A convolution without padding loses a few pixels; that is no downsampling.
     if smallest.size[-1] * 3 > before.size[-1] * 2 or takes_each_pixel(node):
         return None
-    return "pool" if pools_by_pixel(node) else "smaller"
+    return "pool" if pools_by_pixel(node) and not _is_padded(node, maps) else "smaller"
+
+
+def _is_padded(node: Node, maps: Maps) -> bool:
+    """Whether a step only takes off again what was laid around its map right before."""
+    maker = maps.graph.inner_makers.get(node.inputs[0])
+    return maker is not None and maker.op == "pad"
 
 
 def _is_small(value: Value, maps: Maps) -> bool:

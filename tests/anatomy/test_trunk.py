@@ -133,6 +133,11 @@ def test_a_pool_that_slides_ends_the_trunk_at_every_size(window, side):
     assert steps[2] == ("pool", side // 4) and len(steps) == 3
 
 
+def test_a_pool_that_slides_over_a_padded_map_ends_no_trunk():
+    body = [toy.conv(3, 8, 2), toy.conv(8, 8, 2), nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(2, 1), toy.conv(8, 16)]
+    assert spelled(nn.Sequential(*body, nn.AdaptiveAvgPool2d(1)), torch.zeros(2, 3, 8, 8))[-1] == ("pool", 2, 16)
+
+
 def test_a_pool_that_strides_ends_no_trunk():
     assert spelled(Slides(2, 2), torch.zeros(2, 3, 16, 16))[2:] == [("smaller", 4, 8), ("pool", 2, 4)]
 
