@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from surgeon.attention.capture import is_traced
+from surgeon.passes.capture import is_traced
 from surgeon.attention.faked import runs
 from surgeon.attention.gate import Gate, Init, gamma
 from surgeon.attention.mix import mixed

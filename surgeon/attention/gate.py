@@ -12,6 +12,7 @@ from surgeon.attention.layouts import Layout, Size
 from surgeon.attention.mix import mixed
 from surgeon.attention.options import choice, whole
 from surgeon.errors import BadModel, SurgeonError
+from surgeon.passes.axes import as_channels
 from surgeon.sites import Site
 
 # How a fresh gate starts.
@@ -151,6 +152,12 @@ class Gate(nn.Module):
         """`scale` itself; while a recording runs, a copy of it on the CPU is kept under `name`."""
         if self.maps is not None:
             self.maps.setdefault(name, []).append(scale.detach().to("cpu", copy=True))
+        return scale
+
+    def note_channels(self, scale: Tensor, x: Tensor) -> Tensor:
+        """The same of factors (N, C) of the map `x`."""
+        if self.maps is not None:
+            self.note("channel", as_channels(scale, x))
         return scale
 
 
