@@ -84,7 +84,7 @@ class CBAM(Gate):
     def _attend(self, x: Tensor, channel: ChannelScale | None, spatial: SpatialScale | None) -> Tensor:
         """The map with the factors of one branch, or of both of them."""
         is_parallel = self.order == "parallel"
-        scan = Scan(x, apart=is_parallel)
+        scan = Scan(x, self.passes, apart=is_parallel)
         s = t = None
         if channel is not None:
             s = self.note_channels(channel(channel.pooled(scan)), x)

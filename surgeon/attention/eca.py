@@ -44,7 +44,7 @@ class ECA(Gate):
         return False
 
     def attend(self, x: Tensor) -> Tensor:
-        scan = Scan(x)
+        scan = Scan(x, self.passes)
         scores = called(self.conv, scan.average().unsqueeze(1)).squeeze(1)
         return scan.product(self.note_channels(gated(scores, self.gamma, self.gain, self.slope), x))
 

@@ -13,6 +13,7 @@ from surgeon.attention.mix import mixed
 from surgeon.attention.options import choice, whole
 from surgeon.errors import BadModel, SurgeonError
 from surgeon.passes.axes import as_channels
+from surgeon.passes.choice import Passes
 from surgeon.sites import Site
 
 # How a fresh gate starts.
@@ -58,6 +59,7 @@ class Gate(nn.Module):
     share: how far the attention has taken another module's place, shape (1,), 0 at the start; None where it takes none,
         or all of it.
     maps: where `record` collects the scores; None outside it.
+    passes: what makes the passes over its map: "eager", torch's operators one by one, or "compiled".
     operation: which operation on the network put it there, counted from 1; 0 outside a network.
     together: the paths of all gates that this operation put in, so that those which stay know of those which went.
     """
@@ -81,6 +83,7 @@ class Gate(nn.Module):
         self.maps: Maps | None = None
         self.together: tuple[str, ...] = ()
         self.share: nn.Parameter | None = None
+        self.passes: Passes = "eager"
 
     def forward(self, x: Tensor, old: Tensor | None = None, *, size: Size | None = None) -> Tensor:
         """The map `x` with attention; where it takes a module's place, `old` is what that module makes of `x`.

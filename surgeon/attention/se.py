@@ -53,7 +53,7 @@ class SE(Gate):
         return False
 
     def attend(self, x: Tensor) -> Tensor:
-        scan = Scan(x)
+        scan = Scan(x, self.passes)
         scores = called(self.fc2, F.relu(called(self.fc1, scan.average())))
         return scan.product(self.note_channels(gated(scores, self.gamma, self.gain, self.slope), x))
 

@@ -25,11 +25,11 @@ def squeeze(x: Tensor, s: Tensor | None) -> tuple[Tensor, Tensor]:
     return y.mean(1), y.amax(1)
 
 
-def first_positions(x: Tensor, most: Tensor) -> Tensor:
-    """Where each channel is first at its maximum `most`: (N, C). The last place where it nowhere is, as with NaN."""
+def first_positions(x: Tensor, peak: Tensor) -> Tensor:
+    """Where each channel is first at its maximum `peak`: (N, C). The last place where it nowhere is, as with NaN."""
     count = x.shape[2]
     places = torch.arange(count, device=x.device, dtype=torch.int32)
-    return torch.where(_wide(x) == most[:, :, None], places, count - 1).amin(2)
+    return torch.where(_wide(x) == peak[:, :, None], places, count - 1).amin(2)
 
 
 def first_channels(x: Tensor, s: Tensor | None, most: Tensor) -> Tensor:

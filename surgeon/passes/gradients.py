@@ -33,14 +33,14 @@ class Start(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernels: Kernels, inside: bool) -> tuple[Tensor, ...]:
-        ctx.kernels, ctx.inside, ctx.shape = kernels, inside, x.shape
+        ctx.kernels, ctx.inside, ctx.empty = kernels, inside, x.new_zeros(1).expand(x.shape)
         ctx.set_materialize_grads(False)
         return _nothing(x)
 
     @staticmethod
     def backward(
         ctx: Any,
-        g: Tensor,
+        g: Tensor | None,
         s: Tensor | None,
         t: Tensor | None,
         each: Tensor | None,
@@ -48,12 +48,14 @@ class Start(torch.autograd.Function):
         pool: Tensor | None,
         peak: Tensor | None,
     ) -> tuple[Tensor, None, None]:
+        # In a second derivative, perhaps, no gradient comes by the product.
+        g = ctx.empty if g is None else g
         kernels: Any = formulas if _is_differentiated(g) else ctx.kernels
         x = kernels.spread(_flat(g), s, t, each, ctx.inside, pool)
         for dim, extra in ((1, most), (2, peak)):
             if extra is not None:
                 x = _added(x, dim, extra[1].long().unsqueeze(dim), extra[0].to(x.dtype).unsqueeze(dim))
-        return x.reshape(ctx.shape), None, None
+        return x.reshape(g.shape), None, None
 
     @staticmethod
     def jvp(ctx: Any, along: Tensor, *_: None) -> tuple[Tensor, ...]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from surgeon.passes import eager, plain
+from surgeon.passes import plain
 from surgeon.passes.axes import as_channels, as_positions
 from surgeon.passes.capture import is_captured, is_transformed
+from surgeon.passes.choice import KERNELS, Passes
 from surgeon.passes.dtypes import mean
 from surgeon.passes.gradients import Average, Pools, Product, Squeeze, Start
-from surgeon.passes.kernels import Kernels
 
 # What a message of float32 tells apart.
 MOST_PLACES = 2**24
@@ -22,21 +22,21 @@ class Scan:
     Means, maxima and factors are in float32 or better: of channels (N, C), of positions (N, 1, *spatial).
 
     Args:
+        passes: what makes them. Where others record or transform what happens, plain operators do.
         apart: whether `squeeze` looks at the map itself although the product has factors of channels.
-        kernels: what makes the passes. Where others record or transform what happens, plain operators do.
 
     >>> scan = Scan(torch.tensor([[[1.0, 2.0]]]))
     >>> scan.product(2 * scan.average())
     tensor([[[3., 6.]]])
     """
 
-    def __init__(self, x: Tensor, *, apart: bool = False, kernels: Kernels = eager) -> None:
+    def __init__(self, x: Tensor, passes: Passes = "eager", *, apart: bool = False) -> None:
         self.x = x
-        self.kernels = kernels if _is_ours(x) else None
+        self.kernels = KERNELS[passes] if _is_ours(x) else None
         self.made: Tensor | None = None
         self.learns = torch.is_grad_enabled()
         if self.kernels is not None and self.learns:
-            messages = Start.apply(x, kernels, not apart)
+            messages = Start.apply(x, self.kernels, not apart)
             self._product, self._squeeze, self._pools = messages[:3], messages[3:5], messages[5:]
 
     def average(self) -> Tensor:
