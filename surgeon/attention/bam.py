@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from surgeon.attention.cbam import CONV, NORM, Branches
 from surgeon.attention.gate import SILENT, Gate, Init, gain, gamma, silence, slope
 from surgeon.attention.options import choice, whole
+from surgeon.attention.passes.axes import as_channels
+from surgeon.attention.passes.plain import scaled
 from surgeon.attention.pools import average
 from surgeon.attention.precision import called, normalized, steep
-from surgeon.passes.axes import as_channels
-from surgeon.passes.plain import scaled
 
 Form = Literal["released", "paper"]
 Combine = Literal["sum", "product", "max"]

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from surgeon.attention.gate import SILENT, Gate, Init, gain, gamma, silence, slope
 from surgeon.attention.options import Names, choice, flag, odd, subset, whole
+from surgeon.attention.passes import Scan
+from surgeon.attention.passes.axes import as_channels
+from surgeon.attention.passes.plain import scaled
 from surgeon.attention.pools import POOLS, pooled
 from surgeon.attention.precision import BatchNorm, called, gated, normalized
-from surgeon.passes import Scan
-from surgeon.passes.axes import as_channels
-from surgeon.passes.plain import scaled
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Branches = Literal["both", "channel", "spatial"]

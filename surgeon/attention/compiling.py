@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from surgeon.attention.gates import attention_modules
+from surgeon.attention.passes import formulas
+from surgeon.attention.passes.loops import run
 from surgeon.errors import BadModel, NotCompiled
-from surgeon.passes import formulas
-from surgeon.passes.loops import run
 
 Model = TypeVar("Model", bound=nn.Module)
 

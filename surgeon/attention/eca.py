@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from surgeon.attention.gate import SILENT, Gate, Init, gain, gamma, silence, slope
 from surgeon.attention.options import odd
+from surgeon.attention.passes import Scan
 from surgeon.attention.precision import called, gated
-from surgeon.passes import Scan
 
 
 class ECA(Gate):

@@ -11,9 +11,9 @@ from torch.fx import Proxy
 from surgeon.attention.layouts import Layout, Size
 from surgeon.attention.mix import mixed
 from surgeon.attention.options import choice, whole
+from surgeon.attention.passes.axes import as_channels
+from surgeon.attention.passes.choice import Passes
 from surgeon.errors import BadModel, SurgeonError
-from surgeon.passes.axes import as_channels
-from surgeon.passes.choice import Passes
 from surgeon.sites import Site
 
 # How a fresh gate starts.

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surgeon.passes.capture import is_captured
+from surgeon.attention.passes.capture import is_captured
 from surgeon.errors import SurgeonError, UnknownName, suggest
 
 NAMES = ("NCL", "NCHW", "NCDHW", "NHWC", "NDHWC", "NLC", "NGLC", "NCGL")

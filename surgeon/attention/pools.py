@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from surgeon.passes import Scan
-from surgeon.passes.dtypes import mean, score_dtype
+from surgeon.attention.passes import Scan
+from surgeon.attention.passes.dtypes import mean, score_dtype
 
 
 def average(x: Tensor) -> Tensor:

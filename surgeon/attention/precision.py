@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from surgeon.attention.passes.capture import is_captured
+from surgeon.attention.passes.dtypes import no_autocast, score_dtype
 from surgeon.errors import FrozenAtZero
-from surgeon.passes.capture import is_captured
-from surgeon.passes.dtypes import no_autocast, score_dtype
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 import torch
-import torchvision
 
 import surgeon
 from surgeon import errors
 from surgeon.attention import build
-from surgeon.passes import loops, scan
+from surgeon.attention.passes import loops, scan
+from tests.shared import toy
 
 FORMS = {
     "cbam": ("cbam", {}),
@@ -163,7 +163,9 @@ def test_an_empty_batch_passes():
     assert gate(torch.zeros(0, 8, 4, 4)).shape == (0, 8, 4, 4)
 
 
-COMPILED = [(form, order) for form, order in itertools.product(["cbam", "se"], ["first", "last"])] + [("parallel", "first")]
+COMPILED = [(form, order) for form, order in itertools.product(["cbam", "se"], ["first", "last"])] + [
+    ("parallel", "first")
+]
 
 
 @compiles
@@ -208,7 +210,7 @@ def test_nothing_to_compile_with_is_told_once_and_the_network_goes_on(monkeypatc
         raise RuntimeError("g++ not found\nmany lines")
 
     monkeypatch.setattr("surgeon.attention.compiling.run", no_compiler)
-    model = surgeon.inject(torchvision.models.resnet18(), "cbam")
+    model = surgeon.inject(toy.Net(), "cbam")
     with pytest.warns(errors.NotCompiled, match=r"C\+\+ compiler .* and said: g\+\+ not found$"):
         assert surgeon.compile(model) is model
     assert all(gate.passes == "eager" for gate in surgeon.attention_modules(model).values())

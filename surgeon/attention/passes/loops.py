@@ -14,8 +14,8 @@ from torch import Tensor
 # What a formula is compiled for: of each tensor its dtype, device, which axes have length 1, and its order in memory.
 Kind = tuple[Any, ...]
 Formula = Callable[..., Any]
-# The lengths that loops are compiled with: the choices that a compiler makes by them should suit large maps, and lengths
-# that are equal by chance would be taken for the same.
+# The lengths that loops are compiled with: what a compiler chooses by them should suit large maps, and lengths that are
+# equal by chance would be taken for the same.
 IMAGES, CHANNELS, SPATIAL = 6, 224, {1: (3120,), 2: (60, 52), 3: (10, 26, 12)}
 # What an argument is, by its name in `formulas`; all others are factors of the positions.
 MAPS, OF_CHANNELS = ("x", "g"), ("s", "pool", "peak")
@@ -37,7 +37,8 @@ def _kind(value: Any) -> Kind:
 
 def _order(x: Tensor) -> tuple[int, ...]:
     """The axes of `x`, from the outermost in memory to the innermost."""
-    return tuple(sorted(range(x.dim()), key=lambda axis: -x.stride(axis)))
+    strides = x.stride()
+    return tuple(sorted(range(x.dim()), key=lambda axis: -strides[axis]))
 
 
 @cache

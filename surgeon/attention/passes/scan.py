@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from surgeon.passes import plain
-from surgeon.passes.axes import as_channels, as_positions
-from surgeon.passes.capture import is_captured, is_transformed
-from surgeon.passes.choice import KERNELS, Passes
-from surgeon.passes.dtypes import mean
-from surgeon.passes.gradients import Average, Pools, Product, Squeeze, Start
+from surgeon.attention.passes import plain
+from surgeon.attention.passes.axes import as_channels, as_positions
+from surgeon.attention.passes.capture import is_captured, is_transformed
+from surgeon.attention.passes.choice import KERNELS, Passes
+from surgeon.attention.passes.dtypes import mean
+from surgeon.attention.passes.gradients import Average, Pools, Product, Squeeze, Start
 
 # What a message of float32 tells apart.
 MOST_PLACES = 2**24

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from surgeon.passes import formulas
-from surgeon.passes.kernels import Pair
-from surgeon.passes.loops import run
+from surgeon.attention.passes import formulas
+from surgeon.attention.passes.kernels import Pair
+from surgeon.attention.passes.loops import run
 
 
 def pools(x: Tensor, learns: bool) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -10,14 +10,12 @@ Pair = tuple[Tensor | None, Tensor | None]
 
 
 class Kernels(Protocol):
-    """What each pass computes is in `formulas`; maps are (N, C, *spatial) on the way there, (N, C, L) on the way back."""
+    """What each computes is in `formulas`; maps are (N, C, *spatial) on the way there, (N, C, L) on the way back."""
 
     def pools(self, x: Tensor, learns: bool) -> tuple[Tensor, Tensor, Tensor | None]:
         """Mean and maximum of each channel (N, C), and if it `learns`, the position of the first maximum."""
 
-    def squeeze(
-        self, x: Tensor, s: Tensor | None, learns: bool
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    def squeeze(self, x: Tensor, s: Tensor | None, learns: bool) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """Mean and maximum of `x * s` at each position (N, L), if it `learns` the first channel at the maximum; and
         `x * s` itself, if it was written down."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from surgeon.passes import compiled, eager
-from surgeon.passes.kernels import Kernels
+from surgeon.attention.passes import compiled, eager
+from surgeon.attention.passes.kernels import Kernels
 
 Passes = Literal["eager", "compiled"]
 KERNELS: dict[Passes, Kernels] = {"eager": eager, "compiled": compiled}

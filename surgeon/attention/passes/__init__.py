@@ -4,6 +4,6 @@
 layers between them see a number per channel or per position.
 """
 
-from surgeon.passes.scan import Scan
+from surgeon.attention.passes.scan import Scan
 
 __all__ = ["Scan"]

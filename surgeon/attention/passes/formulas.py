@@ -1,6 +1,6 @@
 """Each pass as a formula: what it computes, in operators that have gradients of their own.
 
-A compiler makes loops of these, and second derivatives are taken of them. A map is (N, C, L), all its positions in one
+A compiler makes loops of these, and second derivatives are taken of them. A map is (N, C, L), its positions all in one
 axis; `s` are factors of its channels (N, C), `t` of its positions (N, L), None where there are none. Sums are in float32
 or better.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from surgeon.passes.dtypes import score_dtype
+from surgeon.attention.passes.dtypes import score_dtype
 
 
 def pools(x: Tensor) -> tuple[Tensor, Tensor]:

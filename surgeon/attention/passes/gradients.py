@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surgeon.passes import formulas
-from surgeon.passes.axes import as_channels, as_positions
-from surgeon.passes.capture import is_transformed
-from surgeon.passes.dtypes import mean, score_dtype
-from surgeon.passes.kernels import Kernels, Pair
+from surgeon.attention.passes import formulas
+from surgeon.attention.passes.axes import as_channels, as_positions
+from surgeon.attention.passes.capture import is_transformed
+from surgeon.attention.passes.dtypes import mean, score_dtype
+from surgeon.attention.passes.kernels import Kernels, Pair
 
 
 class Start(torch.autograd.Function):
@@ -128,12 +128,12 @@ class Squeeze(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, of_mean: Tensor, of_max: Tensor) -> tuple[Tensor | None, ...]:
         x, s, places = ctx.saved_tensors
-        each, most = of_mean / x.shape[1], of_max
-        of_s = None
+        each, most, of_s = of_mean / x.shape[1], of_max, None
         if s is not None:
             most = of_max * s.gather(1, places.long())
             if ctx.needs_input_grad[1]:
-                of_s = _of_factors(formulas if _is_differentiated(each) else ctx.kernels, x.flatten(2), each, of_max, places)
+                kernels = formulas if _is_differentiated(each) else ctx.kernels
+                of_s = _of_factors(kernels, x.flatten(2), each, of_max, places)
         return None, of_s, each, _with_places(most, places), None, None
 
     @staticmethod
@@ -185,12 +185,11 @@ def _sums(kernels: Kernels, g: Tensor, x: Tensor, s: Tensor | None, t: Tensor | 
 
 def _along(x: tuple[Tensor, Tensor | None], *factors: tuple[Tensor | None, Tensor | None]) -> Tensor:
     """The derivative of the map `x` times all `factors`, each of them given with its own derivative."""
-    values = [x[0], *(value for value, _ in factors)]
-    terms = []
-    for place, (_, along) in enumerate((x, *factors)):
+    others = [value for value, _ in factors]
+    terms = [] if x[1] is None else [formulas.product(x[1], *others)]
+    for place, (_, along) in enumerate(factors):
         if along is not None:
-            one, *others = values[:place] + [along] + values[place + 1 :]
-            terms.append(formulas.product(one, *others))
+            terms.append(formulas.product(x[0], *others[:place], along, *others[place + 1 :]))
     return sum(terms[1:], terms[0])
 
 

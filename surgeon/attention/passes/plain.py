@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surgeon.passes.capture import is_captured, is_traced
-from surgeon.passes.dtypes import mean, score_dtype
+from surgeon.attention.passes.capture import is_captured, is_traced
+from surgeon.attention.passes.dtypes import mean, score_dtype
 
 
 def pools(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from surgeon.passes.dtypes import mean, no_autocast, score_dtype
-from surgeon.passes.maxima import first_maxima
+from surgeon.attention.passes.dtypes import mean, no_autocast, score_dtype
+from surgeon.attention.passes.maxima import first_maxima
 
 
 def pools(x: Tensor, learns: bool) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -32,9 +32,9 @@ def product(x: Tensor, s: Tensor | None, t: Tensor | None, made: Tensor | None) 
     """`x * s * t`; `made` is `x * s`, where it is at hand."""
     if made is None and s is not None:
         made = x * s.to(x.dtype)
-    if made is None or t is None:
-        return x * t.to(x.dtype) if made is None and t is not None else made
-    return made.mul_(t.to(x.dtype))
+    if t is None:
+        return x if made is None else made
+    return x * t.to(x.dtype) if made is None else made.mul_(t.to(x.dtype))
 
 
 def sums(
