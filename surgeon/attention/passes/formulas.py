@@ -1,8 +1,8 @@
 """Each pass as a formula: what it computes, in operators that have gradients of their own.
 
 A compiler makes loops of these, and second derivatives are taken of them. A map is (N, C, L), its positions all in one
-axis; `s` are factors of its channels (N, C), `t` of its positions (N, L), None where there are none. Sums are in float32
-or better.
+axis; `s` are factors of its channels (N, C), `t` of its positions (N, L), None where there are none. Sums are in
+float32 or better.
 """
 
 from __future__ import annotations

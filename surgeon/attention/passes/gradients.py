@@ -22,6 +22,9 @@ from surgeon.attention.passes.capture import is_transformed
 from surgeon.attention.passes.dtypes import mean, score_dtype
 from surgeon.attention.passes.kernels import Kernels, Pair
 
+# A value and its derivative.
+Given = tuple[Any, Tensor | None]
+
 
 class Start(torch.autograd.Function):
     """From the map (N, C, *spatial), tensors of zeros without memory of their own; back, from messages, its gradient.
@@ -183,13 +186,15 @@ def _sums(kernels: Kernels, g: Tensor, x: Tensor, s: Tensor | None, t: Tensor | 
     return of_s, formulas.position_sums(g, x, s) if of[1] else None
 
 
-def _along(x: tuple[Tensor, Tensor | None], *factors: tuple[Tensor | None, Tensor | None]) -> Tensor:
-    """The derivative of the map `x` times all `factors`, each of them given with its own derivative."""
-    others = [value for value, _ in factors]
-    terms = [] if x[1] is None else [formulas.product(x[1], *others)]
-    for place, (_, along) in enumerate(factors):
-        if along is not None:
-            terms.append(formulas.product(x[0], *others[:place], along, *others[place + 1 :]))
+def _along(x: Given, s: Given, t: Given = (None, None)) -> Tensor:
+    """The derivative of `x * s * t`, each of them given with its own."""
+    terms = []
+    if x[1] is not None:
+        terms.append(formulas.product(x[1], s[0], t[0]))
+    if s[1] is not None:
+        terms.append(formulas.product(x[0], s[1], t[0]))
+    if t[1] is not None:
+        terms.append(formulas.product(x[0], s[0], t[1]))
     return sum(terms[1:], terms[0])
 
 
