@@ -6,11 +6,18 @@ and sums over it are matrix products.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from surgeon.attention.passes.dtypes import mean, no_autocast, score_dtype
+from surgeon.attention.passes.kernels import Pair
 from surgeon.attention.passes.maxima import first_maxima
+
+# Bytes of a map that stay in the second-level caches of a processor while several operators pass over them.
+CACHE = 4 * 2**20
 
 
 def pools(x: Tensor, learns: bool) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -37,10 +44,14 @@ def product(x: Tensor, s: Tensor | None, t: Tensor | None, made: Tensor | None) 
     return x * t.to(x.dtype) if made is None else made.mul_(t.to(x.dtype))
 
 
-def sums(
-    g: Tensor, x: Tensor, s: Tensor | None, t: Tensor | None, of: tuple[bool, bool]
-) -> tuple[Tensor | None, Tensor | None]:
+def sums(g: Tensor, x: Tensor, s: Tensor | None, t: Tensor | None, of: tuple[bool, bool]) -> Pair:
     """The sums of `g * x * t` over the positions and of `g * x * s` over the channels, each if it is asked for."""
+    parts = [_sums(*_part(images, g, x, s, t), of) for images in _cached(x)]
+    channels, positions = zip(*parts)
+    return (torch.cat(channels) if of[0] else None), (torch.cat(positions) if of[1] else None)
+
+
+def _sums(g: Tensor, x: Tensor, s: Tensor | None, t: Tensor | None, of: tuple[bool, bool]) -> Pair:
     both = g.to(score_dtype(g.dtype)) * x
     channels = (both.sum(2) if t is None else weighted(both, t)) if of[0] else None
     positions = (both.sum(1) if s is None else weighted(both.mT, s)) if of[1] else None
@@ -57,6 +68,15 @@ def spread(
     g: Tensor, s: Tensor | None, t: Tensor | None, each: Tensor | None, inside: bool, pool: Tensor | None
 ) -> Tensor:
     """The gradient of the map, but for what its maxima get."""
+    x = torch.empty_like(g)
+    for images in _cached(g):
+        x[images] = _spread(*_part(images, g, s, t, each, pool), inside)
+    return x
+
+
+def _spread(
+    g: Tensor, s: Tensor | None, t: Tensor | None, each: Tensor | None, pool: Tensor | None, inside: bool
+) -> Tensor:
     wide = g.to(score_dtype(g.dtype))
     y = wide.clone() if t is None else wide * t[:, None]
     if each is not None and inside:
@@ -67,4 +87,15 @@ def spread(
         y += each[:, None]
     if pool is not None:
         y += pool[:, :, None]
-    return y.to(g.dtype)
+    return y
+
+
+def _cached(x: Tensor) -> Iterator[slice]:
+    """The images of a map, a few at a time: what one operator leaves, the next finds in a processor's cache."""
+    count = x.shape[0]
+    few = count if x.device.type != "cpu" else max(1, CACHE * count // max(1, x.numel() * x.element_size()))
+    return (slice(first, first + few) for first in range(0, count, few))
+
+
+def _part(images: slice, *values: Tensor | None) -> list[Any]:
+    return [None if value is None else value[images] for value in values]
