@@ -97,5 +97,5 @@ def _cached(x: Tensor) -> Iterator[slice]:
     return (slice(first, first + few) for first in range(0, count, few))
 
 
-def _part(images: slice, *values: Tensor | None) -> list[Any]:
+def _part(images: slice, *values: Tensor | None) -> Any:
     return [None if value is None else value[images] for value in values]
