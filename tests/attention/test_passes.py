@@ -1,9 +1,11 @@
 """The passes over a map, eager and compiled, against plain operators with autograd's own gradients."""
 
+import copy
 import itertools
 import shutil
 
 import pytest
+import timm
 import torch
 
 import surgeon
@@ -226,3 +228,22 @@ def test_lengths_that_loops_are_compiled_with_fit_together():
         assert loops._lengths("x", dims)[2:] == loops._lengths("t", dims)[2:]
         assert loops._lengths("x", dims)[:2] == loops._lengths("s", dims)[:2]
     assert loops._lengths("x", 3) == (*loops._lengths("s", 2), loops._lengths("t", 2)[1])
+
+
+def test_what_is_compiled_stays_so_in_copies_and_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("surgeon.attention.compiling.run", lambda *given: None)
+    model = surgeon.inject(timm.create_model("test_resnet", num_classes=4), "cbam", compile=True)
+    surgeon.save(model, tmp_path / "net.pth")
+    for other in (model, copy.deepcopy(model), surgeon.load(tmp_path / "net.pth")):
+        assert {gate.passes for gate in surgeon.attention_modules(other).values()} == {"compiled"}
+
+
+@pytest.mark.parametrize("passes", ["eager", pytest.param("compiled", marks=[compiles, pytest.mark.export])])
+def test_switched_off_and_recorded(passes):
+    gate, x = build("cbam", 8, init="paper").eval(), torch.randn(2, 8, 5, 6)
+    gate.passes = passes
+    with surgeon.disabled(gate):
+        assert gate(x) is x
+    with surgeon.record(torch.nn.Sequential(gate)) as maps:
+        y = gate(x)
+    torch.testing.assert_close(x * maps["0"]["channel"][0] * maps["0"]["spatial"][0], y)

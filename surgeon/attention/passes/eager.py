@@ -46,12 +46,12 @@ def product(x: Tensor, s: Tensor | None, t: Tensor | None, made: Tensor | None) 
 
 def sums(g: Tensor, x: Tensor, s: Tensor | None, t: Tensor | None, of: tuple[bool, bool]) -> Pair:
     """The sums of `g * x * t` over the positions and of `g * x * s` over the channels, each if it is asked for."""
-    parts = [_sums(*_part(images, g, x, s, t), of) for images in _cached(x)]
-    channels, positions = zip(*parts)
+    parts = [_part(images, g, x, s, t) for images in _cached(x)]
+    channels, positions = zip(*(_sums(*part, of=of) for part in parts))
     return (torch.cat(channels) if of[0] else None), (torch.cat(positions) if of[1] else None)
 
 
-def _sums(g: Tensor, x: Tensor, s: Tensor | None, t: Tensor | None, of: tuple[bool, bool]) -> Pair:
+def _sums(g: Tensor, x: Tensor, s: Tensor | None, t: Tensor | None, *, of: tuple[bool, bool]) -> Pair:
     both = g.to(score_dtype(g.dtype)) * x
     channels = (both.sum(2) if t is None else weighted(both, t)) if of[0] else None
     positions = (both.sum(1) if s is None else weighted(both.mT, s)) if of[1] else None
@@ -70,12 +70,12 @@ def spread(
     """The gradient of the map, but for what its maxima get."""
     x = torch.empty_like(g)
     for images in _cached(g):
-        x[images] = _spread(*_part(images, g, s, t, each, pool), inside)
+        x[images] = _spread(*_part(images, g, s, t, each, pool), inside=inside)
     return x
 
 
 def _spread(
-    g: Tensor, s: Tensor | None, t: Tensor | None, each: Tensor | None, pool: Tensor | None, inside: bool
+    g: Tensor, s: Tensor | None, t: Tensor | None, each: Tensor | None, pool: Tensor | None, *, inside: bool
 ) -> Tensor:
     wide = g.to(score_dtype(g.dtype))
     y = wide.clone() if t is None else wide * t[:, None]

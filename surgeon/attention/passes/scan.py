@@ -78,5 +78,6 @@ class Scan:
 
 def _is_ours(x: Tensor) -> bool:
     """Whether nobody looks on who would have to know the passes."""
-    is_plain = type(x) in (Tensor, nn.Parameter) and x.numel() > 0 and max(x.shape[1], x[0, 0].numel()) <= MOST_PLACES
-    return is_plain and not is_captured() and not is_transformed()
+    if type(x) not in (Tensor, nn.Parameter) or is_captured() or is_transformed():
+        return False
+    return x.numel() > 0 and max(x.shape[1], x[0, 0].numel()) <= MOST_PLACES
