@@ -1,11 +1,9 @@
 """The passes over a map, eager and compiled, against plain operators with autograd's own gradients."""
 
-import copy
 import itertools
 import shutil
 
 import pytest
-import timm
 import torch
 
 import surgeon
@@ -228,14 +226,6 @@ def test_lengths_that_loops_are_compiled_with_fit_together():
         assert loops._lengths("x", dims)[2:] == loops._lengths("t", dims)[2:]
         assert loops._lengths("x", dims)[:2] == loops._lengths("s", dims)[:2]
     assert loops._lengths("x", 3) == (*loops._lengths("s", 2), loops._lengths("t", 2)[1])
-
-
-def test_what_is_compiled_stays_so_in_copies_and_files(tmp_path, monkeypatch):
-    monkeypatch.setattr("surgeon.attention.compiling.run", lambda *given: None)
-    model = surgeon.inject(timm.create_model("test_resnet", num_classes=4), "cbam", compile=True)
-    surgeon.save(model, tmp_path / "net.pth")
-    for other in (model, copy.deepcopy(model), surgeon.load(tmp_path / "net.pth")):
-        assert {gate.passes for gate in surgeon.attention_modules(other).values()} == {"compiled"}
 
 
 @pytest.mark.parametrize("passes", ["eager", pytest.param("compiled", marks=[compiles, pytest.mark.export])])
