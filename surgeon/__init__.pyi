@@ -1,4 +1,5 @@
 from . import samples as samples
+from .attention.compiling import compile as compile
 from .attention.gates import attention_modules as attention_modules
 from .attention.gates import attention_parameters as attention_parameters
 from .attention.gates import disabled as disabled

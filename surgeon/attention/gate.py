@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
 
-from surgeon.attention.capture import is_captured
 from surgeon.attention.layouts import Layout, Size
 from surgeon.attention.mix import mixed
 from surgeon.attention.options import choice, whole
+from surgeon.attention.passes.axes import as_channels
+from surgeon.attention.passes.capture import is_captured
+from surgeon.attention.passes.choice import Passes
 from surgeon.attention.told import Told
 from surgeon.errors import BadModel
 from surgeon.sites import Site
@@ -60,6 +62,7 @@ class Gate(nn.Module):
         or all of it.
     maps: where `record` collects the scores; None outside it.
     told: who tells it how high and wide the map of its tokens is, where its owner's forward does not know that.
+    passes: what makes the passes over its map: "eager", torch's operators one by one, or "compiled".
     operation: which operation on the network put it there, counted from 1; 0 outside a network.
     together: the paths of all gates that this operation put in, so that those which stay know of those which went.
     """
@@ -84,6 +87,7 @@ class Gate(nn.Module):
         self.together: tuple[str, ...] = ()
         self.share: nn.Parameter | None = None
         self.told: Told | None = None
+        self.passes: Passes = "eager"
 
     def forward(self, x: Tensor, old: Tensor | None = None, *, size: Size | None = None) -> Tensor:
         """The map `x` with attention; where it takes a module's place, `old` is what that module makes of `x`.
@@ -142,6 +146,12 @@ class Gate(nn.Module):
         """`scale` itself; while a recording runs, a copy of it on the CPU is kept under `name`."""
         if self.maps is not None:
             self.maps.setdefault(name, []).append(scale.detach().to("cpu", copy=True))
+        return scale
+
+    def note_channels(self, scale: Tensor, x: Tensor) -> Tensor:
+        """The same of factors (N, C) of the map `x`."""
+        if self.maps is not None:
+            self.note("channel", as_channels(scale, x))
         return scale
 
 

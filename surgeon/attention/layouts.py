@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surgeon.attention.capture import is_captured
+from surgeon.attention.passes.capture import is_captured
 from surgeon.errors import SurgeonError, UnknownName, suggest
 
 # Which axis counts the tokens.

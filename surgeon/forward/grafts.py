@@ -16,7 +16,7 @@ from torch import nn
 from torch.fx import Proxy
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from surgeon.attention.capture import is_captured, is_traced
+from surgeon.attention.passes.capture import is_captured, is_traced
 from surgeon.attention.told import Told
 from surgeon.forward.arguments import argument, free, header, with_defaults
 from surgeon.forward.guards import QUESTIONS
