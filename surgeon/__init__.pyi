@@ -1,5 +1,6 @@
 from . import pages as pages
 from . import samples as samples
+from .attention.compiling import compile as compile
 from .attention.gates import attention_modules as attention_modules
 from .attention.gates import attention_parameters as attention_parameters
 from .attention.gates import disabled as disabled

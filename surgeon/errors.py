@@ -88,6 +88,10 @@ class HardlyOpened(UserWarning):
     """Training has moved the attention so little that the network is as good as without it."""
 
 
+class NotCompiled(UserWarning):
+    """Attention stays as it is, since nothing can be compiled here."""
+
+
 class UnusedSite(UserWarning):
     """The network's output depends on none of the maps that attention goes to: it would never learn."""
 

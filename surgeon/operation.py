@@ -13,6 +13,7 @@ from torch import nn
 
 from surgeon import rulebook
 from surgeon.anatomy.observation import observed
+from surgeon.attention import compiling
 from surgeon.sites import DEFAULT_INIT
 from surgeon.surgery import again, aim, decide, holders, operate, saving
 from surgeon.surgery.alone import alone
@@ -119,9 +120,13 @@ def inject(
     rules: Folders | None = None,
     example_inputs: Any = None,
     check: Check = "stitches",
+    compile: bool = False,
     **options: Any,
 ) -> Model:
     """Put `attention` into `model`, in place, and return it: `plan` and `apply` in one call.
+
+    Args:
+        compile: let the attention run as compiled loops; see `surgeon.compile`.
 
     >>> model = inject(torchvision.models.resnet50(weights="DEFAULT"), "cbam", where="bottleneck")
     """
@@ -137,7 +142,7 @@ def inject(
         operate.perform(model, decided, prepared, check)
         holders.remind(optimizers, model)
         saving.attach(model, prepared.example)
-        return _noted(model, example)
+        return _noted(compiling.compile(model) if compile else model, example)
 
 
 def like(model: Model, other: nn.Module, *, example_inputs: Any = None) -> Model:

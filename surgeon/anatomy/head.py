@@ -6,7 +6,7 @@ from itertools import dropwhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from surgeon.anatomy.residual import Ways
-from surgeon.anatomy.strides import takes_each_pixel
+from surgeon.anatomy.strides import takes_each_pixel, takes_one_pixel
 from surgeon.trace.axes import MOVES, VIEWS
 from surgeon.trace.graph import NOTHING
 
@@ -50,6 +50,7 @@ class _Walk:
     """The way back from the output to the last layer with a kernel that changes the number of channels.
 
     in_doubt: it passed what is found behind features as well as in heads; only few channels tell then.
+    is_normed: it passed a norm before any layer; then it is a head only if that layer takes each pixel for itself.
     """
 
     def __init__(self, graph: Graph, maps: Maps, end: Value) -> None:
@@ -57,7 +58,7 @@ class _Walk:
         self.end = end
         self.channels = maps.known(end).channels
         self.makers = graph.inner_makers
-        self.in_doubt = False
+        self.in_doubt = self.is_normed = False
 
     def back(self) -> Head | None:
         """The Head at the end of the way; None where the way is one of features."""
@@ -67,8 +68,12 @@ class _Walk:
             if before is None:
                 return None
             if node.cost.kernels:
+                if self.is_normed and not takes_one_pixel(node):
+                    return None
                 if self.maps.known(before).channels != self.channels:
                     return None if self._is_doubtful(before) else self._found(before, node)
+                if self.is_normed:
+                    return None
                 layers += 1
                 self.in_doubt = True
             value = before
@@ -117,8 +122,12 @@ class _Walk:
         if node.op in ACTIVATIONS:
             self.in_doubt = True
             return True
-        # A norm between two layers of a head.
-        return layers > 0 and "norm" in node.op
+        if "norm" not in node.op:
+            return False
+        # Between two layers of a head, or behind its only one.
+        self.is_normed |= not layers
+        self.in_doubt |= not layers
+        return True
 
     def _is_smaller(self, before: Value, node: Node) -> bool:
         """A layer with a stride begins a stage."""

@@ -74,6 +74,7 @@ class Maps:
         self.image = image
         self.images = images(graph, image)
         self.batch = image.shape[0]
+        self.dims = len(image.shape) - 2
         self._known: dict[Value, FeatureMap | None] = {}
         # What `trunk.steps` found in each graph.
         self.steps: dict[Graph, list[Any]] = {}
@@ -128,7 +129,7 @@ class Maps:
         if value.fixed or axis is None or not shape or shape[0] != self.batch:
             return None
         rank = len(shape)
-        if rank == len(self.image.shape) and axis in (1, rank - 1):
+        if rank == len(self.image.shape) and axis in (1, rank - 1) and not _is_cut(value):
             size = shape[2:] if axis == 1 else shape[1:-1]
             return FeatureMap(shape[axis], size, _LAYOUTS[rank, axis]) if self._fits(size) else None
         if rank == 3 and axis == 2:
@@ -170,19 +171,11 @@ class Maps:
 
     def _grid(self, value: Value, at: int) -> Grid | None:
         """What the axis `at` of a value counts, if that is the pixels of a map in rows; None if it is not."""
-        axis = self._axis(value, at)
+        axis = counted(value, at)
         sides = axis.sides if axis is not None else []
-        if axis is None or not axis.is_plain or axis.after or len(sides) != len(self.image.shape) - 2:
+        if axis is None or not axis.is_plain or axis.after or len(sides) != self.dims:
             return None
         return Grid(tuple(axis.extent(side) for side in sides), axis.before)
-
-    def _axis(self, value: Value, at: int, depth: int = 8) -> Axis | None:
-        """What an axis of a value counts; where that got lost in a layer, what it counts once it is added to a map."""
-        axis = value.counts[at]
-        if axis is not None or not depth:
-            return axis
-        later = (self._axis(result, at, depth - 1) for node in value.users for result in _alike(value, node))
-        return next((found for found in later if found is not None), None)
 
 
 class Stream(Maps):
@@ -217,6 +210,20 @@ def _laid_out(graph: Graph) -> Value | None:
             if origin in graph.inputs and origin.dtype.is_floating_point:
                 return value
     return None
+
+
+def _is_cut(value: Value) -> bool:
+    """Whether an axis counts pixels of both sides: those of one window, or the windows."""
+    return any(axis is not None and len(axis.sides) > 1 for axis in value.counts)
+
+
+def counted(value: Value, at: int, depth: int = 8) -> Axis | None:
+    """What an axis of a value counts; where that got lost in a layer, what it counts once it is added to a map."""
+    axis = value.counts[at]
+    if axis is not None or not depth:
+        return axis
+    later = (counted(result, at, depth - 1) for node in value.users for result in _alike(value, node))
+    return next((found for found in later if found is not None), None)
 
 
 def _alike(value: Value, node: Node) -> list[Value]:

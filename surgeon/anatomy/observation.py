@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_map_only
 
 from surgeon.anatomy import sizes
 from surgeon.anatomy.scene import Scene
+from surgeon.attention.layouts import TOKENS
 from surgeon.errors import BadInput, BadModel, SurgeonError, Untraceable
 from surgeon.forward.alike import carried_over, kind_of
 from surgeon.forward.kept import Kept, kept
@@ -29,6 +30,10 @@ from surgeon.trace.state import preserved, same_numbers
 if TYPE_CHECKING:
     from surgeon.forward.reading import Readings
     from surgeon.sites import Site
+
+
+# Pixels on a side of the last map: two windows of two pixels fit in.
+SMALL = 4
 
 
 class _Failure(NamedTuple):
@@ -69,19 +74,28 @@ class Observation:
         return None if found is None else sizes.readings(found, self._again(found))
 
     def source(self, site: Site) -> sizes.Source | None:
-        """What gives the tokens at a site their map; None if that is of one size, whatever the image."""
+        """What knows the size of the map of the tokens at a site; None if that is the same, whatever the image."""
         found = self._tokens(site)
         again = None if found is None else self._again(found)
-        if found is None or again is None or again.value.shape == found.value.shape:
+        return None if found is None or again is None else sizes.source(found, again, self.scene.graph)
+
+    @cached_property
+    def larger(self) -> Scene | None:
+        """The same on a larger image, if the last map is so small that windows of it may have one pixel; else None.
+
+        One pixel, or one window, can't be told from an axis that counts something else.
+        """
+        ends = [self.scene.maps[step.value] for step in self.scene.steps[-1:]]
+        if not any(found is not None and min(found.size) < SMALL for found in ends) or self._elsewhere is None:
             return None
-        return sizes.source(found, self.scene.graph)
+        return Scene(self._elsewhere)
 
     def _again(self, tokens: sizes.Tokens) -> sizes.Tokens | None:
         """The same tokens in the run elsewhere."""
         return None if self._elsewhere is None else sizes.same(tokens, self._elsewhere)
 
     def _tokens(self, site: Site) -> sizes.Tokens | None:
-        if site.layout not in sizes.TOKENS or len(site.size) < 2 or site.replaces:
+        if site.layout not in TOKENS or len(site.size) < 2 or site.replaces:
             return None
         graph = next((graph for graph in self.scene.graphs if graph.path == site.module), None)
         if graph is None:
@@ -138,11 +152,11 @@ class Observation:
 
 
 def _larger(tensor: torch.Tensor) -> torch.Tensor:
-    """Twice as many rows of pixels and three times as many columns; anything that is no image as it is."""
+    """Twice as many rows of pixels and four times as many columns, all even; anything that is no image as it is."""
     if tensor.dim() not in (4, 5) or not tensor.is_floating_point():
         return tensor
     *rest, height, width = tensor.shape
-    return tensor.new_zeros((*rest, 2 * height, 3 * width))
+    return tensor.new_zeros((*rest, 2 * height, 4 * width))
 
 
 @contextmanager

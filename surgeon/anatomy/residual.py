@@ -79,7 +79,9 @@ def _why_no_branch(graph: Graph, branch: Value, shortcut: Value, maps: Maps, ori
     if not ways.share_a_fork(branch, shortcut, maps, alone="anywhere" not in origins):
         return "they do not come from one value of this forward"
     detour = ways.detour(branch, shortcut)
-    return f"{detour} layers with a kernel on the way of the shortcut" if detour > A_PROJECTION else ""
+    if detour > A_PROJECTION:
+        return f"{detour} layers with a kernel on the way of the shortcut"
+    return "both are learned, at two sizes of one map" if detour and ways.is_of_levels(branch, shortcut, maps) else ""
 
 
 def branch_and_shortcut(node: Node) -> tuple[Value, Value]:
@@ -126,9 +128,19 @@ class Ways:
 
     def detour(self, branch: Value, shortcut: Value) -> int:
         """Layers with a kernel on the shortcut, counted from the fork: none, or one that projects."""
+        return self.cost(shortcut).kernels - self.cost(self._fork(branch, shortcut)).kernels
+
+    def is_of_levels(self, branch: Value, shortcut: Value, maps: Maps) -> bool:
+        """Whether the branch is made larger again, though the shortcut keeps its shape and had nothing to project."""
+        fork = self._fork(branch, shortcut)
+        beside = (self.behind(branch) | {branch}) - self.behind(fork) - {fork}
+        makers = (self.graph.makers[value] for value in beside if value in self.graph.makers)
+        return fork.shape == shortcut.shape and any(_enlarges(node, maps) for node in makers)
+
+    def _fork(self, branch: Value, shortcut: Value) -> Value:
+        """The last value that both come from."""
         forks = (self.behind(branch) | {branch}) & (self.behind(shortcut) | {shortcut})
-        fork = max(forks, key=lambda value: value.order)
-        return self.cost(shortcut).kernels - self.cost(fork).kernels
+        return max(forks, key=lambda value: value.order)
 
     def share_a_fork(self, branch: Value, shortcut: Value, maps: Maps, alone: bool = True) -> bool:
         """Both come from one value of this graph, and the branch (`alone`) from no other map that comes in.
@@ -141,4 +153,31 @@ class Ways:
         if not behind_branch & behind_shortcut:
             return False
         incoming = {value for value in behind_branch if value not in self.graph.makers and maps.grouped(value)}
-        return not alone or incoming <= behind_shortcut
+        others = incoming - behind_shortcut
+        return not alone or all(
+            self._is_joined_first(value, behind_branch, incoming & behind_shortcut) for value in others
+        )
+
+    def _is_joined_first(self, value: Value, within: frozenset[Value], shared: set[Value]) -> bool:
+        """Whether a map that comes in is a part of one whose other part is the shortcut's: the block joins them first.
+
+        Dual paths hand their map on in two parts, of which one is added to and the other one grows.
+        """
+        takers = [node for node in value.users if node.graph is self.graph and within.intersection(node.outputs)]
+        parts = [value for node in takers for value in node.inputs if node.op in ("cat", "concat")]
+        return (
+            bool(takers)
+            and not shared.isdisjoint(parts)
+            and all(
+                node.op in ("cat", "concat") and all(part not in self.graph.makers for part in node.inputs)
+                for node in takers
+            )
+        )
+
+
+def _enlarges(node: Node, maps: Maps) -> bool:
+    """Whether a step makes a larger map of a smaller one; what is only repeated for a product is none."""
+    if len(node.inputs) != 1 or node.op == "expand":
+        return False
+    before, after = maps[node.inputs[0]], maps[node.outputs[0]]
+    return before is not None and after is not None and before.pixels < after.pixels

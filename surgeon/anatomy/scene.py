@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from surgeon.anatomy.maps import Maps
 from surgeon.anatomy.residual import SEVERAL, blocks
 from surgeon.anatomy.scores import outermost_gates
-from surgeon.anatomy.trunk import Step, trunk, up_to_head
+from surgeon.anatomy.steps import Step
+from surgeon.anatomy.trunk import trunk, up_to_head
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,23 +72,41 @@ class Scene:
 
         The stem makes the first size, if that is more than a third of the image's, or is the module that takes the
         image. It is more than a stem where several residual blocks run in it; or where one does, if nothing was made
-        smaller before or a decoder comes back to it. What a decoder comes back to at the image's own size is never one.
+        smaller before, a decoder comes back to it, or the next stage has no more layers. What a decoder comes back to
+        at the image's own size is never one, nor what a module makes for it that is of the next one's class.
         """
         if value in self.images:
             return True
         is_whole, is_level = self._is_whole(value), self._is_read_again(value)
-        if is_whole and is_level:
+        if is_level and (is_whole or self._is_made_as_the_next(value)):
             return False
         if not self._is_of_the_first_size(value):
             return value in self.stem or self._layers_until(value) <= 1
         found = blocks(self.graph, self.maps, until=value, least=1 if is_level else 2)
-        return found < (1 if is_whole or is_level else SEVERAL)
+        return found < (1 if is_whole or is_level or self._is_as_deep_as_the_next(value) else SEVERAL)
 
     def _layers_until(self, value: Value) -> int:
         """How many layers with a kernel have run on the image when `value` is made."""
         made = self.graph.inner_makers.items()
         early = {node for found, node in made if found.order <= value.order and self.maps.is_of_image(found)}
         return sum(node.cost.kernels for node in early)
+
+    def _is_as_deep_as_the_next(self, value: Value) -> bool:
+        """Whether as many layers have made `value` of the image as make the next size of it."""
+        after = [step.value for step in self.steps if step.value.order > value.order]
+        layers = self._layers_until(value)
+        return bool(after) and self._layers_until(after[0]) - layers <= layers
+
+    def _is_made_as_the_next(self, value: Value) -> bool:
+        """Whether the module that made the map smaller before `value`, and gave it, is of the class of the next one."""
+        smaller = [step for step in self._trunk if step.kind == "smaller"]
+        pairs = ((one.node, other.node) for one, other in pairwise(smaller) if other.value is value)
+        kinds = [
+            (type(a.child.module), type(b.child.module))
+            for a, b in pairs
+            if a and b and a.child and b.child and value in a.outputs
+        ]
+        return any(one is other for one, other in kinds)
 
     def _is_whole(self, value: Value) -> bool:
         """Whether a map is as large as the image."""

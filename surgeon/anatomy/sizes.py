@@ -7,6 +7,7 @@ the height, or the width, in runs on images of two shapes.
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._pytree import tree_leaves
 
+from surgeon.anatomy.maps import counted
+from surgeon.attention.layouts import TOKENS
 from surgeon.forward.arguments import parameters, where_given
 from surgeon.forward.reading import Reading, Readings
 from surgeon.forward.subclass import takes_grafts
@@ -22,9 +25,6 @@ from surgeon.trace.pixels import Part
 if TYPE_CHECKING:
     from surgeon.trace.graph import Graph, Value
     from surgeon.trace.pixels import Axis, Side
-
-# Which axis counts the tokens.
-TOKENS = {"NLC": 1, "NCL": 2, "NGLC": 2, "NCGL": 3}
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,14 @@ class Tokens:
     is_inside: bool = False
 
     @property
+    def size(self) -> tuple[int, ...]:
+        """Of the map, the rows first."""
+        return tuple(part.length for part in self.parts)
+
+    @property
     def parts(self) -> tuple[Part, ...]:
         """What is counted, the rows first."""
-        axis = self.value.counts[TOKENS[self.layout]]
+        axis = counted(self.value, TOKENS[self.layout])
         return axis.parts if axis is not None else ()
 
 
@@ -93,8 +98,8 @@ def _reading(tokens: Tokens, other: Tokens | None, at: int) -> Reading | None:
     part = tokens.parts[at]
     tensors = (*_tensors_given(tokens.graph), *_tensors_made(tokens))
     for reading, value in tensors:
-        for axis, counted in enumerate(value.counts):
-            if value is not tokens.value and _is_side(counted, part):
+        for axis, what in enumerate(value.counts):
+            if value is not tokens.value and _is_side(what, part):
                 return replace(reading, axis=axis)
     if other is None or len(other.parts) != len(tokens.parts):
         return None
@@ -159,25 +164,71 @@ def _numbers(tokens: Tokens) -> Iterator[tuple[Reading, int]]:
 
 @dataclass(frozen=True)
 class Source:
-    """The module that gives tokens their map. size: of the map, height first. readings: where it is read."""
+    """The module that knows how large the map of some tokens is, when their own forward does not.
+
+    planned: the size of the tokens' map. readings: where it is read, height first; strides: in how many rows, and
+    columns, for one of the tokens'.
+    """
 
     path: str
-    size: tuple[int, ...]
+    planned: tuple[int, ...]
     readings: Readings
+    strides: tuple[int, ...]
 
 
-def source(tokens: Tokens, run: Graph) -> Source | None:
-    """The first module in `run` that returns or is given the map of which the tokens are the pixels."""
-    sides = [part.side for part in tokens.parts]
+def source(tokens: Tokens, other: Tokens, run: Graph) -> Source | None:
+    """A module around the tokens that is told the size of their map; or the first one in `run` that makes that map.
+
+    None where that is of one size, whatever the image; or where nothing is known of it.
+
+    Args:
+        other: the same tokens in a run on an image of another shape.
+    """
+    if tokens.size == other.size:
+        return None
+    return _told_around(tokens, other) or _map_before(tokens, other, run)
+
+
+def _told_around(tokens: Tokens, other: Tokens) -> Source | None:
+    around = zip(_parents(tokens.graph), _parents(other.graph))
+    for graph, later in around:
+        if takes_grafts(graph.module):
+            read = readings(
+                Tokens(tokens.value, tokens.layout, graph, {}, True), replace(other, graph=later, is_inside=True)
+            )
+            if read is not None:
+                return Source(graph.path, tokens.size, read, (1,) * len(read))
+    return None
+
+
+def _parents(graph: Graph) -> Iterator[Graph]:
+    """The calls around a call, inside out; not that of the whole network, parts of which may be run without it."""
+    while graph.parent is not None and graph.parent.parent is not None:
+        graph = graph.parent
+        yield graph
+
+
+def _map_before(tokens: Tokens, other: Tokens, run: Graph) -> Source | None:
+    """The first module in `run` that returns or is given, once in it, the map of which the tokens are the pixels."""
+    strides = _strides(tokens)
+    if strides is None or strides != _strides(other):
+        return None
     # The whole network comes last: parts of it may be called without it.
     whole, *parts = run.walk()
-    for graph in (graph for graph in (*parts, whole) if takes_grafts(graph.module)):
+    calls = Counter(graph.path for graph in parts)
+    for graph in (graph for graph in (*parts, whole) if takes_grafts(graph.module) and calls[graph.path] < 2):
         for reading, value in (*_tensors_returned(graph), *_tensors_given(graph)):
-            axes = [_axis_of(side, value) for side in sides]
-            if None not in axes:
-                size = tuple(value.shape[axis] for axis in axes if axis is not None)
-                return Source(graph.path, size, tuple(replace(reading, axis=axis) for axis in axes))
+            axes = [_axis_of(part.side, value) for part in tokens.parts]
+            if None not in axes and value.order < tokens.value.order:
+                return Source(graph.path, tokens.size, tuple(replace(reading, axis=axis) for axis in axes), strides)
     return None
+
+
+def _strides(tokens: Tokens) -> tuple[int, ...] | None:
+    """How many rows and columns of the map there are for one of the tokens'; None if they don't go evenly."""
+    if any(part.side.length % part.length for part in tokens.parts):
+        return None
+    return tuple(part.side.length // part.length for part in tokens.parts)
 
 
 def _axis_of(side: Side, value: Value) -> int | None:

@@ -9,54 +9,35 @@ that does so several times is looked into.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from surgeon.anatomy.head import head
+from surgeon.anatomy.joins import joined
 from surgeon.anatomy.nesting import is_in_a_branch
 from surgeon.anatomy.residual import SEVERAL, blocks
-from surgeon.anatomy.strides import takes_each_pixel
+from surgeon.anatomy.steps import Kind, Step
+from surgeon.anatomy.strides import pools_by_pixel, takes_each_pixel
 
 if TYPE_CHECKING:
     from surgeon.anatomy.maps import FeatureMap, Maps
     from surgeon.trace.graph import Graph, Node, Value
 
-# As many residual blocks in a row are a stage; one or two may be part of how a module makes its map smaller.
-A_STAGE = 3
-
-Kind = Literal["smaller", "pool"]
-
-
-@dataclass(frozen=True)
-class Step:
-    """A change of size: `value` goes into `node` of `graph`, and comes out `smaller` or not at all (`pool`)."""
-
-    kind: Kind
-    value: Value
-    node: Node | None
-    graph: Graph
-
-    @property
-    def taker(self) -> str:
-        """What takes the map, in words."""
-        return taker(self.node)
-
-
-def taker(node: Node | None) -> str:
-    """What a step is, in words: a module's path or an operator's name. No node takes what the network returns."""
-    if node is None:
-        return "the output of the network"
-    return node.child.path if node.child else node.op
-
 
 def trunk(graph: Graph, maps: Maps) -> list[Step]:
     """The steps of a whole network up to its smallest map; ended by its last map where nothing pools that."""
     found = steps(graph, maps)
-    last = _latest((value for node in graph.nodes for value in node.outputs), maps)
+    last = _last(graph, maps)
     ends = any(step.kind == "pool" for step in found)
     if last is not None and not ends and not _is_joined_to_another(last, maps):
         found.append(Step("pool", last, None, graph))
     return found
+
+
+def _last(graph: Graph, maps: Maps) -> Value | None:
+    """The last map in a graph; where its modules return none, the last one inside them."""
+    last = _latest((value for node in graph.nodes for value in node.outputs), maps)
+    inner = (_last(child, maps) for child in reversed(graph.children))
+    return last or next((found for found in inner if found is not None), None)
 
 
 def _is_joined_to_another(value: Value, maps: Maps) -> bool:
@@ -106,7 +87,7 @@ def _steps(graph: Graph, maps: Maps) -> list[Step]:
             if value.order < newest:
                 continue  # an earlier map is pooled on the side
             return found + changes
-        found += changes
+        found = joined(found, node, maps) + changes
         newest = max([newest, *(output.order for output, _ in _spatial(node.outputs, maps))])
     return end or found
 
@@ -138,6 +119,9 @@ def _changes(graph: Graph, node: Node, value: Value, maps: Maps) -> list[Step]:
         return smaller
     if kind == "pool":
         return inner if smaller else [Step(kind, value, node, graph)]
+    if inner and not smaller:
+        # A head that pools a larger map than it was made for.
+        return inner
     return smaller if _holds_stages(node, value, smaller, maps) else [Step(kind, value, node, graph)]
 
 
@@ -162,14 +146,7 @@ def _holds_stages(node: Node, value: Value, inner: list[Step], maps: Maps) -> bo
         return True
     if node.child is None or not inner or inner[0].value is value:
         return False
-    return blocks(node.child, maps, until=inner[0].value) >= (SEVERAL if _ends_with(node.child, inner[-1]) else A_STAGE)
-
-
-def _ends_with(graph: Graph, step: Step) -> bool:
-    """Whether no layer with a kernel runs in a module after this step: it makes its map smaller for the next one."""
-    made = max((value.order for value in step.node.outputs), default=0) if step.node else 0
-    after = (node for node in graph.inner_makers.values() if node.outputs[0].order > made)
-    return not any(node.cost.kernels for node in after)
+    return blocks(node.child, maps, until=inner[0].value) >= SEVERAL
 
 
 def _comes_back(node: Node, maps: Maps) -> bool:
@@ -197,7 +174,15 @@ def _kind(node: Node, before: FeatureMap, maps: Maps) -> Kind | None:
         return "pool" if all(_is_small(value, maps) for value in node.outputs) else None
     smallest = min(after, key=lambda found: found.pixels)
     # A convolution without padding loses a few pixels; that is no downsampling.
-    return "smaller" if smallest.size[-1] * 3 <= before.size[-1] * 2 and not takes_each_pixel(node) else None
+    if smallest.size[-1] * 3 > before.size[-1] * 2 or takes_each_pixel(node):
+        return None
+    return "pool" if pools_by_pixel(node) and not _is_padded(node, maps) else "smaller"
+
+
+def _is_padded(node: Node, maps: Maps) -> bool:
+    """Whether a step only takes off again what was laid around its map right before."""
+    maker = maps.graph.inner_makers.get(node.inputs[0])
+    return maker is not None and maker.op == "pad"
 
 
 def _is_small(value: Value, maps: Maps) -> bool:
@@ -217,10 +202,22 @@ def _operator(node: Node) -> str:
 
 def _is_neck(node: Node, maps: Maps) -> bool:
     """A module that is handed a dict of maps, or a list of several sizes, combines them (FPN)."""
-    if node.child is None or all(hasattr(arg, "shape") for arg in node.child.args):
+    if node.child is None:
+        return False
+    if _makes_a_pyramid(node, maps):
+        return True
+    if all(hasattr(arg, "shape") for arg in node.child.args):
         return False
     arguments = (*node.child.args, *node.child.kwargs.values())
     return any(_holds_several_maps(arg) for arg in arguments if isinstance(arg, (list, tuple, dict)))
+
+
+def _makes_a_pyramid(node: Node, maps: Maps) -> bool:
+    """Whether a module makes larger and smaller maps of several of one size, as decoders want them of a plain ViT."""
+    before = {found.size[-1] for _, found in _spatial(node.inputs, maps)}
+    after = {found.size[-1] for _, found in _spatial(node.outputs, maps)}
+    is_given_several = len(_spatial(node.inputs, maps)) > 1 and len(before) == 1
+    return is_given_several and bool(after) and max(after) > max(before) > min(after)
 
 
 def _holds_several_maps(collection: list[Any] | tuple[Any, ...] | dict[Any, Any]) -> bool:

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from surgeon.attention.cbam import CONV, NORM, Branches
 from surgeon.attention.gate import SILENT, Gate, Init, gain, gamma, silence, slope
 from surgeon.attention.options import choice, whole
-from surgeon.attention.pools import as_map, average
-from surgeon.attention.precision import called, normalized, scaled, steep
+from surgeon.attention.passes.axes import as_channels
+from surgeon.attention.passes.plain import scaled
+from surgeon.attention.pools import average
+from surgeon.attention.precision import called, normalized, steep
 
 Form = Literal["released", "paper"]
 Combine = Literal["sum", "product", "max"]
@@ -147,9 +149,9 @@ class ChannelBranch(Branch):
 
     def forward(self, x: Tensor) -> Tensor:
         def norm(layer: nn.Module, scores: Tensor) -> Tensor:
-            return normalized(layer, as_map(scores, x)).flatten(1)
+            return normalized(layer, as_channels(scores, x)).flatten(1)
 
-        return as_map(self.run(average(x), norm), x)
+        return as_channels(self.run(average(x), norm), x)
 
 
 class SpatialBranch(Branch):

@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from surgeon.attention.gate import SILENT, Gate, Init, gain, gamma, silence, slope
 from surgeon.attention.options import Names, choice, flag, odd, subset, whole
-from surgeon.attention.pools import POOLS, as_map, mean_and_max, pooled
-from surgeon.attention.precision import BatchNorm, called, gated, normalized, scaled
+from surgeon.attention.passes import Scan
+from surgeon.attention.passes.axes import as_channels
+from surgeon.attention.passes.plain import scaled
+from surgeon.attention.pools import POOLS, pooled
+from surgeon.attention.precision import BatchNorm, called, gated, normalized
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Branches = Literal["both", "channel", "spatial"]
@@ -74,25 +77,24 @@ class CBAM(Gate):
         return self.spatial is not None
 
     def attend(self, x: Tensor) -> Tensor:
-        if self.order == "parallel":
-            scales = [self.note(name, branch(x)) for name, branch in self._branches()]
-            for scale in scales:
-                x = scaled(x, scale)
-            return x
-        for name, branch in self._branches():
-            x = scaled(x, self.note(name, branch(x)))
-        return x
-
-    def _branches(self) -> list[tuple[str, nn.Module]]:
-        """The branches that there are by name, in the order in which they act."""
-        branches = [("channel", self.channel), ("spatial", self.spatial)]
         if self.order == "spatial-first":
-            branches.reverse()
-        return [(name, branch) for name, branch in branches if branch is not None]
+            return self._attend(self._attend(x, None, self.spatial), self.channel, None)
+        return self._attend(x, self.channel, self.spatial)
+
+    def _attend(self, x: Tensor, channel: ChannelScale | None, spatial: SpatialScale | None) -> Tensor:
+        """The map with the factors of one branch, or of both of them."""
+        is_parallel = self.order == "parallel"
+        scan = Scan(x, self.passes, apart=is_parallel)
+        s = t = None
+        if channel is not None:
+            s = self.note_channels(channel(channel.pooled(scan)), x)
+        if spatial is not None:
+            t = self.note("spatial", spatial(spatial.squeezed(scan, None if is_parallel else s)))
+        return x if s is None and t is None else scan.product(s, t)
 
 
 class ChannelScale(nn.Module):
-    """A factor for each channel: (N, C, *spatial) -> (N, C, 1, ..., 1)."""
+    """A factor for each channel from its pools: (N, pools, C) -> (N, C)."""
 
     def __init__(self, channels: int, init: Init, *, reduction: int, pools: Names, bias: bool) -> None:
         super().__init__()
@@ -111,15 +113,17 @@ class ChannelScale(nn.Module):
         if init in SILENT:
             silence(self.fc2)
 
-    def forward(self, x: Tensor) -> Tensor:
-        # All pools at once, images first: a hook on a layer sees one call, and who counts per image finds the images.
-        pools = torch.stack(pooled(x, self.pools), dim=1)
+    def pooled(self, scan: Scan) -> Tensor:
+        """All pools at once, images first: a hook on a layer sees one call, and who counts per image finds them."""
+        return torch.stack(pooled(scan, self.pools), dim=1)
+
+    def forward(self, pools: Tensor) -> Tensor:
         scores = called(self.fc2, F.relu(called(self.fc1, pools))).sum(1)
-        return as_map(gated(scores, self.gamma, self.gain, self.slope), x)
+        return gated(scores, self.gamma, self.gain, self.slope)
 
 
 class SpatialScale(nn.Module):
-    """A factor for each position: (N, C, *spatial) -> (N, 1, *spatial)."""
+    """A factor for each position from maps of one channel: (N, maps, *spatial) -> (N, 1, *spatial)."""
 
     def __init__(self, channels: int, init: Init, dims: int, *, kernel_size: int, norm: bool, maps: Names) -> None:
         super().__init__()
@@ -141,17 +145,16 @@ class SpatialScale(nn.Module):
         elif init in SILENT:
             silence(self.conv)
 
-    def forward(self, x: Tensor) -> Tensor:
-        maps = self._maps(x)
-        scores = called(self.conv, torch.cat([maps[name] for name in self.maps], dim=1))
-        scores = scores if self.bn is None else normalized(self.bn, scores)
-        return gated(scores, self.gamma, self.gain, self.slope)
-
-    def _maps(self, x: Tensor) -> dict[str, Tensor]:
-        """What the convolution may see of `x`, by name: maps of one channel."""
+    def squeezed(self, scan: Scan, s: Tensor | None) -> Tensor:
+        """What the convolution sees of the map, each channel of it times its factor in `s`."""
         maps = {}
         if "max" in self.maps or "mean" in self.maps:
-            maps["mean"], maps["max"] = mean_and_max(x, (1,))
+            maps["mean"], maps["max"] = scan.squeeze(s)
         if "conv" in self.maps:
-            maps["conv"] = called(self.squeeze, x)
-        return maps
+            maps["conv"] = called(self.squeeze, scan.x if s is None else scaled(scan.x, as_channels(s, scan.x)))
+        return torch.cat([maps[name] for name in self.maps], dim=1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        scores = called(self.conv, maps)
+        scores = scores if self.bn is None else normalized(self.bn, scores)
+        return gated(scores, self.gamma, self.gain, self.slope)

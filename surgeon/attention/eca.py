@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from surgeon.attention.gate import SILENT, Gate, Init, gain, gamma, silence, slope
 from surgeon.attention.options import odd
-from surgeon.attention.pools import as_map, average
-from surgeon.attention.precision import called, gated, scaled
+from surgeon.attention.passes import Scan
+from surgeon.attention.precision import called, gated
 
 
 class ECA(Gate):
@@ -44,9 +44,9 @@ class ECA(Gate):
         return False
 
     def attend(self, x: Tensor) -> Tensor:
-        scores = called(self.conv, average(x).unsqueeze(1)).squeeze(1)
-        scale = as_map(gated(scores, self.gamma, self.gain, self.slope), x)
-        return scaled(x, self.note("channel", scale))
+        scan = Scan(x, self.passes)
+        scores = called(self.conv, scan.average().unsqueeze(1)).squeeze(1)
+        return scan.product(self.note_channels(gated(scores, self.gamma, self.gain, self.slope), x))
 
 
 def kernel(channels: int) -> int:

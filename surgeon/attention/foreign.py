@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from surgeon.attention.capture import is_traced
 from surgeon.attention.faked import runs
 from surgeon.attention.gate import Gate, Init, gamma
 from surgeon.attention.mix import mixed
+from surgeon.attention.passes.capture import is_traced
 from surgeon.errors import BadModule
 
 

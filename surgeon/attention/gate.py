@@ -11,7 +11,11 @@ from torch.fx import Proxy
 from surgeon.attention.layouts import Layout, Size
 from surgeon.attention.mix import mixed
 from surgeon.attention.options import choice, whole
-from surgeon.errors import BadModel, SurgeonError
+from surgeon.attention.passes.axes import as_channels
+from surgeon.attention.passes.capture import is_captured
+from surgeon.attention.passes.choice import Passes
+from surgeon.attention.told import Told
+from surgeon.errors import BadModel
 from surgeon.sites import Site
 
 # How a fresh gate starts.
@@ -57,6 +61,8 @@ class Gate(nn.Module):
     share: how far the attention has taken another module's place, shape (1,), 0 at the start; None where it takes none,
         or all of it.
     maps: where `record` collects the scores; None outside it.
+    told: who tells it how high and wide the map of its tokens is, where its owner's forward does not know that.
+    passes: what makes the passes over its map: "eager", torch's operators one by one, or "compiled".
     operation: which operation on the network put it there, counted from 1; 0 outside a network.
     together: the paths of all gates that this operation put in, so that those which stay know of those which went.
     """
@@ -80,6 +86,8 @@ class Gate(nn.Module):
         self.maps: Maps | None = None
         self.together: tuple[str, ...] = ()
         self.share: nn.Parameter | None = None
+        self.told: Told | None = None
+        self.passes: Passes = "eager"
 
     def forward(self, x: Tensor, old: Tensor | None = None, *, size: Size | None = None) -> Tensor:
         """The map `x` with attention; where it takes a module's place, `old` is what that module makes of `x`.
@@ -99,6 +107,8 @@ class Gate(nn.Module):
         return y if old is None or self.share is None else mixed(old, y, self.share)
 
     def _attend_laid_out(self, x: Tensor, layout: Layout, size: Size | None) -> Tensor:
+        if size is None and self.told is not None and self.weighs_positions and not is_captured():
+            size = self.told.size_of(layout.length(x), self)
         return layout.restore(self.attend(layout.view(x, size, alike=not self.weighs_positions)), x)
 
     @property
@@ -112,21 +122,6 @@ class Gate(nn.Module):
     def replaces_at_once(self) -> bool:
         """Whether what the attention takes the place of need not run."""
         return self.share is None and self.enabled
-
-    def refuse_other_proportions(self, now: Size, planned: Size) -> None:
-        """Refuse a map of size `now` in front of this gate, which was planned where the map was of size `planned`.
-
-        Raises:
-            SurgeonError: it has other proportions, and this gate would lay out its tokens as if it had not.
-        """
-        if not self.enabled or not self.weighs_positions:
-            return
-        if any(here * planned[0] != there * now[0] for here, there in zip(now, planned)):
-            shape, before = (" x ".join(map(str, size)) for size in (now, planned))
-            raise SurgeonError(
-                f"{self.site}: tokens of {shape} here, planned with {before}, and its forward is told no height and"
-                " width: give the network an image of the same proportions, or plan with example_inputs of this size."
-            )
 
     @property
     def weighs_positions(self) -> bool:
@@ -151,6 +146,12 @@ class Gate(nn.Module):
         """`scale` itself; while a recording runs, a copy of it on the CPU is kept under `name`."""
         if self.maps is not None:
             self.maps.setdefault(name, []).append(scale.detach().to("cpu", copy=True))
+        return scale
+
+    def note_channels(self, scale: Tensor, x: Tensor) -> Tensor:
+        """The same of factors (N, C) of the map `x`."""
+        if self.maps is not None:
+            self.note("channel", as_channels(scale, x))
         return scale
 
 

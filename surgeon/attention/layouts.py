@@ -13,9 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surgeon.attention.capture import is_captured
+from surgeon.attention.passes.capture import is_captured
 from surgeon.errors import SurgeonError, UnknownName, suggest
 
+# Which axis counts the tokens.
+TOKENS = {"NLC": 1, "NCL": 2, "NGLC": 2, "NCGL": 3}
 NAMES = ("NCL", "NCHW", "NCDHW", "NHWC", "NDHWC", "NLC", "NGLC", "NCGL")
 
 
@@ -65,6 +67,10 @@ class Layout:
         if self.name == "NCL":
             return x.unflatten(2, self._grid(x.shape[2], size, alike)) if self.dims > 1 else x
         return x.movedim(-1, 1) if self.name.endswith("C") else x
+
+    def length(self, x: Tensor) -> int:
+        """How many tokens of `x` are pixels of the map."""
+        return x.shape[TOKENS[self.name]] - self.prefix
 
     def restore(self, y: Tensor, x: Tensor) -> Tensor:
         """The map `y` laid out as `x` is, behind the prefix tokens of `x`, if there are any."""

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surgeon.attention.capture import is_traced
-from surgeon.attention.precision import score_dtype
+from surgeon.attention.passes.capture import is_traced
+from surgeon.attention.passes.dtypes import score_dtype
 
 
 def mixed(x: Tensor, y: Tensor, gamma: Tensor) -> Tensor:

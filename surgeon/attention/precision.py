@@ -8,36 +8,21 @@ gradient of a small map is again a sum over a large one.
 from __future__ import annotations
 
 import warnings
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from surgeon.attention.capture import is_captured, is_traced
+from surgeon.attention.passes.capture import is_captured
+from surgeon.attention.passes.dtypes import no_autocast, score_dtype
 from surgeon.errors import FrozenAtZero
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "mtia", "xla")
-# Asked once: some releases of torch.compile can't trace the question. Of other devices it is asked each time.
-AUTOCAST = {kind for kind in DEVICES if torch.amp.is_autocast_available(kind)}
 # What a layer computes in; weights that are stored in fewer bits are the layer's own affair.
 COMPUTED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-
-def score_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype that scores of a map of `dtype` are computed in: float32, or float64 for float64."""
-    return torch.promote_types(dtype, torch.float32)
-
-
-def mean(x: Tensor, dims: tuple[int, ...], keepdim: bool = False) -> Tensor:
-    """The mean over `dims`, in float32 or better."""
-    dtype = score_dtype(x.dtype)
-    # Not every exporter knows the argument `dtype`, so it is left out where it would change nothing.
-    return x.mean(dims, keepdim) if dtype == x.dtype else x.mean(dims, keepdim, dtype=dtype)
 
 
 def called(layer: nn.Module, x: Tensor) -> Tensor:
@@ -46,7 +31,7 @@ def called(layer: nn.Module, x: Tensor) -> Tensor:
     It is called as any layer is, so that hooks run, and an adapter or a quantized layer in its place acts.
     """
     dtype = dtype_of(layer, x)
-    with _no_autocast(x):
+    with no_autocast(x):
         y: Tensor = layer(_fit(x, dtype)).to(score_dtype(x.dtype))
     # Two infinities of a layer that computes in float16 would meet as NaN.
     return _within(y, dtype) if dtype == torch.float16 else y
@@ -67,7 +52,7 @@ def normalized(layer: nn.Module, x: Tensor) -> Tensor:
     if running_mean is None or running_mean.dtype == dtype_of(layer, x):
         return called(layer, x)
     dtype = running_mean.dtype
-    with _no_autocast(x):
+    with no_autocast(x):
         weights = {name: weight.to(dtype) for name, weight in layer.named_parameters()}
         y: Tensor = functional_call(layer, weights, (_fit(x, dtype),))
         return y.to(score_dtype(x.dtype))
@@ -141,49 +126,6 @@ def gated(scores: Tensor, gamma: Tensor | None, gain: Tensor | None, slope: Tens
 def steep(scores: Tensor, slope: Tensor | None) -> Tensor:
     """`scores` times `slope`, where there is one."""
     return scores if slope is None else slope.to(scores.dtype) * scores
-
-
-def scaled(x: Tensor, scale: Tensor) -> Tensor:
-    """`x * scale` in the precision of `x`, with a gradient of `scale` that can't overflow.
-
-    Autograd keeps `x` and `scale` and not the result, so the network may go on in place.
-    """
-    if x.dtype == torch.float16 and not is_traced():
-        return _HalfProduct.apply(x, scale)
-    return x * scale.to(x.dtype)
-
-
-class _HalfProduct(torch.autograd.Function):
-    """A float16 map times a float32 scale; the gradient of the scale is summed in float32."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, scale: Tensor) -> Tensor:
-        return x * scale.to(x.dtype)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        x, scale = ctx.saved_tensors
-        return grad * scale.to(x.dtype), (grad.to(scale.dtype) * x).sum_to_size(scale.shape)
-
-    @staticmethod
-    def jvp(ctx: Any, of_x: Tensor, of_scale: Tensor) -> Tensor:
-        x, scale = ctx.saved_tensors
-        return of_x * scale.to(x.dtype) + x * of_scale.to(x.dtype)
-
-
-def _no_autocast(x: Tensor) -> AbstractContextManager[None]:
-    kind = x.device.type
-    # Asked first, so that an exported graph has no trace of autocast where none is in force.
-    is_known = kind in AUTOCAST or torch.amp.is_autocast_available(kind)
-    is_on = is_known and torch.is_autocast_enabled(kind)
-    return torch.autocast(kind, enabled=False) if is_on else nullcontext()
 
 
 def _fit(x: Tensor, dtype: torch.dtype) -> Tensor:

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from surgeon.attention.gate import SILENT, Gate, Init, gain, gamma, silence, slope
 from surgeon.attention.options import flag, whole
-from surgeon.attention.pools import as_map, average
-from surgeon.attention.precision import called, gated, scaled
+from surgeon.attention.passes import Scan
+from surgeon.attention.precision import called, gated
 
 
 class SE(Gate):
@@ -53,9 +53,9 @@ class SE(Gate):
         return False
 
     def attend(self, x: Tensor) -> Tensor:
-        scores = called(self.fc2, F.relu(called(self.fc1, average(x))))
-        scale = as_map(gated(scores, self.gamma, self.gain, self.slope), x)
-        return scaled(x, self.note("channel", scale))
+        scan = Scan(x, self.passes)
+        scores = called(self.fc2, F.relu(called(self.fc1, scan.average())))
+        return scan.product(self.note_channels(gated(scores, self.gamma, self.gain, self.slope), x))
 
 
 def rounded(width: int, divisor: int) -> int:

@@ -44,6 +44,7 @@ IMPORTS = Annotated[
         "--allow-imports", help="Build networks that are somebody's own code (package.module:Class). This runs it."
     ),
 ]
+BLOCK = Annotated[str | None, o.option("--block", help="A class of modules that the rule is for, by its name.")]
 OUTPUT = Annotated[str | None, o.option("--output", "-o", help="The file to write; printed if not given.")]
 
 
@@ -162,16 +163,17 @@ def new(
     rules: o.RULES = None,
     arch: o.ARCH = None,
     example: o.EXAMPLE = None,
+    block: BLOCK = None,
     output: OUTPUT = None,
     force: o.FORCE = False,
 ) -> None:
     """Draft a rule from what is seen of a network: its stages, blocks, additions and last map,
-    with `expect:` filled in.
+    with `expect:` filled in; for the whole network, or with `--block` for a class of its blocks.
 
     Example: `surgeon rules new my_project.networks:Detector --where residual --output my_rules/detector.yaml`
     """
     model, example_inputs = _network(source, arch, example)
-    text = rulebook.draft.draft(model, where, source=source, rules=rules, example_inputs=example_inputs)
+    text = rulebook.draft.draft(model, where, source=source, block=block, rules=rules, example_inputs=example_inputs)
     if output is None:
         return screen.say(text.rstrip())
     _write(text, output, force)

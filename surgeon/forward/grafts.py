@@ -16,7 +16,8 @@ from torch import nn
 from torch.fx import Proxy
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from surgeon.attention.capture import is_traced
+from surgeon.attention.passes.capture import is_captured, is_traced
+from surgeon.attention.told import Told
 from surgeon.forward.arguments import argument, free, header, with_defaults
 from surgeon.forward.guards import QUESTIONS
 from surgeon.forward.otherwise import Ground, otherwise
@@ -165,30 +166,39 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Proportions:
-    """A refusal of maps of other proportions than planned, in the module that gives tokens their map.
+class Tells:
+    """How large a map is that a module makes or is given, told to gates that weigh its pixels as tokens later.
 
-    What weighs the tokens later is not told how high and wide their map is.
-
-    gates: the attribute that holds the gates which weigh them.
-    size: of the map, as planned. readings: where it is read.
+    told: the attribute that holds the Told of these gates.
+    size: where it is read. strides: how many of its rows, and of its columns, are one of the tokens'.
     """
 
-    gates: str
-    size: tuple[int, ...]
-    readings: Readings
+    told: str
+    size: Readings
+    strides: tuple[int, ...]
 
     def method(self, base: type[nn.Module]) -> Callable[..., Any]:
-        name, size, readings = self.gates, self.size, self.readings
+        name, size, strides = self.told, self.size, self.strides
+        # What runs inside the module has to know before it ends.
+        is_given = all(reading.name is not None for reading in size)
+
+        def tell(told: Told, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+            now = tuple(side // stride for side, stride in zip(_read(size, args, kwargs, result), strides))
+            # Whoever traces the network has no numbers here, or would keep those of this one image.
+            if is_traced() or isinstance(now[0], Proxy):
+                return
+            if is_captured():
+                told.refuse_other_proportions(now)
+            else:
+                told.tell(now)
 
         def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            gates = getattr(self, name)
+            told = getattr(self, name)
+            if is_given:
+                tell(told, args, kwargs, None)
+                return base.forward(self, *args, **kwargs)
             result = base.forward(self, *args, **kwargs)
-            now = _read(readings, args, kwargs, result)
-            # Whoever traces the network has no numbers here, or would keep those of this one image.
-            if not is_traced() and not isinstance(now[0], Proxy):
-                for gate in gates:
-                    gate.refuse_other_proportions(now, size)
+            tell(told, args, kwargs, result)
             return result
 
         return forward
@@ -222,7 +232,7 @@ class Replaced:
         return forward
 
 
-Graft = Forward | Instead | Inside | Input | Output | Replaced | Proportions
+Graft = Forward | Instead | Inside | Input | Output | Replaced | Tells
 
 
 def ground_of(graft: Graft) -> Ground:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surgeon.anatomy.observation import observed
-from surgeon.errors import BadModel, BadOption, SurgeonError
-from surgeon.forward.subclass import grafts_of
+from surgeon.errors import BadModel, BadOption, SurgeonError, UnknownName, suggest
+from surgeon.paths import lies_in
 from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import verdict
 from surgeon.rulebook.arguments import SOURCE
 from surgeon.rulebook.explain import explained
 from surgeon.rulebook.grammar import Find, words
+from surgeon.rulebook.origins import Hint, full_name, hints
 from surgeon.trace.examples import parse
 from surgeon.trace.noise import dtype_of, form_of, resolved
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from surgeon.anatomy.observation import Observation
     from surgeon.anatomy.scene import Scene
-    from surgeon.anatomy.trunk import Step
+    from surgeon.anatomy.steps import Step
     from surgeon.rulebook.book import Folders
     from surgeon.rulebook.explanation import Explanation
     from surgeon.rulebook.grammar import Rule
@@ -39,26 +40,39 @@ def draft(
     where: str | Path = "residual",
     *,
     source: str = "",
+    block: str | None = None,
     rules: Folders | None = None,
     example_inputs: Any = None,
 ) -> str:
-    """The text of a rule file for the place `where` in networks of the class of `model`.
+    """The text of a rule file for the place `where` in networks of the class of `model`, or in a class of its blocks.
 
     It describes the network's structure, in comments; has the words of the rule that applies there now;
     and, if `source` names the network, what it finds as `expect:`. It passes `check` as it stands.
 
+    Args:
+        block: the class of modules that the rule is for, instead of the whole network: by its name, with the package
+            or without. Where its sums would be found with an `origin`, the draft has that.
+
     Raises:
-        UnknownName: no such place. BadModel: a class of torch's own, for which there can't be a rule.
+        UnknownName: no such place, or block. BadModel: a class of torch's own, for which there can't be a rule.
     """
     book = rulebook.load(rules)
     example = example_inputs if example_inputs is not None else rulebook.example_for(model, book)
     with observed(model, example) as observation:
         explanation = explained(observation, where, book)
-        name = _class_name(observation.scene.graph.module)
-        head = _head(name, explanation, observation.scene, source, book) + _example(model, example)
+        module = _block(block, observation.scene) if block is not None else observation.scene.graph.module
+        name, whole = _class_name(module), full_name(observation.scene.graph.module)
+        blocks = _blocks(explanation, observation.scene, book)
+        known = {kind for rule in book if rule.place == explanation.place for kind in rule.classes}
+        new = [hint for hint in blocks if hint.kind not in known]
+        more = _outside(name, whole, explanation, observation.scene) if block is not None else _said_of(new, source)
+        head = _head(name, explanation, observation.scene, source, book, more)
+        # What runs the network is said once, in a rule for the whole.
+        head += _example(model, example) if block is None else []
         for rule, splice in _choices(name, explanation, book):
             pixels = [f"pixels: {rule.pixels}"] if rule and rule.pixels else []
-            text = "\n".join([*head, *_find(rule.find if rule else None), f"splice: {splice}", *pixels])
+            find = _in_block(rule.find if rule else None, name, blocks)
+            text = "\n".join([*head, *_find(find), f"splice: {splice}", *pixels])
             modules = _owners(text, observation, book)
             if modules is not None:
                 return "\n".join([text, *_expect(modules, source), ""])
@@ -67,12 +81,65 @@ def draft(
 
 
 def _class_name(module: nn.Module) -> str:
-    kind = grafts_of(module)[0]
-    name = f"{kind.__module__}.{kind.__qualname__}"
+    name = full_name(module)
     if name.startswith("torch.nn."):
         advice = "give the network a class of its own"
         raise BadModel(f"a rule for {name} would speak in every network that holds one: {advice}.")
     return name
+
+
+def _block(name: str, scene: Scene) -> nn.Module:
+    """The first module of the class that is called so."""
+    kinds = {full_name(graph.module): graph.module for graph in reversed(scene.graphs) if graph.parent}
+    found = next((kind for kind in kinds if kind == name or kind.endswith(f".{name}")), None)
+    if found is None:
+        own = [kind.rpartition(".")[2] for kind in kinds if not kind.startswith("torch.nn.")]
+        raise UnknownName(f"no {name} runs in {type(scene.graph.module).__name__}. {suggest(name, own)}")
+    return kinds[found]
+
+
+def _blocks(explanation: Explanation, scene: Scene, book: Sequence[Rule]) -> list[Hint]:
+    """Classes of blocks whose sums the general rule would find with an origin."""
+    general, _ = rulebook.for_place(explanation.place, book)
+    return hints(general.find if general else None, scene)
+
+
+def _said_of(blocks: Sequence[Hint], source: str) -> list[str]:
+    """What to do about sums that would be found with an origin, for the head of a draft."""
+    if not blocks:
+        return []
+    short = blocks[0].kind.rpartition(".")[2]
+    way = f"surgeon rules new {source or 'SOURCE'} --block {short}"
+    return [
+        "Sums that a rule for their own class would find, with an origin for an operand, if they are blocks:",
+        *(f"  {hint}" for hint in blocks),
+        f"Such a rule is drafted by: {way}",
+    ]
+
+
+def _outside(name: str, whole: str, explanation: Explanation, scene: Scene) -> list[str]:
+    """What rules find outside of the blocks of class `name`, and the empty rule that leaves it out."""
+    inside = [graph.path for graph in scene.graphs if full_name(graph.module) == name]
+    others = [case.path for case in explanation.found if not any(lies_in(case.path, path) for path in inside)]
+    if not others:
+        return []
+    place, short = explanation.place, whole.rpartition(".")[2].lower()
+    paths = ", ".join(path or "the model" for path in dict.fromkeys(others[:3])) + " and others" * (len(others) > 3)
+    return [
+        f"Outside of these blocks other rules find {len(others)} more: {paths}.",
+        "If those are none, an empty rule for the whole network leaves them out, in a file of its own:",
+        f"  id: {short}_{place}_none",
+        f"  place: {place}",
+        "  about: What the general rule finds here is no block.",
+        f"  for: [{whole}]",
+        "  find:",
+    ]
+
+
+def _in_block(find: Find | None, name: str, blocks: Sequence[Hint]) -> Find | None:
+    """The words for a rule of class `name`, with the origins that its sums need."""
+    hint = next((hint for hint in blocks if hint.kind == name), None)
+    return find.model_copy(update={"from_": hint.operands}) if find is not None and hint is not None else find
 
 
 def _choices(name: str, explanation: Explanation, book: Sequence[Rule]) -> Iterator[tuple[Rule | None, str]]:
@@ -106,8 +173,10 @@ def _owners(text: str, observation: Observation, book: Sequence[Rule]) -> list[s
         return None
 
 
-def _head(name: str, explanation: Explanation, scene: Scene, source: str, book: Sequence[Rule]) -> list[str]:
-    """The lines of the file that stand before `find`."""
+def _head(
+    name: str, explanation: Explanation, scene: Scene, source: str, book: Sequence[Rule], said: Sequence[str]
+) -> list[str]:
+    """The lines of the file that stand before `find`; `said` is what else there is to say."""
     short, place = name.rpartition(".")[2], explanation.place
     lines = [f"Drafted from {source or short}. Edit it, then: surgeon rules check FILE"]
     lines += ["", "The trunk, and what takes each map:", *(f"  {_step(step, scene)}" for step in scene.steps)]
@@ -117,6 +186,7 @@ def _head(name: str, explanation: Explanation, scene: Scene, source: str, book: 
     if len(lines) > MOST_LINES:
         more = f"... and more: surgeon rules explain {source or 'SOURCE'} --where {place}"
         lines = [*lines[:MOST_LINES], more]
+    lines += ["", *said] if said else []
     about = f"about: The {place} places of {short}, in your own words."
     identity = [f"id: {_free_id(short, place, book)}", f"place: {place}"]
     return [*map(_comment, lines), *identity, about, 'source: ""', f"for: [{name}]"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from surgeon.anatomy.observation import observed
 from surgeon.anatomy.scene import Scene
-from surgeon.anatomy.trunk import taker
+from surgeon.anatomy.steps import taker
 from surgeon.errors import SurgeonError, Untraceable
 from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import match, owner

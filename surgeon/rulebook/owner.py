@@ -201,8 +201,8 @@ def _before(value: Value, graph: Graph, scene: Scene) -> tuple[Value, Graph]:
     # And what a layer is given is another map.
     learns = node and node.cost.kernels > 0
     if earlier is None or joins or learns or not _are_alike(scene.maps.known(earlier), scene.maps.known(value)):
-        end = f"the map of {scene.maps.known(value).channels} channels that {graph.path or 'the model'} ends with"
-        raise NoSite(f"{end} belongs to no module of its own{_said_of_givers(value, scene)}.")
+        made = f"the map of {scene.maps.known(value).channels} channels that {graph.path or 'the model'} makes"
+        raise NoSite(f"{made} belongs to no module of its own{_said_of_givers(value, scene)}.")
     return earlier, graph
 
 

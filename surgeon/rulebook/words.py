@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from surgeon.anatomy.residual import Ways, branch_and_shortcut, why_not_residual
 from surgeon.anatomy.scene import Scene, class_names
-from surgeon.anatomy.trunk import Kind
+from surgeon.anatomy.steps import Kind
 from surgeon.rulebook.arguments import ClassName, Name, Operand, Operands
 
 if TYPE_CHECKING:

@@ -56,8 +56,19 @@ def targets(observation: Observation, where: Where, rules: Sequence[Rule], *, re
 def counts(observation: Observation, rules: Sequence[Rule]) -> dict[str, int]:
     """{place: number of sites} for all places that the rules know."""
     scene, places = observation.scene, rulebook.places(rules)
-    found = {place: match.candidates(*rulebook.for_place(place, rules), scene) for place in places}
-    return {place: _number(matches, observation) for place, matches in found.items()}
+    by_place = {place: rulebook.for_place(place, rules) for place in places}
+    found = {place: match.candidates(*those, scene) for place, those in by_place.items()}
+    more = {place: _more_elsewhere(by_place[place], matches, observation) for place, matches in found.items()}
+    return {place: more[place] or _number(matches, observation) for place, matches in found.items()}
+
+
+def _more_elsewhere(
+    rules: tuple[Rule | None, list[Rule]], found: Sequence[match.Match], observation: Observation
+) -> int:
+    """How many more rules find on a larger image, if that is more than here; else 0."""
+    larger = observation.larger
+    there = 0 if larger is None else len(match.candidates(*rules, larger))
+    return there if there > len(found) else 0
 
 
 def _number(found: Sequence[match.Match], observation: Observation) -> int:
@@ -99,11 +110,24 @@ def _targets_of(observation: Observation, aim: Aim, rules: Sequence[Rule], repla
 def _at_place(observation: Observation, place: str, rules: Sequence[Rule], replace: bool) -> list[Target]:
     general, special = rulebook.for_place(place, rules)
     found = match.candidates(general, special, observation.scene)
+    more = _more_elsewhere((general, special), found, observation)
+    if more:
+        raise NoSite(_hidden(place, len(found), more, observation))
     if not found:
         raise _no_site(general, special, observation, rules)
     if replace:
         return [_instead(_module_of(candidate, place), observation) for candidate, _ in found]
     return [_target(candidate, rule, observation) for candidate, rule in found]
+
+
+def _hidden(place: str, here: int, there: int, observation: Observation) -> str:
+    """Why an image is too small for a place."""
+    scenes = (observation.scene, observation.larger)
+    small, large = (" x ".join(map(str, scene.maps.image.shape[2:])) for scene in scenes if scene is not None)
+    return (
+        f"{place!r} finds {here} of its {there} places on {small} pixels, where some maps are a single window or pixel:"
+        f" plan with a larger image, as example_inputs= of {large}; the network takes small ones all the same."
+    )
 
 
 def _target(candidate: Candidate, rule: Rule, observation: Observation) -> Target:

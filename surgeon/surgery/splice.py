@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch import nn
 
 from surgeon.attention import Gate
+from surgeon.attention.told import Told
 from surgeon.errors import BadModel, BadPlan, CheckFailed, Untraceable, suggest
-from surgeon.forward.grafts import Graft, Input, Output, Proportions, Replaced
+from surgeon.forward.grafts import Graft, Input, Output, Replaced, Tells
 from surgeon.forward.insert import New, inserted
 from surgeon.forward.subclass import MERGING, NO_GRAFTS, forward_of, grafted, grafts_of, runs_any_child, takes_grafts
 from surgeon.sites import INSTEAD
@@ -30,26 +31,33 @@ if TYPE_CHECKING:
 class Undo(NamedTuple):
     """A module that was changed: the class and the children that it had before, and the gates that it got.
 
-    A list of gates is an attribute, for the gates of other modules.
+    A Told is an attribute, for the gates of other modules.
     """
 
     module: nn.Module
     cls: type[nn.Module]
     children: Children
-    gates: dict[str, Gate | list[Gate]]
+    gates: dict[str, Gate | Told]
+
+
+class Telling(NamedTuple):
+    """Which gates are told the size of a map, and what that was when they were planned."""
+
+    sites: tuple[Site, ...]
+    planned: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Stitch:
     """What will be done to one module: the child it gets for each site, and its new class (a Sequential's old one).
 
-    watched: attribute -> the sites whose gates it will hold, since they rely on the proportions of a map made here.
+    telling: attribute -> what is told by it to gates of other modules.
     """
 
     module: nn.Module
     children: dict[Site, str]
     cls: type[nn.Module]
-    watched: dict[str, tuple[Site, ...]] = field(default_factory=dict)
+    telling: dict[str, Telling] = field(default_factory=dict)
 
     @property
     def paths(self) -> list[str]:
@@ -75,20 +83,20 @@ def stitches(model: nn.Module, sites: Iterable[Site], name: str, observation: Ob
     rewrites = observation.rewrites_of
     made = [_stitch(modules[path], path, those, name, rewrites, sizes) for path, those in by_module.items()]
     sources = {site: observation.source(site) for site, size in sizes.items() if size is None}
-    return _with_watches(model, made, {site: source for site, source in sources.items() if source is not None})
+    return _with_tellers(model, made, {site: source for site, source in sources.items() if source is not None})
 
 
-def _with_watches(model: nn.Module, made: Sequence[Stitch], sources: Mapping[Site, Source]) -> list[Stitch]:
-    """The stitches, and one for each module that gives tokens the map whose proportions gates rely on."""
+def _with_tellers(model: nn.Module, made: Sequence[Stitch], sources: Mapping[Site, Source]) -> list[Stitch]:
+    """The stitches, and one for each module that tells gates how large the map of their tokens is."""
     stitches = {id(stitch.module): stitch for stitch in made}
     for source in dict.fromkeys(sources.values()):
         module = model.get_submodule(source.path)
         before = stitches.get(id(module), Stitch(module, {}, type(module)))
-        (name,) = _names(module, "weighing", 1)
-        watched = {**before.watched, name: tuple(site for site, other in sources.items() if other == source)}
+        name = next(free for free in _names(module, "telling", 2) if free not in before.telling)
+        told = Telling(tuple(site for site, other in sources.items() if other == source), source.planned)
         base, *grafts = vars(before.cls).get("grafted_from", (before.cls,))
-        cls = grafted(base, *grafts, Proportions(name, source.size, source.readings))
-        stitches[id(module)] = Stitch(module, before.children, cls, watched)
+        cls = grafted(base, *grafts, Tells(name, source.readings, source.strides))
+        stitches[id(module)] = Stitch(module, before.children, cls, {**before.telling, name: told})
     return list(stitches.values())
 
 
@@ -171,15 +179,24 @@ def put_in(prepared: Iterable[Stitch], gates: Mapping[Site, Gate]) -> list[Undo]
         for stitch in prepared:
             module = stitch.module
             new = {name: gates[site] for site, name in stitch.children.items()}
-            watched = {name: [gates[site] for site in sites] for name, sites in stitch.watched.items()}
-            undo.append(Undo(module, type(module), module._modules, {**new, **watched}))
-            vars(module).update(new, **watched)
+            told = {name: _told(telling, gates) for name, telling in stitch.telling.items()}
+            undo.append(Undo(module, type(module), module._modules, {**new, **told}))
+            vars(module).update(new, **told)
             module.__class__ = stitch.cls
             _show(module, {**module._modules, **new}, new)
     except BaseException:
         take_back(undo)
         raise
     return undo
+
+
+def _told(telling: Telling, gates: Mapping[Site, Gate]) -> Told:
+    """A Told that its gates know of."""
+    those = [gates[site] for site in telling.sites]
+    told = Told(those, telling.planned)
+    for gate in those:
+        gate.told = told
+    return told
 
 
 # A network may be running in another thread while it is changed. So a gate is a plain attribute first, for the new
@@ -231,8 +248,8 @@ def _before(module: nn.Module) -> Undo:
     gates = {name: child for name, child in children.items() if isinstance(child, Gate) and child.site is not None}
     others = {name: child for name, child in children.items() if name not in gates}
     base, *grafts = grafts_of(module)
-    watched = {graft.gates: vars(module)[graft.gates] for graft in grafts if isinstance(graft, Proportions)}
-    return Undo(module, base, others, {**gates, **watched})
+    told = {graft.told: vars(module)[graft.told] for graft in grafts if isinstance(graft, Tells)}
+    return Undo(module, base, others, {**gates, **told})
 
 
 def count_stitches(model: nn.Module, gates: Mapping[Site, Gate]) -> None:

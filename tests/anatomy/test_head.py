@@ -30,9 +30,13 @@ HEADS = {
     "scores that can't be negative": nn.Sequential(nn.Conv2d(8, 1, 1), nn.ReLU()),
     "padded": nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(8, 3, 3)),
     "larger": nn.Sequential(nn.ConvTranspose2d(8, 3, 2, 2)),
+    "normalised scores": nn.Sequential(nn.Conv2d(8, 2, 1), nn.BatchNorm2d(2), nn.PReLU()),
 }
 FEATURES = {
     "normalised": nn.Sequential(toy.conv(8, 16), nn.BatchNorm2d(16)),
+    "few and normalised": nn.Sequential(toy.conv(8, 2), nn.BatchNorm2d(2), nn.ReLU()),
+    "a neck of two layers": nn.Sequential(nn.Conv2d(8, 4, 1), nn.BatchNorm2d(4), toy.conv(4, 4), nn.BatchNorm2d(4)),
+    "as many and normalised": nn.Sequential(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8)),
     "activated": nn.Sequential(toy.conv(8, 16), nn.ReLU()),
     "a block": strangers.Block(),
     "a block that is wider inside": Wide(),

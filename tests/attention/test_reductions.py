@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surgeon.attention import build
-from surgeon.attention.pools import mean_and_max
+from surgeon.attention.passes.plain import mean_and_max
 
 
 def gradient(x, dims, pair):

@@ -24,6 +24,14 @@ NETWORKS = {
     "transformers:Swin2SR": "transformers",
     "transformers:AST": "transformers",
     "transformers:Wav2Vec2": "transformers",
+    "transformers:LeViT": "transformers",
+    "transformers:BEiT-segmentation": "transformers",
+    "monai:HighResNet": "monai",
+    "monai:UNet-plain": "monai",
+    "open_clip:CoCa": "open_clip",
+    "pytorchvideo:x3d": "pytorchvideo",
+    "smp:PAN": "segmentation_models_pytorch",
+    "pretrainedmodels:dpn68": "pretrainedmodels",
 }
 
 

@@ -5,7 +5,8 @@ import timm
 import torch
 from torch import nn
 
-from surgeon.errors import BadModel
+from surgeon.anatomy.observation import observed
+from surgeon.errors import BadModel, UnknownName
 from surgeon.networks import library
 from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import verdict
@@ -108,3 +109,67 @@ def test_a_draft_stays_short_and_plain():
 def test_timm_grown_models_are_drafted_for_their_own_class():
     text = draft(timm.create_model("resnet18"), "residual", source="timm:resnet18")
     assert rulebook.understand(text, "draft.yaml").classes == ("timm.models.resnet.ResNet",)
+
+
+class Part(nn.Module):
+    """The last part of a block, which is handed the shortcut."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = toy.conv(8, 8)
+
+    def forward(self, x, shortcut):
+        return self.conv(x) + shortcut
+
+
+class Handing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.part = toy.conv(8, 8), Part()
+
+    def forward(self, x):
+        return self.part(self.first(x), x)
+
+
+class Handed(nn.Module):
+    """Two blocks that no general rule finds, and one that it does."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.body = toy.conv(3, 8, 2), nn.Sequential(Handing(), Handing(), toy.Residual())
+
+    def forward(self, x):
+        return self.body(self.stem(x)).mean((2, 3))
+
+
+def test_a_draft_names_the_blocks_that_need_an_origin():
+    text = draft(Handed(), "residual", source="tests.rulebook.test_draft:Handed", example_inputs=toy.image())
+    lines = text.splitlines()
+    (said,) = (line for line in lines if f"2 x {Part.__module__}.Part" in line)
+    assert said == f"#   2 x {Part.__module__}.Part (shortcut: origin: outside): body.0.part, body.1.part"
+    assert "# Such a rule is drafted by: surgeon rules new tests.rulebook.test_draft:Handed --block Part" in lines
+    assert rulebook.understand(text, "draft.yaml").expect == {"tests.rulebook.test_draft:Handed": ("body.2",)}
+
+
+@pytest.mark.parametrize("block", ["Part", f"{Part.__module__}.Part"])
+def test_a_draft_for_a_block_has_the_origin_and_the_rule_that_leaves_the_rest_out(block):
+    network = "tests.rulebook.test_draft:Handed"
+    text = draft(Handed(), "residual", source=network, block=block, example_inputs=toy.image())
+    rule = rulebook.understand(text, "draft.yaml")
+    assert rule.classes == (f"{Part.__module__}.Part",)
+    assert {name: operand.origin for name, operand in rule.find.words()["from"].items()} == {
+        "branch": None, "shortcut": "outside",
+    }  # fmt: skip
+    assert rule.expect == {network: ("body.0.part", "body.1.part", "body.2")}
+    empty = "\n".join(line.removeprefix("#   ") for line in text.splitlines() if line.startswith("#   "))
+    assert "# Outside of these blocks other rules find 1 more: body.2." in text.splitlines()
+    none = rulebook.understand(empty[empty.index("id: handed_residual_none") :], "none.yaml")
+    assert none.find is None and none.classes == (f"{Handed.__module__}.Handed",)
+    with observed(Handed(), toy.image()) as observation:
+        owners = verdict.owners("residual", observation, verdict.merged([rule, none], BOOK))
+    assert owners == ["body.0.part", "body.1.part"]
+
+
+def test_a_block_that_does_not_run_is_named():
+    with pytest.raises(UnknownName, match="no Prat runs in Handed. Did you mean 'Part'?"):
+        draft(Handed(), "residual", block="Prat", example_inputs=toy.image())

@@ -158,5 +158,5 @@ def test_a_plan_that_names_such_an_owner_is_refused():
 def test_a_sum_that_only_the_model_makes_has_no_owner():
     with pytest.raises(NoSite) as caught:
         owners(toy.Residual(3), "final")
-    assert str(caught.value) == "the map of 3 channels that the model ends with belongs to no module of its own."
+    assert str(caught.value) == "the map of 3 channels that the model makes belongs to no module of its own."
     assert owners(toy.Residual(3), "residual") == ["the model itself: after bn"]

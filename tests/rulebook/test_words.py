@@ -49,6 +49,52 @@ class Ghost(nn.Module):
         return self.second(self.first(x)) + self.shortcut(x)
 
 
+class Levels(nn.Module):
+    """A pyramid's: both sizes of a map have a layer of their own, and neither changes its shape."""
+
+    def __init__(self, *shortcut):
+        super().__init__()
+        self.down, self.small, self.whole = toy.conv(8, 8, 2), toy.conv(8, 8), nn.Sequential(*shortcut)
+
+    def forward(self, x):
+        return nn.functional.interpolate(self.small(self.down(x)), scale_factor=2) + self.whole(x)
+
+
+class Dual(nn.Module):
+    """A dual path: the map comes in two parts, one of which is added to, while the other one grows."""
+
+    def __init__(self, joins=True):
+        super().__init__()
+        self.joins = joins
+        self.conv, self.other = nn.Sequential(nn.Conv2d(12 if joins else 4, 8, 1), toy.conv(8, 8)), toy.conv(8, 8)
+
+    def forward(self, parts):
+        kept, grown = parts
+        made = self.conv(torch.cat([kept, grown], 1) if self.joins else grown)
+        return kept + (made if self.joins else made + self.other(kept))
+
+
+class Parts(nn.Module):
+    def __init__(self, block):
+        super().__init__()
+        self.before, self.block = toy.conv(8, 12), block
+
+    def forward(self, x):
+        x = self.before(x)
+        return self.block((x[:, :8], x[:, 8:]))
+
+
+def test_levels_of_a_pyramid_are_no_block():
+    assert residuals(Levels(toy.conv(8, 8))) == [False]
+    assert residuals(Levels()) == [True]
+
+
+def test_parts_that_are_joined_first_are_one_map():
+    assert residuals(Parts(Dual()), "block.block") == [True]
+    # What is learned of another map alone is no branch of this one.
+    assert not any(residuals(Parts(Dual(joins=False)), "block.block")[1:])
+
+
 class Pooled(nn.Module):
     """A branch without a kernel, its scale stored as a vector."""
 

@@ -9,6 +9,7 @@ import timm
 import torch
 import transformers
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import surgeon
 from surgeon.errors import SurgeonError
@@ -26,7 +27,7 @@ class Sized(nn.Module):
     def __init__(self, told="sizes"):
         super().__init__()
         self.embed = nn.Conv2d(3, 8, 4, 4)
-        self.block = {"sizes": ToldBlock, "map": MapBlock, "nothing": toy.TokenBlock}[told](8)
+        self.block = {"sizes": ToldBlock, "map": MapBlock, "nothing": toy.TokenBlock, "around": Around}[told](8)
         self.told = told
         self.head = nn.Linear(8, 2)
 
@@ -36,7 +37,7 @@ class Sized(nn.Module):
         if self.told == "map":
             return self.head(self.block(x).mean((2, 3)))
         x = x.flatten(2).transpose(1, 2)
-        x = self.block(x, (width, height)) if self.told == "sizes" else self.block(x)
+        x = self.block(x, (width, height)) if self.told in ("sizes", "around") else self.block(x)
         return self.head(x.mean(1))
 
 
@@ -45,6 +46,17 @@ class ToldBlock(toy.TokenBlock):
 
     def forward(self, x, size):
         return super().forward(x)
+
+
+class Around(nn.Module):
+    """Is given the width first, and keeps it from its block; so do Swin's, from what owns attention in them."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.inner = toy.TokenBlock(width)
+
+    def forward(self, x, size):
+        return self.inner(x)
 
 
 class MapBlock(toy.TokenBlock):
@@ -114,6 +126,11 @@ TOLD = {
     "segformer": (segformer, "residual", {4, 8}),
     "numbers": (Sized, "residual", {4}),
     "its own map": (lambda: Sized("map"), "residual", {4}),
+    "the map before": (lambda: Sized("nothing"), "residual", {4}),
+    "the module around": (lambda: Sized("around"), "residual", {4}),
+    "vit": (lambda: vit(dynamic_img_size=True), "residual", {16}),
+    "dinov2": (dinov2, "residual", {16}),
+    "detr": (detr, "residual", {4, 8, 16, 32}),
 }
 
 
@@ -137,21 +154,52 @@ def test_gates_see_the_map_of_the_run(name):
     assert all(torch.equal(_answer(model(image(size))), expected) for size, expected in zip(IMAGES, before))
 
 
+def told_before():
+    """A network whose blocks are told nothing, with attention that was planned at 160 x 160."""
+    model = Sized("nothing").eval()
+    return surgeon.inject(model, "cbam", init="paper", example_inputs=image((160, 160)))
+
+
+# As many tokens each: of 5 x 20 and of 20 x 5 pixels.
+FLAT, TALL = (20, 80), (80, 20)
+
+
 @torch.no_grad()
-@pytest.mark.network
-@pytest.mark.parametrize(
-    "make, where",
-    [(lambda: vit(dynamic_img_size=True), "residual"), (dinov2, "residual"), (lambda: Sized("nothing"), "residual")],
-)
-def test_what_no_run_can_tell_is_refused(make, where):
-    model = make().eval()
-    surgeon.inject(model, "cbam", where=where, init="paper", example_inputs=image((160, 160)))
-    model(image((320, 320)))  # of the same proportions
-    for size in ((128, 288), (128, 192), (80, 320)):  # the last has as many tokens as planned
-        with pytest.raises(SurgeonError, match="tokens of .* here, planned with .*: give the network an image of"):
-            model(image(size))
-        with surgeon.disabled(model):
-            model(image(size))
+def test_a_part_that_is_run_on_its_own_goes_by_the_number_of_its_tokens():
+    model = told_before()
+    seen = views(model)
+    tokens = model.embed(image(FLAT)).flatten(2).transpose(1, 2)
+    for _ in range(2):
+        model.block(tokens)
+    assert [*seen.values()] == [[(5, 20)] * 2]
+    model(image(TALL))
+    with pytest.raises(SurgeonError, match=r"block: after .*: 100 tokens have been maps of 5 x 20 and 20 x 5, and"):
+        model.block(tokens)
+    model(image(FLAT))
+    with surgeon.disabled(model):
+        model.block(tokens)
+
+
+def test_what_a_backward_pass_runs_again_is_the_same_map():
+    model = told_before()
+    block = model.block.forward
+    model.block.forward = lambda x: checkpoint(block, x, use_reentrant=False)
+    first = model(image(FLAT)).sum()
+    model(image((32, 64))).sum().backward()
+    first.backward()
+    first = model(image(FLAT)).sum()
+    model(image(TALL)).sum()
+    with pytest.raises(SurgeonError, match="does not know which: run the whole network, without checkpointing"):
+        first.backward()
+
+
+@torch.no_grad()
+def test_a_compiled_network_keeps_its_proportions():
+    model = told_before()
+    compiled = torch.compile(model, backend="eager", dynamic=False)
+    assert torch.equal(compiled(image((160, 160))), model(image((160, 160))))
+    with pytest.raises(Exception, match="tokens of 20 x 80 here, planned with 40 x 40: a compiled network keeps"):
+        compiled(image((80, 320)))
 
 
 @torch.no_grad()
@@ -164,22 +212,23 @@ def test_one_score_for_all_positions_needs_no_map(attention):
 
 
 @torch.no_grad()
-def test_what_was_watched_is_as_before():
+def test_what_tells_is_as_before():
     model = Sized("nothing").eval()
     attributes = set(vars(model.embed))
-    surgeon.inject(model, "cbam", example_inputs=image((160, 160)))
-    surgeon.inject(model, "bam", where="bloc*", example_inputs=image((160, 160)))
+    surgeon.inject(model, "cbam", init="paper", example_inputs=image((160, 160)))
+    surgeon.inject(model, "bam", where="bloc*", init="paper", example_inputs=image((160, 160)))
+    right = model(image((64, 80)))
     for other in (deepcopy(model), pickle.loads(pickle.dumps(model))):
-        with surgeon.disabled(other):
-            other(image((64, 80)))
-            with pytest.raises(SurgeonError, match="give the network an image of the same proportions"):
-                model(image((64, 80)))
+        seen = views(other)
+        assert torch.equal(other(image((64, 80))), right)
+        assert {size for sizes in seen.values() for size in sizes} == {(16, 20)}
     surgeon.remove(model)
     assert type(model.embed) is nn.Conv2d and set(vars(model.embed)) == attributes
 
 
-def test_threads_at_different_sizes():
-    model = surgeon.inject(Sized().eval(), "cbam", init="paper", example_inputs=image((64, 64)))
+@pytest.mark.parametrize("told", ["sizes", "nothing"])
+def test_threads_at_different_sizes(told):
+    model = surgeon.inject(Sized(told).eval(), "cbam", init="paper", example_inputs=image((64, 64)))
     sizes = [(64, 64), (32, 128), (128, 32), (48, 80)]
     expected = [model(image(size)) for size in sizes]
     wrong = []
@@ -193,6 +242,55 @@ def test_threads_at_different_sizes():
     for thread in threads:
         thread.join()
     assert not wrong and not torch.equal(expected[1], expected[2])
+
+
+class Patched(nn.Module):
+    """A block that sees a map as windows of 2 x 2 pixels, in a row behind the channels; so does MobileViTv2."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.block, self.last = nn.Conv2d(3, 8, 4, 4), Pointwise(), nn.Conv2d(8, 8, 1)
+
+    def forward(self, x):
+        x = self.embed(x)
+        windows = nn.functional.unfold(x, 2, stride=2).reshape(len(x), 8, 4, -1)
+        x = nn.functional.fold(self.block(windows).flatten(1, 2), x.shape[2:], 2, stride=2)
+        return self.last(x).mean((2, 3))
+
+
+class Pointwise(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(8, 16, 1), nn.ReLU(), nn.Conv2d(16, 8, 1))
+
+    def forward(self, x):
+        return x + self.layers(x)
+
+
+@torch.no_grad()
+def test_windows_are_no_map_though_they_are_as_many_as_the_pixels_of_one():
+    # Of 4 x 4 pixels: 4 windows of 4 pixels.
+    (site,) = surgeon.plan(Patched(), "cbam", example_inputs=image((16, 16)))
+    assert (site.layout, site.size) == ("NCGL", (2, 2))
+
+
+@torch.no_grad()
+def test_windows_of_other_proportions_are_told_their_map():
+    model = surgeon.inject(Patched().eval(), "cbam", init="paper", example_inputs=image((64, 64)))
+    seen = views(model)
+    model(image((32, 96)))
+    assert [*seen.values()] == [[(4, 12)]]
+
+
+@torch.no_grad()
+def test_an_image_of_a_single_window_hides_no_place():
+    model = Patched().eval()
+    assert surgeon.places(model, example_inputs=image((8, 8)))["residual"] == 1
+    with pytest.raises(SurgeonError, match="finds 0 of its 1 places on 8 x 8 pixels, .* example_inputs= of 16 x 32;"):
+        surgeon.plan(model, "cbam", example_inputs=image((8, 8)))
+    small = image((8, 8))
+    before = model(small)
+    assert torch.equal(surgeon.inject(model, "cbam", example_inputs=image((16, 32)))(small), before)
 
 
 @torch.no_grad()

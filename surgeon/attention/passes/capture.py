@@ -1,4 +1,4 @@
-"""Whether somebody records the operators of this call, to run them later without its Python."""
+"""Who looks on while a gate runs: a recorder of operators, or a transform of torch.func."""
 
 import torch
 
@@ -11,3 +11,8 @@ def is_traced() -> bool:
 def is_captured() -> bool:
     """Whether torch.jit.trace, torch.compile or torch.export does."""
     return torch.compiler.is_compiling() or is_traced()
+
+
+def is_transformed() -> bool:
+    """Whether torch.func is at work, or a mode that sees every operator: nothing may be written into then."""
+    return torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack() > 0

@@ -1,0 +1,95 @@
+"""The page on speed, written from the table of results."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+
+Row = dict[str, Any]
+
+HEAD = """# Performance
+
+Made by `python -m benchmarks.speed` from `benchmarks/speed.csv`. Attention is hardly any arithmetic: its time goes into
+reading and writing maps. So a module is counted in copies of its map (`x.clone()`: one read, one write), and a network in
+what it takes longer than without attention. Each figure is the median of its rounds, in turn with all others of its group
+in one process; times of one group are comparable, those of two groups are not.
+
+**Which path to choose**
+
+- Nothing to do: as it comes, attention runs by torch's own operators, on any device, and a training step keeps no map but
+  the one that the module is given (the published form keeps three more).
+- `surgeon.compile(model)`, or `inject(..., compile=True)`: the attention alone runs as loops that torch.compile makes, while the
+  network stays eager: no graph breaks, no new compilation for other sizes, layers stay layers (hooks, LoRA, quantization).
+  The first call takes a minute or so; on a CPU it needs a C++ compiler.
+- `torch.compile(model)`: the whole network; there attention is plain operators, which the compiler fuses itself.
+- SE and ECA read the map once and cost accordingly; CBAM reads it three times, and its convolution over positions takes
+  as long as a copy on a map of 56 x 56 by itself.
+
+"""
+
+
+def written(rows: list[Row]) -> str:
+    """The whole page."""
+    parts = [HEAD, _networks([row for row in rows if row["kind"] == "networks"])]
+    parts += [_modules([row for row in rows if row["kind"] == "modules"]), _machines(rows)]
+    return "\n".join(part for part in parts if part)
+
+
+def _networks(rows: list[Row]) -> str:
+    lines = [
+        "## Whole networks\n",
+        "Batches of 8 images of 224 pixels, float32; attention at the end of every residual block. More time than without"
+        " attention, and what more a training step keeps in memory for its way back.\n",
+        "| network | layout | attention | inference | training step | kept |",
+        "|---|---|---|---|---|---|",
+    ]
+    for (group, layout), those in _groups(rows):
+        plain, *others = those
+        for row in others:
+            more = [f"{100 * (float(row[name]) / float(plain[name]) - 1):+.0f} %" for name in ("forward_ms", "step_ms")]
+            kept = f"{float(row['kept_mb']) - float(plain['kept_mb']):+.0f} MB"
+            lines.append(f"| {group} | {layout} | {row['case']} | {' | '.join(more)} | {kept} |")
+    return "\n".join(lines) + "\n"
+
+
+def _modules(rows: list[Row]) -> str:
+    lines = [
+        "## One module\n",
+        "In copies of its map: forward without gradients, and forward and backward in training. In brackets the middle half"
+        " of all rounds.\n",
+    ]
+    for (group, layout, dtype), those in _groups(rows, "dtype"):
+        copy, *others = those
+        lines += [
+            f"### {group}, {layout}, {dtype}: a copy takes {float(copy['forward_ms']):.2f} ms\n",
+            "| module | forward | forward and backward | kept, in maps |",
+            "|---|---|---|---|",
+        ]
+        size = float(_bytes(group, dtype)) / 1e6
+        for row in others:
+            cells = [_in_copies(row, name, float(copy["forward_ms"])) for name in ("forward", "step")]
+            lines.append(f"| {row['case']} | {' | '.join(cells)} | {float(row['kept_mb']) / size:.1f} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _bytes(group: str, dtype: str) -> int:
+    """Of a map that is written as `8 x 256 x 56 x 56`."""
+    count = 4 if dtype == "float32" else 2
+    for length in group.split(" x "):
+        count *= int(length)
+    return count
+
+
+def _in_copies(row: Row, name: str, copy: float) -> str:
+    middle, low, high = (float(row[f"{name}_{part}"]) / copy for part in ("ms", "low", "high"))
+    return f"{middle:.1f} ({low:.1f} to {high:.1f})"
+
+
+def _groups(rows: list[Row], *more: str) -> Any:
+    names = ("group", "layout", *more)
+    return ((key, list(those)) for key, those in groupby(rows, lambda row: tuple(row[name] for name in names)))
+
+
+def _machines(rows: list[Row]) -> str:
+    return "## Measured on\n\n" + "\n".join(f"- {name}" for name in sorted({row["machine"] for row in rows})) + "\n"

@@ -1,0 +1,9 @@
+"""The passes that attention makes over a map: what is read of it, the product at the end, and the way back.
+
+`Scan` is what attention uses. All time goes into these passes: a map is read from memory and written to it, while the
+layers between them see a number per channel or per position.
+"""
+
+from surgeon.attention.passes.scan import Scan
+
+__all__ = ["Scan"]

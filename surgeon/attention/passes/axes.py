@@ -1,0 +1,19 @@
+"""Numbers for each channel or position of a map, with the axes that the map has."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from torch import Tensor
+
+Optional = TypeVar("Optional", Tensor, None, Tensor | None)
+
+
+def as_channels(s: Optional, x: Tensor) -> Optional:
+    """Factors of channels (N, C) with as many axes as the map `x`."""
+    return None if s is None else s[(..., *[None] * (x.dim() - 2))]
+
+
+def as_positions(t: Optional, x: Tensor) -> Optional:
+    """Factors of positions (N, L) with the axes of the map `x`: (N, 1, *spatial)."""
+    return None if t is None else t.unflatten(1, x.shape[2:]).unsqueeze(1)
