@@ -41,6 +41,7 @@ def maps(
     force: o.FORCE = False,
     allow_pickle: o.PICKLE = False,
     allow_imports: o.IMPORTS = False,
+    as_json: o.JSON = False,
     quiet: o.QUIET = False,
 ) -> None:
     """Pictures of what attention decides on images, with Grad-CAM without and with it beside them.
@@ -68,7 +69,13 @@ def maps(
         std=_numbers(std, "--std"),
     )
     seen.save(output, force=force)
-    screen.say(f"written: {Path(output) / 'index.html'} ({len(seen.names)} images)", quiet=quiet)
+    page = str(Path(output) / "index.html")
+    if as_json:
+        shown = {"spatial": [*seen.spatial], "channel": [*seen.channel], "not shown": seen.silent}
+        return screen.dump(
+            {"output": page, "images": seen.names, **shown, "layer": seen.layer, "classes": seen.classes}
+        )
+    screen.say(f"written: {page} ({len(seen.names)} images)", quiet=quiet)
 
 
 def _numbers(text: str | None, name: str, count: int | None = None) -> tuple[float, ...] | None:

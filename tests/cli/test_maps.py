@@ -1,5 +1,7 @@
 """`surgeon maps`: pictures of what is in a file, and one line for what can't be."""
 
+import json
+
 import pytest
 
 import surgeon
@@ -35,6 +37,14 @@ def test_a_folder_of_pictures(tmp_path, capsys):
     left = {path.name for path in (tmp_path / "maps" / "cat one").iterdir()}
     assert {"image.png", "grad-cam-off.png", "layer1.0.cbam.spatial.png", "layer1.0.cbam.channel.csv"} <= left
     assert not any(name.startswith("layer2") for name in left)
+
+
+@pytest.mark.usefixtures("_room")
+def test_what_was_written_as_json(capsys):
+    assert call("maps se.safetensors photographs --output maps --size 64,64 --json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["images"] == ["cat one", "dog"] and told["output"] == "maps/index.html" and told["spatial"] == []
+    assert len(told["channel"]) == 4 and len(told["classes"]) == 2 and told["layer"]
 
 
 REFUSED = {
