@@ -9,6 +9,7 @@ from surgeon.anatomy.maps import Maps
 from surgeon.anatomy.residual import SEVERAL, blocks
 from surgeon.anatomy.scores import outermost_gates
 from surgeon.anatomy.trunk import Step, trunk, up_to_head
+from surgeon.outside.torch import has_hooks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -136,7 +137,7 @@ class Scene:
     @cached_property
     def leaving(self) -> set[Value]:
         """What leaves the network: its output, and whatever hooks are shown."""
-        hooked = [graph for graph in self.graphs if graph.module._forward_hooks or graph.module._forward_pre_hooks]
+        hooked = [graph for graph in self.graphs if has_hooks(graph.module)]
         return {*self.graph.outputs, *(value for graph in hooked for value in (*graph.inputs, *graph.outputs))}
 
     @cached_property

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from surgeon.errors import BadFile
-from surgeon.process import quiet, shared
+from surgeon.outside.process import quiet, shared
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

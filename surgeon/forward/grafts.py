@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.fx import Proxy
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from surgeon.attention.capture import is_traced
 from surgeon.forward.arguments import argument, free, header, with_defaults
@@ -22,6 +21,7 @@ from surgeon.forward.guards import QUESTIONS
 from surgeon.forward.otherwise import Ground, otherwise
 from surgeon.forward.reading import Readings
 from surgeon.forward.reads import ASKED, Fact
+from surgeon.outside.torch import tree_flatten, tree_unflatten
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from surgeon.errors import BadModel
 from surgeon.networks.blueprint import CODE, Arguments, Base
 from surgeon.networks.equal import is_plain
 from surgeon.networks.library import LOADING, names
+from surgeon.outside.timm import ARGUMENTS
 
 
 def written_on(model: nn.Module) -> Base | None:
@@ -19,7 +20,7 @@ def written_on(model: nn.Module) -> Base | None:
     name = config.get("architecture") if isinstance(config, dict) else getattr(config, "architecture", None)
     if name not in names("timm"):
         return None
-    noted = getattr(model, "_model_args", {})
+    noted = getattr(model, ARGUMENTS, {})
     return Base("timm", name, {key: value for key, value in noted.items() if is_plain(value) and key not in LOADING})
 
 

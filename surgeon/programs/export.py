@@ -20,7 +20,8 @@ from surgeon.checkpoints import digest
 from surgeon.checkpoints.checkpoint import first_line
 from surgeon.errors import BadFile, BadModel, BadOption
 from surgeon.networks.samples import natural, on_device, small
-from surgeon.process import shared, silent
+from surgeon.outside.process import shared, silent
+from surgeon.outside.torch import EXPORT_LOGS
 from surgeon.programs import vet
 from surgeon.programs.unfold import is_program
 from surgeon.trace.inputs import Arguments
@@ -172,7 +173,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _unlogged() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch._export")]
+    loggers = [logging.getLogger(name) for name in EXPORT_LOGS]
     levels = {logger: logger.level for logger in loggers}
     try:
         for logger in loggers:
