@@ -15,6 +15,7 @@ import torch
 import torch.fx
 from torch import nn
 from torch.nn.utils import parametrize
+from typing_extensions import Unpack
 
 from surgeon.attention import Gate
 from surgeon.forward.grafts import Forward, Graft, Input, Inside, Instead, Output, Replaced
@@ -145,7 +146,7 @@ def takes_grafts(module: nn.Module) -> bool:
     return "forward" not in vars(module) and not isinstance(module, (torch.fx.GraphModule, torch.jit.ScriptModule))
 
 
-def grafts_of(module: nn.Module) -> tuple[type, *tuple[Graft, ...]]:
+def grafts_of(module: nn.Module) -> tuple[type, Unpack[tuple[Graft, ...]]]:
     """(original class, *grafts) of a module; its own class alone if nothing was done to it."""
     return vars(type(module)).get("grafted_from", (type(module),))
 
