@@ -135,6 +135,8 @@ def _call(base: Base, arguments: Arguments, pretrained: bool) -> nn.Module:
 
 
 def _timm(name: str, pretrained: bool, arguments: Arguments) -> nn.Module:
+    if pretrained:
+        download.reach(Base("timm", name))
     return timm.create_model(name, pretrained=pretrained, **arguments)
 
 
