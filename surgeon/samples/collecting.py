@@ -1,4 +1,4 @@
-"""How the images on board were taken from scikit-learn: `python -m surgeon.samples.collecting FILE` writes them anew."""
+"""How the images on board were taken from scikit-learn: `python -m surgeon.samples.collecting FILE` writes them."""
 
 import sys
 from pathlib import Path
