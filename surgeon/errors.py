@@ -47,7 +47,7 @@ class Untraceable(SurgeonError):
 
 
 class BadVersion(SurgeonError):
-    """A release of a library that lacks something of the library's own that surgeon uses."""
+    """A release of a library that lacks what is asked for, or what surgeon needs of it."""
 
 
 class NoSite(SurgeonError):

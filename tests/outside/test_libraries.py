@@ -5,17 +5,20 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import timm
 import torch
 from torch import nn
 
+from surgeon.cli import run
 from surgeon.errors import TRIED, BadVersion
 from surgeon.networks.library import names
 from surgeon.outside import timm as timms
 from surgeon.outside import torch as torchs
 from surgeon.outside import torchvision as torchvisions
+from surgeon.programs.vet import TESTED
 
 
 def test_all_of_torchs_are_there():
@@ -118,3 +121,24 @@ def test_setup_asks_for_the_oldest_that_is_named():
     setup.read(Path(__file__).parents[2] / "setup.cfg")
     wanted = dict(line.split(">=") for line in setup["options"]["install_requires"].splitlines() if ">=" in line)
     assert {library: oldest for library, (oldest, _) in TRIED.items()}.items() <= wanted.items()
+
+
+def test_an_attention_that_this_timm_lacks_says_so(monkeypatch, capsys):
+    lost = AssertionError("Invalid attn module (coord)")
+    monkeypatch.setattr(importlib.import_module("timm.layers.create_attn"), "get_attn", Mock(side_effect=lost))
+    assert run(["plan", "torchvision:resnet18", "--attention", "timm:coord"]) == 2
+    assert capsys.readouterr().err == (
+        f"surgeon: timm {timm.__version__} has no attention 'timm:coord': pip install -U timm, or take another.\n"
+    )
+
+
+def test_a_program_with_an_old_torch_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "torch.export.pt2_archive", None)
+    assert run(["inject", "sample:digits", "--attention", "se", "-o", "a.pt2"]) == 2
+    words = f"surgeon: .pt2 needs torch {TESTED} or newer, and this is {torch.__version__}."
+    assert capsys.readouterr().err == f"{words} All other formats work with it.\n" and not Path("a.pt2").exists()
+    # To read one as well.
+    Path("b.pt2").write_bytes(b"PK")
+    assert run(["export", "b.pt2", "-o", "c.onnx"]) == run(["show", "b.pt2"]) == 2
+    assert capsys.readouterr().err.count(".pt2 needs torch") == 2
