@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 import numpy
-import numpy._core.multiarray
 import safetensors
 import safetensors.torch
 import torch
+from numpy._core import multiarray
 from torch import Tensor, nn
 
 from surgeon.errors import BadFile
@@ -33,14 +33,15 @@ NESTS = ("state_dict", "model", "model_state", "model_state_dict", "network", "n
 AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema")
 ARCHITECTURES = ("arch", "model_name", "architecture", "model", "backbone", "encoder_name")
 # What argument parsers and metrics leave in checkpoints: plain records and numbers that run no code.
-HARMLESS: tuple[Callable[..., Any], ...] = (
+HARMLESS: tuple[Callable[..., Any] | tuple[Callable[..., Any], str], ...] = (
     argparse.Namespace,
     pathlib.Path,
     pathlib.PosixPath,
     numpy.dtype,
     numpy.ndarray,
-    numpy._core.multiarray.scalar,
-    numpy._core.multiarray._reconstruct,
+    # numpy 1 called their home `core`, numpy 2 calls it `_core`: files of both are read with both.
+    *((multiarray.scalar, f"numpy.{home}.multiarray.scalar") for home in ("core", "_core")),
+    *((multiarray._reconstruct, f"numpy.{home}.multiarray._reconstruct") for home in ("core", "_core")),
     *(type(numpy.dtype(kind)) for kind in "fdeilqbBHIQ?"),
 )
 # Attribute of a state dict that holds surgeon's recipe and its SHA-256.
