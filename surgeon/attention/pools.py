@@ -58,7 +58,8 @@ def _spatial(x: Tensor) -> tuple[int, ...]:
 
 def as_map(scores: Tensor, x: Tensor) -> Tensor:
     """Scores of (N, C) with as many axes as the map `x` has: (N, C, 1, ..., 1)."""
-    return scores[(..., *[None] * (x.dim() - 2))]
+    index = (..., *[None] * (x.dim() - 2))
+    return scores[index]
 
 
 def mean_and_max(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,6 @@ import numpy
 import safetensors
 import safetensors.torch
 import torch
-from numpy._core import multiarray
 from torch import Tensor, nn
 
 from surgeon.errors import BadFile
@@ -32,6 +31,8 @@ ENDINGS = (".safetensors", *TORCH_ENDINGS)
 NESTS = ("state_dict", "model", "model_state", "model_state_dict", "network", "net", "weights", "params")
 AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema")
 ARCHITECTURES = ("arch", "model_name", "architecture", "model", "backbone", "encoder_name")
+# What numpy's numbers and arrays are pickled as a call of.
+PICKLED: tuple[Callable[..., Any], ...] = (numpy.float64().__reduce__()[0], numpy.empty(0).__reduce__()[0])
 # What argument parsers and metrics leave in checkpoints: plain records and numbers that run no code.
 HARMLESS: tuple[Callable[..., Any] | tuple[Callable[..., Any], str], ...] = (
     argparse.Namespace,
@@ -40,8 +41,7 @@ HARMLESS: tuple[Callable[..., Any] | tuple[Callable[..., Any], str], ...] = (
     numpy.dtype,
     numpy.ndarray,
     # numpy 1 called their home `core`, numpy 2 calls it `_core`: files of both are read with both.
-    *((multiarray.scalar, f"numpy.{home}.multiarray.scalar") for home in ("core", "_core")),
-    *((multiarray._reconstruct, f"numpy.{home}.multiarray._reconstruct") for home in ("core", "_core")),
+    *((made, f"numpy.{home}.multiarray.{made.__name__}") for made in PICKLED for home in ("core", "_core")),
     *(type(numpy.dtype(kind)) for kind in "fdeilqbBHIQ?"),
 )
 # Attribute of a state dict that holds surgeon's recipe and its SHA-256.

@@ -8,8 +8,8 @@ from docs.tools.imports import FILES, text_of
 from surgeon.outside import timm, torch
 
 ALLOWED = {f"outside/{library}" for library in ("torch", "timm", "torchvision")}
-# Python's and numpy's own.
-OTHERS = {"_make", "_getframe", "_lru_cache_wrapper", "_core", "_reconstruct"}
+# Python's own.
+OTHERS = {"_make", "_getframe", "_lru_cache_wrapper"}
 TEXTS = {getattr(torch, name) for name in dir(torch) if name.isupper() and isinstance(getattr(torch, name), str)}
 
 
@@ -36,7 +36,7 @@ def borrowed(text):
                 yield node.attr
         elif isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
-            yield from (name for name in names if any(map(is_private, name.split("."))) and "numpy" not in name)
+            yield from (name for name in names if any(map(is_private, name.split("."))))
         elif isinstance(node, ast.Constant) and node.value in {*TEXTS, timm.ARGUMENTS, "_load_state_dict"}:
             yield node.value
 
