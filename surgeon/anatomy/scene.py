@@ -9,7 +9,6 @@ from surgeon.anatomy.maps import Maps
 from surgeon.anatomy.residual import SEVERAL, blocks
 from surgeon.anatomy.scores import outermost_gates
 from surgeon.anatomy.trunk import Step, trunk, up_to_head
-from surgeon.outside.torch import has_hooks
 
 if TYPE_CHECKING:
     from torch import nn
@@ -137,6 +136,8 @@ class Scene:
     @cached_property
     def leaving(self) -> set[Value]:
         """What leaves the network: its output, and whatever hooks are shown."""
+        from surgeon.outside.torch import has_hooks  # here alone: commands that read rules never need torch
+
         hooked = [graph for graph in self.graphs if has_hooks(graph.module)]
         return {*self.graph.outputs, *(value for graph in hooked for value in (*graph.inputs, *graph.outputs))}
 

@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from surgeon.checkpoints.header import keys_of
 from surgeon.errors import BadFile
 from surgeon.outside.process import quiet, shared
 
@@ -104,8 +105,7 @@ def _safetensors(path: Path) -> Checkpoint:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            # In the order of the file itself; `keys` would sort them by name.
-            tensors = {key: file.get_tensor(key) for key in file.offset_keys()}
+            tensors = {key: file.get_tensor(key) for key in keys_of(path)}
     except (safetensors.SafetensorError, OSError, ValueError, RuntimeError, UnicodeError, TypeError) as error:
         raise BadFile(f"{path} is no whole safetensors file: {first_line(error)}.") from error
     return Checkpoint(path, tensors, recipe=metadata.get("surgeon"), recipe_sha256=metadata.get("surgeon_sha256"))

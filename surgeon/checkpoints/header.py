@@ -45,10 +45,21 @@ def read_header(path: str | Path) -> Header:
         raise BadFile(f"there is no file {path}.")
     try:
         with safetensors.safe_open(path, framework="np") as file:
-            return Header(file.metadata() or {}, {key: _entry(file.get_slice(key)) for key in file.offset_keys()})
+            return Header(file.metadata() or {}, {key: _entry(file.get_slice(key)) for key in keys_of(path)})
     except (safetensors.SafetensorError, OSError, ValueError, RuntimeError, UnicodeError, TypeError) as error:
         line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BadFile(f"{path} is no whole safetensors file: {line[:200].rstrip('. ')}.") from error
+
+
+def keys_of(path: str | Path) -> list[str]:
+    """The keys of the file at `path`, which is a whole one, in the order in which its tensors lie there.
+
+    `safe_open` gives them by name; newer releases alone have another method for this.
+    """
+    with open(path, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    header.pop("__metadata__", None)
+    return sorted(header, key=lambda key: header[key]["data_offsets"])
 
 
 def settle(path: str | PathLike[str]) -> None:

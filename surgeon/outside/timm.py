@@ -3,6 +3,7 @@
 They are looked for when they are wanted: files that ask for ARGUMENTS do not wait for timm.
 """
 
+from functools import cache
 from pathlib import Path
 
 from torch import nn
@@ -30,6 +31,20 @@ def write_config(model: nn.Module, path: Path) -> None:
     except ImportError as error:
         raise _lacking(error) from None
     save_config_for_hf(model, str(path))
+
+
+@cache
+def opens_folders() -> bool:
+    """Whether timm knows the names `local-dir:FOLDER`, which came with 1.0.16."""
+    try:
+        from timm.models._factory import parse_model_name
+    except ImportError as error:
+        raise _lacking(error) from None
+    try:
+        parse_model_name("local-dir:folder")
+    except AssertionError:
+        return False
+    return True
 
 
 def _lacking(error: ImportError) -> BadVersion:

@@ -9,6 +9,7 @@ import timm
 import torch
 
 import surgeon
+from tests.shared.folders import needed
 
 pytestmark = pytest.mark.network
 
@@ -39,6 +40,7 @@ def test_it_would_be_seen():
     assert "torch" in loaded_after("import surgeon\nsurgeon.inject")
 
 
+@needed
 @pytest.mark.parametrize("first", ["surgeon", "timm"])
 def test_timm_opens_folders_whichever_is_imported_first(first, tmp_path):
     model = surgeon.inject(timm.create_model("test_resnet", num_classes=3), "cbam")

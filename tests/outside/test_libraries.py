@@ -20,6 +20,8 @@ from surgeon.outside import torch as torchs
 from surgeon.outside import torchvision as torchvisions
 from surgeon.programs.vet import TESTED
 
+pytestmark = pytest.mark.network
+
 
 def test_all_of_torchs_are_there():
     assert all(getattr(torchs, name) is not None for name in torchs.__all__)
