@@ -14,6 +14,7 @@ from hypothesis import settings
 
 from surgeon.attention import naming
 from surgeon.errors import TRIED, BadVersion
+from surgeon.programs.vet import reader_kind
 
 # What is not fast.
 OTHERS = ("network", "export", "many", "clients", "tools")
@@ -50,6 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not any(map(item.get_closest_marker, OTHERS)):
             item.add_marker("fast")
+        if ".pt2" in item.nodeid:
+            item.add_marker("programs")
 
 
 def reseed() -> None:
@@ -85,6 +88,16 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
         if all(map(is_newest, TRIED)):
             raise
         pytest.skip(str(error))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Commands tell a refusal as text: tests of theirs say that they need programs."""
+    if item.get_closest_marker("programs") is not None:
+        try:
+            reader_kind()
+        except BadVersion as error:
+            pytest.skip(str(error))
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ from torch import nn
 
 from surgeon.errors import BadModel
 from surgeon.networks.blueprint import CODE, Arguments, Base
+from surgeon.networks.download import published
 from surgeon.networks.equal import is_plain
 from surgeon.networks.library import LOADING, names
 from surgeon.outside.timm import ARGUMENTS
@@ -34,7 +35,7 @@ def classes_by_default(base: Base) -> int | None:
     if base.library == CODE:
         return None
     if base.library == "timm":
-        return (timm.get_pretrained_cfg_value(base.name, "num_classes") if timm.is_model(base.name) else None) or 1000
+        return getattr(published(base.name), "num_classes", None) or 1000
     module = torchvision.models.get_model_builder(base.name).__module__
     if module.endswith("keypoint_rcnn"):
         return 2

@@ -1,6 +1,7 @@
 """Weights that the libraries download: where they lie once they are there, and what to say where that fails."""
 
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -19,10 +20,10 @@ def home(base: Base) -> Path:
     """Where a library looks for its weights of `base` before it downloads them."""
     if base.library == "torchvision":
         return _of_torch(str(torchvision.models.get_model_weights(base.name)["DEFAULT"].url))
-    repository, config = _repository(base), timm.get_pretrained_cfg(base.name)
+    repository = _repository(base)
     if repository:
         return Path(HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
-    return _of_torch(str(config.url) if config is not None else "")
+    return _of_torch(str(getattr(published(base.name), "url", "")))
 
 
 def _of_torch(url: str) -> Path:
@@ -31,11 +32,19 @@ def _of_torch(url: str) -> Path:
 
 def _repository(base: Base) -> str:
     """Where on the hub timm's weights of `base` lie; empty where they lie elsewhere."""
-    config = timm.get_pretrained_cfg(base.name)
+    config = published(base.name)
     if config is None or not config.hf_hub_id:
         return ""
     owner, _, name = config.hf_hub_id.partition("/")
     return f"{owner}/{name or '.'.join(filter(None, (config.architecture or base.name, config.tag)))}"
+
+
+def published(name: str) -> Any:
+    """timm's record of its weights for a network; None where it has none, of which some releases make an error."""
+    try:
+        return timm.get_pretrained_cfg(name)
+    except RuntimeError:
+        return None
 
 
 def reach(base: Base) -> None:

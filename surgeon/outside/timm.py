@@ -30,7 +30,7 @@ def write_config(model: nn.Module, path: Path) -> None:
         from timm.models._hub import save_config_for_hf
     except ImportError as error:
         raise _lacking(error) from None
-    save_config_for_hf(model, str(path))
+    save_config_for_hf(model, path)
 
 
 @cache

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy
 import pytest
 import timm
 import torch
@@ -13,7 +14,8 @@ from tests.shared.folders import needed
 
 pytestmark = pytest.mark.network
 
-HEAVY = ("torch", "torchvision", "timm", "numpy.random")
+# numpy 1 imports all of itself.
+HEAVY = ("torch", "torchvision", "timm", *(["numpy.random"] if numpy.__version__ >= "2" else []))
 
 
 def loaded_after(code):
