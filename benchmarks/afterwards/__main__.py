@@ -5,7 +5,7 @@
     python -m benchmarks.afterwards --groups adapters --again      # measure these anew
     python -m benchmarks.afterwards --page                         # docs/afterwards.md from the table
 
-Results go to benchmarks/afterwards.csv, all rows of a tool at once; a run that was killed goes on where it stopped.
+Results go to benchmarks/afterwards.csv, a tool at a time; a run that was killed goes on where it stopped.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ import surgeon
 from benchmarks.afterwards import subject
 from benchmarks.afterwards.registry import Silent, Tool
 from surgeon import errors
+from surgeon.attention import EXACT
 from surgeon.errors import SurgeonError
 
 AS_STOCK, REFUSED, WARNED, STOCK_FAILS, SILENT, FAILS, MISSING = WORDS = (
@@ -113,7 +114,7 @@ def _plain(model: nn.Module) -> Tensor:
 
 
 def _judge_learns(tool: Tool, attention: str, start: str) -> None:
-    if start == "identity" and not tool.coupled:
+    if start in EXACT and not tool.coupled:
         want, got = _of_stock(tool), _trained(tool, subject.operated(attention, start), 1)
         other = [name for name, weight in want.items() if not torch.equal(got[name], weight)]
         if other:
@@ -140,10 +141,10 @@ def _still_in_stock(tool: Tool) -> frozenset[str]:
 
 
 def _judge_looks(tool: Tool, attention: str, start: str) -> None:
-    if start == "identity":
+    if start in EXACT:
         distance = _distance(_used(tool, subject.operated(attention, start)), _of_stock(tool))
         if not distance <= SMALL:
-            raise Silent(f"at identity it finds something else, by {distance:.0e}")
+            raise Silent(f"at the start it finds something else, by {distance:.0e}")
     _judge_acts(tool, attention, start)
 
 

@@ -10,7 +10,7 @@ from benchmarks.afterwards.known import KNOWN
 HEAD = """# Afterwards
 
 Made by `python -m benchmarks.afterwards` from `benchmarks/afterwards.csv`. What people do with a network, tried on
-timm's `test_resnet` and on the same with attention, started at `identity` and at `paper`. The package that a tool comes
+timm's `test_resnet` and on the same with attention, started at `eager`, `identity` and `paper`. The package that a tool comes
 from is in the extra `test-tools`.
 
 """
@@ -25,7 +25,7 @@ WORDS = {
     "not installed": "the package is not there",
     "as stock": (
         "it works as on the stock network: the answers are those of the network without the tool and the attention acts in"
-        " them; trained weights move, all of the attention's too, and at identity the first step gives the old weights"
+        " them; trained weights move, all of the attention's too, and at an exact start the first step gives the old weights"
         " to the bit what it gives them without attention; what a tool finds out is what it finds on the stock network"
     ),
 }

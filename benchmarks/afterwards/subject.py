@@ -12,7 +12,7 @@ import surgeon
 # Where each goes; hidden layers of more than one or two units, since a dead one would take a whole branch with it.
 WHERE = {"cbam": "residual", "bam": "bottleneck", "se": "residual", "eca": "residual", "timm:se": "residual"}
 OPTIONS = {"cbam": {"reduction": 4}, "bam": {"reduction": 4}, "se": {"reduction": 4}, "timm:se": {"rd_ratio": 0.25}}
-STARTS = ("identity", "paper")
+STARTS = ("eager", "identity", "paper")
 Batch = tuple[Tensor, Tensor]
 
 

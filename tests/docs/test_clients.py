@@ -8,7 +8,7 @@ from benchmarks.sweep import rows
 pytestmark = pytest.mark.clients
 
 ROWS = rows(clients.TABLE)
-STRANGERS = ["strangers:cifar_resnet", "strangers:ecg_resnet", "strangers:sized"]
+STRANGERS = ["strangers:cifar_resnet", "strangers:ecg_resnet"]
 
 
 def test_the_page_is_current():

@@ -311,7 +311,7 @@ def test_other_threads_may_make_tuples_meanwhile():
     other = threading.Thread(target=make)
     other.start()
     try:
-        for _ in range(10):
+        for _ in range(4):
             model = Net()
             optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
             surgeon.add_to(optimizer, surgeon.inject(model, "se", where="final"))
