@@ -33,7 +33,8 @@ NESTS = ("state_dict", "model", "model_state", "model_state_dict", "network", "n
 AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema")
 ARCHITECTURES = ("arch", "model_name", "architecture", "model", "backbone", "encoder_name")
 # What numpy's numbers and arrays are pickled as a call of.
-PICKLED: tuple[Callable[..., Any], ...] = (numpy.float64().__reduce__()[0], numpy.empty(0).__reduce__()[0])
+NUMBERS: tuple[Any, ...] = (numpy.float64(), numpy.empty(0))
+PICKLED: tuple[Callable[..., Any], ...] = tuple(number.__reduce__()[0] for number in NUMBERS)
 # What argument parsers and metrics leave in checkpoints: plain records and numbers that run no code.
 HARMLESS: tuple[Callable[..., Any] | tuple[Callable[..., Any], str], ...] = (
     argparse.Namespace,

@@ -5,6 +5,7 @@ They are looked for when they are wanted: files that ask for ARGUMENTS do not wa
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -30,7 +31,9 @@ def write_config(model: nn.Module, path: Path) -> None:
         from timm.models._hub import save_config_for_hf
     except ImportError as error:
         raise _lacking(error) from None
-    save_config_for_hf(model, path)
+    # Newer releases say that it is a text, and take a Path as the older ones do.
+    target: Any = path
+    save_config_for_hf(model, target)
 
 
 @cache
