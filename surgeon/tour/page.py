@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from surgeon.tour.walk import Figures, Stop
+from surgeon.tour.walk import IMAGES, Figures, Stop
 
 
 def page(stops: Sequence[Stop], said: Sequence[str], figures: Figures) -> str:
@@ -14,11 +14,14 @@ def page(stops: Sequence[Stop], said: Sequence[str], figures: Figures) -> str:
         said: a sentence of each stop, as it was shown.
     """
     rooms = Environment(loader=PackageLoader("surgeon.tour", "."), autoescape=True, undefined=StrictUndefined)
-    bars = {
+    accuracies = {
         "as it came": figures.before,
         "with CBAM, untrained": figures.put_in,
         "with CBAM as published": figures.paper,
         "with CBAM, fine-tuned": figures.tuned,
     }
-    stopped = [(stop.title, sentence, stop.command) for stop, sentence in zip(stops, said)]
-    return rooms.get_template("page.html").render(stops=stopped, bars=bars, figures=figures)
+    # Accuracies near 1 are bars of one length; what goes wrong can be seen.
+    bars = [(name, accuracy, round(IMAGES * (1 - accuracy))) for name, accuracy in accuracies.items()]
+    most = max(1, *(wrong for _, _, wrong in bars))
+    stopped = [(stop.title, sentence, stop.command.split()) for stop, sentence in zip(stops, said)]
+    return rooms.get_template("page.html").render(stops=stopped, bars=bars, most=most, images=IMAGES, figures=figures)
