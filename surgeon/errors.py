@@ -50,6 +50,10 @@ class Untraceable(SurgeonError):
     """A forward that can't be rewritten; names the line that stopped the trace."""
 
 
+class BadVersion(SurgeonError):
+    """A release of a library that lacks what is asked for, or what surgeon needs of it."""
+
+
 class NoSite(SurgeonError):
     """Nothing in this model is described by that rule."""
 
@@ -110,3 +114,20 @@ def suggest(name: object, known: Iterable[str]) -> str:
     nearest = get_close_matches(str(name), names, n=1)
     guess = f"Did you mean {nearest[0]!r}? " if nearest else ""
     return f"{guess}Known: {', '.join(names)}."
+
+
+# The oldest and the newest releases of the libraries that the tests were run with; setup.cfg asks for the oldest.
+TRIED = {"torch": ("2.6", "2.14.1"), "torchvision": ("0.21", "0.29.1"), "timm": ("1.0.12", "1.0.31")}
+
+
+def lacking(library: str, version: str, reason: str) -> BadVersion:
+    """The refusal of a release of `library`; `reason` is what Python said of the name that is not there.
+
+    >>> print(lacking("timm", "9.0", "cannot import name 'save_config' from 'timm.models._hub' (_hub.py)"))
+    timm 9.0: cannot import name 'save_config' from 'timm.models._hub'. surgeon is tested from 1.0.12 to 1.0.31: ...
+    """
+    oldest, newest = TRIED[library]
+    what = reason.partition(" (")[0]
+    return BadVersion(
+        f"{library} {version}: {what}. surgeon is tested from {oldest} to {newest}: pip install '{library}<={newest}'"
+    )

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_map_only
 
 from surgeon.anatomy import sizes
 from surgeon.anatomy.scene import Scene
@@ -19,6 +18,7 @@ from surgeon.errors import BadInput, BadModel, SurgeonError, Untraceable
 from surgeon.forward.alike import carried_over, kind_of
 from surgeon.forward.kept import Kept, kept
 from surgeon.forward.rewrite import Rewritable, rewritable
+from surgeon.outside.torch import COMPILED, has_hooks, is_compiled, tree_map_only
 from surgeon.trace import inputs
 from surgeon.trace.graph import Graph
 from surgeon.trace.inputs import Arguments
@@ -206,9 +206,9 @@ def refuse_wrapped(model: Any) -> None:
     kind = type(model).__name__
     if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         raise BadModel(f"{kind} is a wrapper: operate on model.module, and wrap it afterwards.")
-    if _is_compiled(model):
+    if is_compiled(model):
         raise BadModel("this is a compiled model: operate on model._orig_mod, and compile it afterwards.")
-    if getattr(model, "_compiled_call_impl", None) is not None:
+    if getattr(model, COMPILED, None) is not None:
         raise BadModel("this model was compiled in place: operate first, and call model.compile() afterwards.")
     if isinstance(model, torch.jit.ScriptModule):
         raise BadModel(
@@ -216,7 +216,7 @@ def refuse_wrapped(model: Any) -> None:
         )
     if isinstance(model, torch.fx.GraphModule):
         raise BadModel("this is a torch.fx GraphModule: operate on the model that it was traced from.")
-    compiled = next((path for path, module in model.named_modules() if _is_compiled(module)), None)
+    compiled = next((path for path, module in model.named_modules() if is_compiled(module)), None)
     if compiled is not None:
         raise BadModel(f"{compiled!r} is a compiled model: put its _orig_mod there, and compile it afterwards.")
     lazy = next((path for path, module in model.named_modules() if _is_lazy(module)), None)
@@ -227,10 +227,6 @@ def refuse_wrapped(model: Any) -> None:
         raise BadModel(
             f"{frozen!r} was made under torch.inference_mode() and can never be trained: build the model outside of it."
         )
-
-
-def _is_compiled(module: nn.Module) -> bool:
-    return isinstance(module, torch._dynamo.eval_frame.OptimizedModule)
 
 
 def _is_lazy(module: Any) -> bool:
@@ -263,8 +259,8 @@ def _watch(twin: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tu
     with preserved(twin):
         graph, error = observe(twin, args, kwargs)
         # Some are put there by the forward itself.
-        has_hooks = any(module._forward_hooks or module._forward_pre_hooks for module in twin.modules())
-    if error is None or not has_hooks:
+        is_hooked = any(map(has_hooks, twin.modules()))
+    if error is None or not is_hooked:
         return graph, error, False
     with preserved(twin):
         again, other = observe(twin, args, kwargs, hooks=True)

@@ -156,7 +156,9 @@ class Scene:
     @cached_property
     def leaving(self) -> set[Value]:
         """What leaves the network: its output, and whatever hooks are shown."""
-        hooked = [graph for graph in self.graphs if graph.module._forward_hooks or graph.module._forward_pre_hooks]
+        from surgeon.outside.torch import has_hooks  # here alone: commands that read rules never need torch
+
+        hooked = [graph for graph in self.graphs if has_hooks(graph.module)]
         return {*self.graph.outputs, *(value for graph in hooked for value in (*graph.inputs, *graph.outputs))}
 
     @cached_property

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils._pytree import tree_leaves
 
 from surgeon.anatomy.maps import counted
 from surgeon.attention.layouts import TOKENS
 from surgeon.forward.arguments import parameters, where_given
 from surgeon.forward.reading import Reading, Readings
 from surgeon.forward.subclass import takes_grafts
+from surgeon.outside.torch import tree_leaves
 from surgeon.trace.pixels import Part
 
 if TYPE_CHECKING:

@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
 from surgeon.attention.options import reason
 from surgeon.errors import BadModule
-from surgeon.process import shared
+from surgeon.outside.process import shared
+from surgeon.outside.torch import FAKE_LOG, FakeTensorMode, version
 
 # It prints the traceback of an operator that failed; here that is one line of an error, or nothing.
-log = logging.getLogger("torch._subclasses.fake_tensor")
+log = logging.getLogger(FAKE_LOG)
 
 
 def runs(module: nn.Module, shape: tuple[int, ...]) -> bool:
@@ -35,7 +35,7 @@ def check(module: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device:
     """Run `module`; a BadModule if it can't, or if it does not keep its map."""
     name = type(module).__name__
     x, y = _run(module, shape, dtype, device)
-    if x._version:
+    if version(x):
         raise BadModule(f"{name} changes its input in place; the network may still need it.")
     if not isinstance(y, Tensor):
         raise BadModule(f"{name} returns a {type(y).__name__}, not a map.")

@@ -103,7 +103,8 @@ def as_images(x: Tensor, dims: int) -> Tensor:
     frames = x.dim() - 2 - dims
     if frames > 0:
         return x.movedim(1, 1 + frames).flatten(0, frames)
-    return x[(..., *[None] * -frames)]
+    index = (..., *[None] * -frames)
+    return x[index]
 
 
 def from_images(y: Tensor, x: Tensor) -> Tensor:

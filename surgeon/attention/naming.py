@@ -13,7 +13,7 @@ from torch import nn
 
 from surgeon.attention.gate import Gate
 from surgeon.attention.table import TABLE
-from surgeon.errors import BadModule, BadOption, UnknownName, suggest
+from surgeon.errors import BadModule, BadOption, BadVersion, UnknownName, suggest
 
 # What makes a module from the number of channels, and options as it has them.
 Factory = Callable[..., nn.Module]
@@ -68,7 +68,11 @@ def _timm_factory(name: str) -> Factory:
         factory = None
     if factory is None:
         if name in TIMM:
-            raise UnknownName(f"the timm that is installed has no attention {name!r}: pip install -U timm")
+            import timm
+
+            raise BadVersion(
+                f"timm {timm.__version__} has no attention {name!r}: pip install -U timm, or take another."
+            )
         raise UnknownName(f"unknown attention {name!r}. {suggest(name, TIMM)}")
     return factory
 

@@ -18,6 +18,7 @@ from torch.func import functional_call
 from surgeon.attention.passes.capture import is_captured
 from surgeon.attention.passes.dtypes import no_autocast, score_dtype
 from surgeon.errors import FrozenAtZero
+from surgeon.outside.torch import is_functorch_wrapped_tensor, parameter_table
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -68,7 +69,7 @@ def _tell_if_frozen_at_zero(layer: nn.Module) -> None:
     # DTensors, fake tensors and those inside torch.func's transforms have no numbers to ask for.
     if not isinstance(weight, Tensor) or type(weight) not in (Tensor, nn.Parameter) or weight.is_meta:
         return
-    is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor(weight)
+    is_wrapped = is_functorch_wrapped_tensor(weight)
     if is_wrapped or weight.requires_grad or vars(layer).get("was_asked"):
         return
     # Once for each norm: to ask, a GPU has to stop.
@@ -100,7 +101,7 @@ def dtype_of(layer: nn.Module, x: Tensor) -> torch.dtype:
     Looked up each time, since FSDP casts the weights for the call. An adapter has its `weight` in the layer inside
     it; a pruned layer has the tensors that its weight is made of; a quantized one has none at all.
     """
-    weight = layer._parameters.get("weight")
+    weight = parameter_table(layer).get("weight")
     if weight is not None and weight.dtype in COMPUTED:
         return weight.dtype
     tensors: list[tuple[str, Tensor]] = [*layer.named_parameters(), *layer.named_buffers()]

@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from surgeon.attention.faked import check
 from surgeon.attention.foreign import Foreign
 from surgeon.attention.gate import Gate
+from surgeon.outside.torch import OpOverload, TorchDispatchMode, packet
 
 
 class Cost(NamedTuple):
@@ -73,7 +72,7 @@ class Flops(TorchDispatchMode):
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         options = dict(kwargs or {})
-        count = flop_registry.get(func._overloadpacket)
+        count = flop_registry.get(packet(func))
         result = func(*args, **options)
         self.total += count(*args, **options, out_val=result) if count else 0
         return result

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 import numpy
-import numpy._core.multiarray
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from surgeon.checkpoints.header import keys_of
 from surgeon.errors import BadFile
-from surgeon.process import quiet, shared
+from surgeon.outside.process import quiet, shared
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -32,15 +32,18 @@ ENDINGS = (".safetensors", *TORCH_ENDINGS)
 NESTS = ("state_dict", "model", "model_state", "model_state_dict", "network", "net", "weights", "params")
 AVERAGES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema", "params_ema")
 ARCHITECTURES = ("arch", "model_name", "architecture", "model", "backbone", "encoder_name")
+# What numpy's numbers and arrays are pickled as a call of.
+NUMBERS: tuple[Any, ...] = (numpy.float64(), numpy.empty(0))
+PICKLED: tuple[Callable[..., Any], ...] = tuple(number.__reduce__()[0] for number in NUMBERS)
 # What argument parsers and metrics leave in checkpoints: plain records and numbers that run no code.
-HARMLESS: tuple[Callable[..., Any], ...] = (
+HARMLESS: tuple[Callable[..., Any] | tuple[Callable[..., Any], str], ...] = (
     argparse.Namespace,
     pathlib.Path,
     pathlib.PosixPath,
     numpy.dtype,
     numpy.ndarray,
-    numpy._core.multiarray.scalar,
-    numpy._core.multiarray._reconstruct,
+    # numpy 1 called their home `core`, numpy 2 calls it `_core`: files of both are read with both.
+    *((made, f"numpy.{home}.multiarray.{made.__name__}") for made in PICKLED for home in ("core", "_core")),
     *(type(numpy.dtype(kind)) for kind in "fdeilqbBHIQ?"),
 )
 # Attribute of a state dict that holds surgeon's recipe and its SHA-256.
@@ -103,8 +106,7 @@ def _safetensors(path: Path) -> Checkpoint:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            # In the order of the file itself; `keys` would sort them by name.
-            tensors = {key: file.get_tensor(key) for key in file.offset_keys()}
+            tensors = {key: file.get_tensor(key) for key in keys_of(path)}
     except (safetensors.SafetensorError, OSError, ValueError, RuntimeError, UnicodeError, TypeError) as error:
         raise BadFile(f"{path} is no whole safetensors file: {first_line(error)}.") from error
     return Checkpoint(path, tensors, recipe=metadata.get("surgeon"), recipe_sha256=metadata.get("surgeon_sha256"))

@@ -1,7 +1,9 @@
 """What a .safetensors file says before its weights are read: metadata, and the shape and type of each tensor."""
 
+import json
 from dataclasses import dataclass
 from math import prod
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +45,38 @@ def read_header(path: str | Path) -> Header:
         raise BadFile(f"there is no file {path}.")
     try:
         with safetensors.safe_open(path, framework="np") as file:
-            return Header(file.metadata() or {}, {key: _entry(file.get_slice(key)) for key in file.offset_keys()})
+            return Header(file.metadata() or {}, {key: _entry(file.get_slice(key)) for key in keys_of(path)})
     except (safetensors.SafetensorError, OSError, ValueError, RuntimeError, UnicodeError, TypeError) as error:
         line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BadFile(f"{path} is no whole safetensors file: {line[:200].rstrip('. ')}.") from error
+
+
+def keys_of(path: str | Path) -> list[str]:
+    """The keys of the file at `path`, which is a whole one, in the order in which its tensors lie there.
+
+    `safe_open` gives them by name; newer releases alone have another method for this.
+    """
+    with open(path, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    header.pop("__metadata__", None)
+    return sorted(header, key=lambda key: header[key]["data_offsets"])
+
+
+def settle(path: str | PathLike[str]) -> None:
+    """Put the metadata of the file at `path` in the order of their names: safetensors writes them in any, each time.
+
+    The same network is the same bytes then, whoever wrote it.
+    """
+    with open(path, "r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        before = file.read(size)
+        header = json.loads(before)
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        after = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(size)
+        # The same texts in another order are as long.
+        if len(after) == size:
+            file.seek(8)
+            file.write(after)
 
 
 def _entry(tensor: Any) -> Entry:

@@ -13,8 +13,9 @@ from typing import Any, TypeGuard
 from torch import Tensor, nn
 
 from surgeon.errors import BadFile
+from surgeon.outside.torch import BatchNorm, InstanceNorm
 
-NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm)
+NORMS = (BatchNorm, nn.LayerNorm, nn.GroupNorm, InstanceNorm)
 
 # As `optimizer.state_dict()` returns it: `state` (number -> its momenta), `param_groups`, and what else there is.
 State = dict[str, Any]

@@ -14,7 +14,6 @@ from surgeon.files.label import read_label
 from surgeon.sites import opened_in_words
 
 if TYPE_CHECKING:
-    from surgeon.checkpoints.header import Entry
     from surgeon.files.label import Label
     from surgeon.networks.blueprint import Base
     from surgeon.sites import Plan
@@ -55,7 +54,7 @@ def show(
     if not quiet:
         screen.facts(facts, title=str(file))
         for plan in plans:
-            screen.sites(plan, _parameters(label.tensors) - _parameters(label.attention))
+            screen.sites(plan, label.recipe.parameters or 0)
         drawing.told(html, svg)
 
 
@@ -67,18 +66,14 @@ def _facts(label: Label) -> dict[str, Any]:
         **_settings(recipe.base.settings),
         "attention": "; ".join(map(_operation, recipe.operations)),
         "holds": "attention alone (a delta)" if is_delta else "the whole network",
-        "parameters": _parameters(label.tensors),
-        "parameters of the attention": _parameters(attention),
+        **({"parameters": recipe.parameters} if recipe.parameters is not None else {}),
+        "parameters of the attention": sum(site.parameters or 0 for plan in recipe.operations for site in plan),
         **({"opened": opened_in_words(recipe.opened)} if recipe.opened else {}),
         "bytes": sum(entry.nbytes for entry in label.tensors.values()),
         **({"runs on": str(recipe.example)} if recipe.example else {}),
         "made with": ", ".join(f"{name} {version}" for name, version in recipe.versions.items()),
         "SHA-256 of the base": recipe.sha256,
     }
-
-
-def _parameters(tensors: Mapping[str, Entry]) -> int:
-    return sum(entry.numel for entry in tensors.values())
 
 
 def _base(base: Base) -> str:

@@ -98,5 +98,7 @@ def bar(text: str, *, quiet: bool = False) -> Iterator[Bar]:
     """A Bar on standard error for work on many bytes, which begins with what `text` names; gone in the end."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     is_hidden = quiet or not sys.stderr.isatty()
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=is_hidden) as progress:
+    # Some releases of rich end even a bar that is disabled with an empty line.
+    console = Console(stderr=True, quiet=is_hidden)
+    with Progress(*columns, console=console, transient=True, disable=is_hidden) as progress:
         yield Bar(progress, progress.add_task(text, total=None))

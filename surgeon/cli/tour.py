@@ -69,6 +69,6 @@ def _bar(stops: int, quiet: bool) -> Progress:
         TimeElapsedColumn(),
     )
     is_hidden = quiet or not sys.stderr.isatty()
-    bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=is_hidden)
+    bar = Progress(*columns, console=Console(stderr=True, quiet=is_hidden), transient=True, disable=is_hidden)
     bar.add_task("", total=stops)
     return bar

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
-from surgeon.attention import attention_modules, lost_attention
+from surgeon.attention import attention_modules, attention_parameters, lost_attention
 from surgeon.attention.opened import opened
 from surgeon.checkpoints import digest
 from surgeon.errors import BadModel, LostAttention
@@ -54,7 +54,14 @@ def recipe_of(
         settings=settings_of(model),
         example=form,
         opened=opened(model),
+        parameters=_parameters(model),
     )
+
+
+def _parameters(model: nn.Module) -> int:
+    """How many weights there are, those of the attention left out."""
+    attention = attention_parameters(model)
+    return sum(weight.numel() for name, weight in model.named_parameters() if name not in attention)
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -8,8 +8,6 @@ from typing import Any
 
 import timm
 from timm.models import load_pretrained
-from timm.models._features import FeatureGetterNet
-from timm.models._hub import save_config_for_hf
 from torch import nn
 
 from surgeon import networks
@@ -18,6 +16,7 @@ from surgeon.errors import BadFile, BadOption
 from surgeon.files import rebuild
 from surgeon.files import recipe as recipes
 from surgeon.networks.blueprint import Base
+from surgeon.outside import timm as timms_own
 
 # The function in entry.py that timm calls for such a folder.
 NAME = "surgeon_network"
@@ -93,7 +92,7 @@ def write_stock_config(base: Base, path: Path) -> None:
     if base.library != "timm" or base.settings:
         why = "has settings of its own" if base.library == "timm" else "is not timm's"
         raise BadOption(f"a model folder is timm's format, and {base} {why}. Write a .pth or a .safetensors.")
-    save_config_for_hf(networks.build(base, empty=True), str(path))
+    timms_own.write_config(networks.build(base, empty=True), path)
 
 
 def _settings(model: nn.Module) -> dict[str, Any]:
@@ -134,4 +133,4 @@ def _features(model: nn.Module, indices: Any) -> nn.Module:
     if not hasattr(model, "forward_intermediates"):
         raise BadOption(f"this {type(model).__name__} has no features by themselves: timm gives it none.")
     stages: Any = model.feature_info
-    return FeatureGetterNet(model, tuple(range(len(stages))) if indices is None else indices)
+    return timms_own.features(model, tuple(range(len(stages))) if indices is None else tuple(indices))

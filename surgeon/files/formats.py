@@ -18,6 +18,7 @@ from surgeon.files.derive import recipe_of
 from surgeon.files.intake import LoadedModel
 from surgeon.files.unwrap import eager, expression, held, unwrapped
 from surgeon.networks.blueprint import Base
+from surgeon.outside.timm import opens_folders
 from surgeon.programs import export
 from surgeon.programs.unfold import is_program
 from surgeon.trace.inputs import Arguments
@@ -40,11 +41,12 @@ def write_torch(model: nn.Module, text: str, path: Path, loaded: LoadedModel | N
         torch.save(store.labelled(model.state_dict(), text), path)
 
 
-def write_folder(model: nn.Module, text: str, path: Path, loaded: LoadedModel | None) -> None:
+def write_folder(model: nn.Module, text: str, path: Path, loaded: LoadedModel | None) -> str | None:
     """A folder that `timm.create_model("local-dir:...")` opens once surgeon is imported."""
     path.mkdir()
     store.write_safetensors(model.state_dict(), text, path / "model.safetensors")
     folder.write_config(model, text, path / "config.json")
+    return None if opens_folders() else "surgeon alone: timm opens folders from 1.0.16 on"
 
 
 def write_program(model: nn.Module, text: str, path: Path, loaded: LoadedModel | None) -> str:

@@ -35,6 +35,7 @@ class Recipe:
     settings: what was set inside the attention since: path -> {name: value}.
     example: what the network is called with, where surgeon could not guess it or was told.
     opened: path of each attention module -> how far it had opened when it was saved; None where that could not be told.
+    parameters: how many the network has, attention left out; None in files from before they were counted.
     """
 
     base: Base
@@ -47,6 +48,7 @@ class Recipe:
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     example: Form | None = None
     opened: dict[str, float | None] = field(default_factory=dict)
+    parameters: int | None = None
 
     def is_attention(self, key: str) -> bool:
         """Whether the tensor `key` belongs to the attention and not to the base."""
@@ -99,6 +101,7 @@ def to_text(recipe: Recipe) -> str:
         "settings": recipe.settings,
         "example": examples.to_json(recipe.example) if recipe.example else None,
         "opened": recipe.opened,
+        "parameters": recipe.parameters,
         "versions": recipe.versions,
         "order": list(recipe.order),
         "prefix": recipe.prefix,
@@ -147,6 +150,7 @@ def _from_data(data: Any) -> Recipe:
         # Files from before there were examples have none; a surgeon from then guesses, and says so where it can't.
         example=examples.from_json(data["example"]) if data.get("example") else None,
         opened=_shares(data.get("opened", {})),
+        parameters=None if data.get("parameters") is None else int(data["parameters"]),
     )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from surgeon import networks
 from surgeon.checkpoints import digest
 from surgeon.checkpoints.checkpoint import KEY, Checkpoint
+from surgeon.checkpoints.header import settle
 from surgeon.checkpoints.prefix import find_prefix, strip_prefix
 from surgeon.errors import BadFile
 from surgeon.files import rebuild
@@ -32,6 +33,7 @@ def write_safetensors(tensors: Mapping[str, Tensor], text: str | None, path: str
     Tensors that share memory are written each on its own: the format knows no ties, the network does.
     """
     safetensors.torch.save_file(_apart(tensors), path, metadata=metadata(text) if text else {"format": "pt"})
+    settle(path)
 
 
 def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

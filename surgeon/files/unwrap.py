@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from surgeon.attention import attention_modules
 from surgeon.errors import BadModel, SurgeonError
 from surgeon.networks import identify
+from surgeon.outside.torch import COMPILED, ORIGINAL, is_compiled
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -31,10 +32,10 @@ def unwrapped(model: nn.Module) -> nn.Module:
     """
     if not isinstance(model, nn.Module):
         raise BadModel(f"{type(model).__name__} is no nn.Module: pass the network itself.")
-    while isinstance(model, (*_HOLDERS, torch._dynamo.OptimizedModule)):
-        model = model.module if isinstance(model, _HOLDERS) else model._orig_mod
+    while isinstance(model, _HOLDERS) or is_compiled(model):
+        model = model.module if isinstance(model, _HOLDERS) else getattr(model, ORIGINAL)
     for path, module in model.named_modules():
-        if isinstance(module, torch._dynamo.OptimizedModule):
+        if is_compiled(module):
             raise BadModel(
                 f"{path!r} is a compiled model, under whose name no file finds its weights: "
                 f"model.{path} = model.{path}._orig_mod, then surgeon.save(model, ...)."
@@ -56,7 +57,7 @@ def _with_own_forward(model: Model) -> Model:
 @contextmanager
 def eager(model: nn.Module) -> Iterator[None]:
     """Inside, what `model.compile()` has compiled runs as it is written, to the bit."""
-    if not any("_compiled_call_impl" in vars(module) for module in model.modules()):
+    if not any(COMPILED in vars(module) for module in model.modules()):
         yield
         return
     with torch.compiler.set_stance("force_eager"):

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves, tree_structure
 
 from surgeon.forward.leaves import names_in
+from surgeon.outside.torch import child_table, parameter_table, tree_leaves, tree_structure
 from surgeon.trace.graph import Graph, Node, Value
 
 
@@ -60,7 +60,7 @@ def _settings(module: nn.Module, names: frozenset[str]) -> Hashable:
     attributes = vars(module)
     held = ((name, attributes[name]) for name in names & attributes.keys())
     plain = tuple((name, str(value)) for name, value in held if not isinstance(value, (dict, torch.Tensor)))
-    parts: Iterable[tuple[str, Any]] = (*module._parameters.items(), *module._modules.items())
+    parts: Iterable[tuple[str, Any]] = (*parameter_table(module).items(), *child_table(module).items())
     return plain, tuple(name for name, part in parts if part is None)
 
 

@@ -12,8 +12,8 @@ from types import FunctionType
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from surgeon.outside.torch import tree_flatten, tree_unflatten
 from surgeon.trace.graph import Graph, Value
 
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

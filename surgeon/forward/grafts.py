@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.fx import Proxy
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from surgeon.attention.passes.capture import is_captured, is_traced
 from surgeon.attention.told import Told
@@ -23,6 +22,7 @@ from surgeon.forward.guards import QUESTIONS
 from surgeon.forward.otherwise import Ground, otherwise
 from surgeon.forward.reading import Readings
 from surgeon.forward.reads import ASKED, Fact
+from surgeon.outside.torch import tree_flatten, tree_unflatten
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 from torch import fx
-from torch.fx import _symbolic_trace
-from torch.utils._pytree import tree_leaves
+
+from surgeon.outside.torch import tree_leaves, wrapped_functions
 
 _MATH = {name: function for name, function in vars(math).items() if callable(function) and not name.startswith("_")}
 # What makes a tensor from sizes alone: torch asks none of its arguments whether it is a stand-in.
@@ -53,7 +53,7 @@ def scoped(function: FunctionType, known: dict[FunctionType, FunctionType] | Non
         original = scope.get(name, vars(builtins).get(name))
         if original is torch and not names & _MAKERS:
             continue
-        stand_in = _stand_in(original, (id(scope), name) in _symbolic_trace._wrapped_fns_to_patch, known)
+        stand_in = _stand_in(original, (id(scope), name) in wrapped_functions, known)
         if stand_in is not original:
             changes[name] = stand_in
     if changes:

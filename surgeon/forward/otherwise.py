@@ -14,6 +14,7 @@ from surgeon.forward.arguments import free
 from surgeon.forward.guards import QUESTIONS, Guard
 from surgeon.forward.reading import Readings
 from surgeon.forward.reads import Fact, absent, there
+from surgeon.outside.torch import CHILDREN, COMPILED, child_table
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def otherwise(
     twin = shallow(module, base)
     for behind, child in zip(gates, children):
         told = behind.told(args, kwargs)
-        _follow(twin, child.split("."), _Told(twin._modules.pop(behind.gate), told), behind.item)
+        _follow(twin, child.split("."), _Told(child_table(twin).pop(behind.gate), told), behind.item)
     before = dict(vars(twin))
     result = base.forward(twin, *args, **kwargs)
     # What a forward sets, it sets on the module.
@@ -106,7 +107,7 @@ def shallow(module: nn.Module, base: type[nn.Module]) -> Any:
         return MethodType(value.__func__, twin) if is_bound else value
 
     vars(twin).update((name, own(value)) for name, value in vars(module).items())
-    vars(twin)["_modules"] = dict(module._modules)
+    vars(twin)[CHILDREN] = dict(child_table(module))
     return twin
 
 
@@ -126,14 +127,14 @@ def _follow(parent: nn.Module, path: list[str], gate: _Told, item: int | None) -
     The child itself is as it was, and may be called elsewhere meanwhile.
     """
     name, *rest = path
-    child = parent._modules[name]
+    child = child_table(parent)[name]
     assert child is not None, "what gave the output that a gate takes is a module"
-    parent._modules[name] = twin = shallow(child, type(child))
+    child_table(parent)[name] = twin = shallow(child, type(child))
     if rest:
         _follow(twin, rest, gate, item)
     else:
         # Where nn.Module looks before it goes its own way.
-        vars(twin)["_compiled_call_impl"] = lambda *args, **kwargs: _weighed(child(*args, **kwargs), gate, item)
+        vars(twin)[COMPILED] = lambda *args, **kwargs: _weighed(child(*args, **kwargs), gate, item)
 
 
 def _weighed(result: Any, gate: _Told, item: int | None) -> Any:

@@ -20,6 +20,7 @@ from torch import nn
 
 from surgeon.attention import Gate
 from surgeon.forward.guards import same
+from surgeon.outside.torch import CHILDREN, COMPILED, child_table
 
 
 class absent:
@@ -101,7 +102,7 @@ def items(value: object) -> object:
 
 def children(value: Any) -> tuple[str, ...]:
     """The names of a module's children, attention left out."""
-    return tuple(name for name, child in value._modules.items() if not isinstance(child, Gate))
+    return tuple(name for name, child in child_table(value).items() if not isinstance(child, Gate))
 
 
 def is_own(value: Any, method: str) -> bool:
@@ -177,7 +178,7 @@ def _note(module: nn.Module, cls: type[nn.Module], name: str, value: Any) -> Non
 
 def _fact(module: nn.Module, cls: type[nn.Module], path: str, name: str, value: Any) -> Fact | None:
     """What a trace relies on that reads this; None where it relies on nothing, or on nothing that can be compared."""
-    if name == "_modules":
+    if name == CHILDREN:
         if not path and hasattr(cls, "grafted_from"):
             # The questions of an earlier operation.
             return None
@@ -194,7 +195,7 @@ def _fact(module: nn.Module, cls: type[nn.Module], path: str, name: str, value: 
     if isinstance(value, MethodType):
         return Fact("method", path, name) if isinstance(of_class, FunctionType) else None
     if isinstance(value, nn.Module):
-        is_child = vars(module)["_modules"].get(name) is value
+        is_child = vars(module)[CHILDREN].get(name) is value
         return Fact(("child" if type(value) is nn.Identity else "acts") if is_child else "there", path, name)
     if _is_weight(value):
         return Fact("there", path, name)
@@ -204,7 +205,7 @@ def _fact(module: nn.Module, cls: type[nn.Module], path: str, name: str, value: 
 
 
 # What nn.Module itself needs.
-_TORCHS = frozenset({*vars(nn.Module()), *dir(nn.Module), "_compiled_call_impl"})
+_TORCHS = frozenset({*vars(nn.Module()), *dir(nn.Module), COMPILED})
 _PLAIN = (bool, int, float, str, NoneType)
 
 

@@ -15,11 +15,13 @@ import torch
 import torch.fx
 from torch import nn
 from torch.nn.utils import parametrize
+from typing_extensions import Unpack
 
 from surgeon.attention import Gate
 from surgeon.forward.grafts import Forward, Graft, Input, Inside, Instead, Output, Replaced
 from surgeon.forward.leaves import names_in
 from surgeon.forward.otherwise import shallow
+from surgeon.outside.torch import CHILDREN, child_table
 
 
 def _views(inner: type[nn.Module], child: str) -> dict[str, Callable[..., Any]]:
@@ -57,11 +59,11 @@ def _views(inner: type[nn.Module], child: str) -> dict[str, Callable[..., Any]]:
 def _held(inner: type[nn.Module], container: nn.Module) -> list[tuple[str, nn.Module | None]]:
     grafts = vars(inner).get("grafted_from", ())[1:]
     hidden = {graft.child for graft in grafts if isinstance(graft, Input | Output | Replaced)}
-    return [(name, module) for name, module in container._modules.items() if name not in hidden]
+    return [(name, module) for name, module in child_table(container).items() if name not in hidden]
 
 
 # Asked for in a forward, these give it attention as one child more, to be run a second time.
-_ALL_CHILDREN = {"children", "named_children", "_modules", "modules", "named_modules"}
+_ALL_CHILDREN = {"children", "named_children", CHILDREN, "modules", "named_modules"}
 
 
 def runs_any_child(module: nn.Module) -> bool:
@@ -144,7 +146,7 @@ def takes_grafts(module: nn.Module) -> bool:
     return "forward" not in vars(module) and not isinstance(module, (torch.fx.GraphModule, torch.jit.ScriptModule))
 
 
-def grafts_of(module: nn.Module) -> tuple[type, *tuple[Graft, ...]]:
+def grafts_of(module: nn.Module) -> tuple[type, Unpack[tuple[Graft, ...]]]:
     """(original class, *grafts) of a module; its own class alone if nothing was done to it."""
     return vars(type(module)).get("grafted_from", (type(module),))
 
@@ -185,16 +187,16 @@ def _merging(name: str) -> Callable[..., Any]:
         if any(isinstance(graft, Forward | Inside) for graft in grafts):
             # Attention between its layers: it stays in parts, and computes what it did.
             return self
-        gates = {key: child for key, child in self._modules.items() if isinstance(child, Gate)}
+        gates = {key: child for key, child in child_table(self).items() if isinstance(child, Gate)}
         twin = shallow(self, base)
         for key in gates:
-            del twin._modules[key]
+            del child_table(twin)[key]
         merged = getattr(twin, name)(*args, **kwargs)
         if isinstance(merged, nn.Module) and merged is not twin:
             return _continued(merged, grafts, gates) or self
         vars(self).clear()
         vars(self).update(vars(twin))
-        vars(self)["_modules"] = {**twin._modules, **gates}
+        vars(self)[CHILDREN] = {**child_table(twin), **gates}
         return self if merged is twin else merged
 
     method.__name__ = name

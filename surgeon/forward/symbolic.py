@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.utils._pytree import tree_leaves
 
 from surgeon.errors import Untraceable
 from surgeon.forward.chance import no_chance
@@ -24,6 +23,7 @@ from surgeon.forward.guards import Guard
 from surgeon.forward.leaves import scoped
 from surgeon.forward.reads import Fact, watched
 from surgeon.forward.subclass import NO_GRAFTS, names_read, takes_grafts
+from surgeon.outside.torch import CONSTANT, buffer_table, parameter_table, tree_leaves
 from surgeon.trace.graph import Graph
 from surgeon.trace.skeleton import listening
 from surgeon.trace.state import in_mode, preserved
@@ -45,7 +45,7 @@ class Shallow(fx.Tracer):
 
     def follow(self, module: nn.Module) -> fx.Graph:
         """The forward of `module` as a graph, run once on proxies."""
-        self.root, self.root_module_name = module, module._get_name()
+        self.root, self.root_module_name = module, type(module).__name__
         self.submodule_paths = {inner: path for path, inner in module.named_modules()}
         self.graph = fx.Graph(tracer_cls=type(self))
         self.tensor_attrs = {held: name for name, held in _plain_tensors(module)}
@@ -101,7 +101,7 @@ def _hold_stand_ins(tracer: Shallow, module: nn.Module) -> None:
             vars(module)[name] = MethodType(scoped(method), module)
     proxies: dict[int, Weight] = {}
     for path, inner in module.named_modules():
-        for name, tensor in (*inner._parameters.items(), *inner._buffers.items()):
+        for name, tensor in (*parameter_table(inner).items(), *buffer_table(inner).items()):
             if tensor is not None:
                 weight = Weight(tracer, f"{path}.{name}".lstrip("."), tensor)
                 vars(inner)[name] = proxies.setdefault(id(tensor), weight)
@@ -194,7 +194,7 @@ def traced(record: Graph, *, training: bool) -> Trace:
 def _refuse_frozen(graph: fx.Graph, record: Graph) -> None:
     """Refuse what holds at this moment only: a tensor that the forward makes itself, the device of a weight."""
     for node in graph.nodes:
-        if node.op == "get_attr" and node.target.startswith("_tensor_constant"):
+        if node.op == "get_attr" and node.target.startswith(CONSTANT):
             raise Untraceable(f"{record.path}: its forward makes a tensor that the trace would freeze.")
         if any(isinstance(leaf, torch.device) for leaf in tree_leaves((node.args, node.kwargs))):
             frozen = f"its device, which the trace would freeze (at {node.name!r})"

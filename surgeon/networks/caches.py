@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from surgeon.networks.equal import same
+from surgeon.outside.torch import buffer_table, version
 from surgeon.trace import inputs
 from surgeon.trace.inputs import Arguments
 from surgeon.trace.noise import dtype_of
@@ -73,7 +74,7 @@ def _runs(twin: nn.Module, example: Arguments, training: bool) -> bool:
 
 def _attributes(module: nn.Module) -> dict[str, tuple[Any, int]]:
     """Name -> (attribute or buffer, how often it was written to, where it is a tensor)."""
-    held = vars(module) | module._buffers
+    held = vars(module) | buffer_table(module)
     return {name: (value, _version(value)) for name, value in held.items() if name not in _BOOKS}
 
 
@@ -82,7 +83,7 @@ _BOOKS = frozenset(vars(nn.Module()))
 
 
 def _version(value: Any) -> int:
-    return value._version if isinstance(value, torch.Tensor) else 0
+    return version(value) if isinstance(value, torch.Tensor) else 0
 
 
 def _changed(twin: nn.Module, old: dict[str, tuple[Any, int]], untouched: nn.Module) -> Iterator[str]:

@@ -9,8 +9,10 @@ from torch import nn
 
 from surgeon.errors import BadModel
 from surgeon.networks.blueprint import CODE, Arguments, Base
+from surgeon.networks.download import published
 from surgeon.networks.equal import is_plain
 from surgeon.networks.library import LOADING, names
+from surgeon.outside.timm import ARGUMENTS
 
 
 def written_on(model: nn.Module) -> Base | None:
@@ -19,7 +21,7 @@ def written_on(model: nn.Module) -> Base | None:
     name = config.get("architecture") if isinstance(config, dict) else getattr(config, "architecture", None)
     if name not in names("timm"):
         return None
-    noted = getattr(model, "_model_args", {})
+    noted = getattr(model, ARGUMENTS, {})
     return Base("timm", name, {key: value for key, value in noted.items() if is_plain(value) and key not in LOADING})
 
 
@@ -33,7 +35,7 @@ def classes_by_default(base: Base) -> int | None:
     if base.library == CODE:
         return None
     if base.library == "timm":
-        return (timm.get_pretrained_cfg_value(base.name, "num_classes") if timm.is_model(base.name) else None) or 1000
+        return getattr(published(base.name), "num_classes", None) or 1000
     module = torchvision.models.get_model_builder(base.name).__module__
     if module.endswith("keypoint_rcnn"):
         return 2

@@ -21,7 +21,8 @@ from surgeon.networks.code import LIBRARIES, names_code
 from surgeon.networks.onboard import SAMPLE, SAMPLES, fill, is_sample
 from surgeon.networks.settings import settle
 from surgeon.networks.skip_init import skip_init
-from surgeon.process import quiet
+from surgeon.outside.process import quiet
+from surgeon.outside.torch import child_table
 
 # An argument of surgeon's own: the epsilon of a detector's frozen norms.
 FROZEN = "frozen_norms"
@@ -134,6 +135,8 @@ def _call(base: Base, arguments: Arguments, pretrained: bool) -> nn.Module:
 
 
 def _timm(name: str, pretrained: bool, arguments: Arguments) -> nn.Module:
+    if pretrained:
+        download.reach(Base("timm", name))
     return timm.create_model(name, pretrained=pretrained, **arguments)
 
 
@@ -168,7 +171,7 @@ def _freeze(model: nn.Module, eps: float) -> nn.Module:
     for module in model.get_submodule("backbone").modules():
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
-                module._modules[name] = torchvision.ops.FrozenBatchNorm2d(child.num_features, eps=float(eps))
+                child_table(module)[name] = torchvision.ops.FrozenBatchNorm2d(child.num_features, eps=float(eps))
     return model
 
 

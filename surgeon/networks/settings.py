@@ -20,10 +20,12 @@ from surgeon.forward.subclass import grafts_of, names_read
 from surgeon.networks.blueprint import Settings
 from surgeon.networks.caches import left_by_a_run
 from surgeon.networks.equal import is_empty, is_function, is_plain, listed, number, origin, same
+from surgeon.outside.timm import ARGUMENTS
+from surgeon.outside.torch import COMPILED, BatchNorm, buffer_table, child_table, unsaved
 from surgeon.trace.inputs import Arguments
 
 # No settings: what torch keeps on each module, timm's notes on where a network came from, and how a network is saved.
-OTHERS = {"_compiled_call_impl", "pretrained_cfg", "default_cfg", "_model_args", "save_pretrained"}
+OTHERS = {COMPILED, "pretrained_cfg", "default_cfg", ARGUMENTS, "save_pretrained"}
 BOOKS = frozenset(vars(nn.Module())) | OTHERS
 # What to do about a difference that no file can hold.
 NAME_IT = "Name what makes this network, and another process can: base='package.module:function'."
@@ -119,15 +121,15 @@ def settings(module: nn.Module) -> dict[str, Any]:
 def _same_class(path: str, module: nn.Module, own: nn.Module, advice: str) -> None:
     found, expected = grafts_of(module)[0], type(own)
     # In one process both compute the same, and torch and timm make either of the other.
-    synchronised = isinstance(module, nn.SyncBatchNorm) and isinstance(own, nn.modules.batchnorm._BatchNorm)
+    synchronised = isinstance(module, nn.SyncBatchNorm) and isinstance(own, BatchNorm)
     if found is not expected and not synchronised and origin(found) != origin(expected):
         raise _refusal(path, f"it is {_article(found)} where the library builds {_article(expected)}", advice)
 
 
 def _same_children(path: str, module: nn.Module, own: nn.Module, advice: str) -> None:
     """The same children in the same order: a Sequential runs them so, and the keys show nothing of activations."""
-    found = [name for name, child in module._modules.items() if child is not None and not isinstance(child, Gate)]
-    expected = [name for name, child in own._modules.items() if child is not None]
+    found = [name for name, child in child_table(module).items() if child is not None and not isinstance(child, Gate)]
+    expected = [name for name, child in child_table(own).items() if child is not None]
     if found != expected:
         holds, puts = ", ".join(found) or "no modules", ", ".join(expected) or "none"
         raise _refusal(path, f"it holds {holds} where the library puts {puts}", advice)
@@ -135,8 +137,8 @@ def _same_children(path: str, module: nn.Module, own: nn.Module, advice: str) ->
 
 def _other_tables(path: str, module: nn.Module, own: nn.Module) -> Iterator[Difference]:
     """Buffers that no state dict holds; one of another size was made for another image, and is made again."""
-    for name in sorted(own._non_persistent_buffers_set & set(module._buffers)):
-        one, other = module._buffers[name], own._buffers[name]
+    for name in sorted(unsaved(own) & set(buffer_table(module))):
+        one, other = buffer_table(module)[name], buffer_table(own)[name]
         if one is not None and other is not None and one.shape == other.shape and not same(one, other):
             trouble = f"its table {name!r} holds other numbers than the library's, and no state dict has them"
             yield Difference(path, name, trouble=trouble)

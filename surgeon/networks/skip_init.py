@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
-from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from surgeon.outside.torch import TRUNCATED, OpOverload, TorchDispatchMode, operator_name
 
 RANDOM = {"aten::normal_", "aten::uniform_", "aten::bernoulli_.float", "aten::random_"}
 
@@ -22,7 +22,7 @@ class _SkipInit(TorchDispatchMode):
     def __torch_dispatch__(
         self, call: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        name = call._schema.name
+        name = operator_name(call)
         # `weight.data.normal_()` reaches this as a plain tensor, hence the list of names.
         if name.endswith("_") and args and (isinstance(args[0], nn.Parameter) or name in RANDOM):
             return args[0]
@@ -42,7 +42,7 @@ def skip_init(wanted: bool = True) -> Iterator[None]:
 # The threads that skip the filling just now, each as often as it does, and torch's own function.
 _skipping: list[int] = []
 _lock = threading.Lock()
-_fill = nn.init._no_grad_trunc_normal_
+_fill = getattr(nn.init, TRUNCATED)
 
 
 @contextmanager
@@ -54,14 +54,14 @@ def _unfilled_truncated_normals() -> Iterator[None]:
     thread = threading.get_ident()
     with _lock:
         _skipping.append(thread)
-        nn.init._no_grad_trunc_normal_ = _fill_elsewhere
+        setattr(nn.init, TRUNCATED, _fill_elsewhere)
     try:
         yield
     finally:
         with _lock:
             _skipping.remove(thread)
             if not _skipping:
-                nn.init._no_grad_trunc_normal_ = _fill
+                setattr(nn.init, TRUNCATED, _fill)
 
 
 def _fill_elsewhere(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -1,18 +1,17 @@
 """Checkpoints under names that are not the network's own, as the library that published them translates them itself."""
 
 from collections.abc import Mapping
-from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
 import timm
-import torchvision
 from timm.models import clean_state_dict
 from torch import Tensor
 
 from surgeon.networks import catalogue
 from surgeon.networks.blueprint import Base
-from surgeon.process import quiet
+from surgeon.outside.process import quiet
+from surgeon.outside.torchvision import renaming
 
 
 def translated(base: Base, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
@@ -29,8 +28,7 @@ def translated(base: Base, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] |
 
 
 def _torchvision(base: Base, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-    builder = torchvision.models.get_model_builder(base.name)
-    load = getattr(import_module(builder.__module__), "_load_state_dict", None)
+    load = renaming(base.name)
     if load is None:
         return None
     renamed: dict[str, Tensor] = {}

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from surgeon.outside.torch import parameter_table
+
 
 def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
     """Key -> shape of `model`'s state dict, in its order."""
@@ -55,4 +57,4 @@ def _tie(model: nn.Module, names: list[str]) -> None:
     first = model.get_parameter(names[0])
     for name in names[1:]:
         path, _, leaf = name.rpartition(".")
-        model.get_submodule(path)._parameters[leaf] = first
+        parameter_table(model.get_submodule(path))[leaf] = first

@@ -18,9 +18,10 @@ from torch.export import ExportedProgram
 
 from surgeon.checkpoints import digest
 from surgeon.checkpoints.checkpoint import first_line
-from surgeon.errors import BadFile, BadModel, BadOption
+from surgeon.errors import BadFile, BadModel, BadOption, BadVersion
 from surgeon.networks.samples import natural, on_device, small
-from surgeon.process import shared, silent
+from surgeon.outside.process import shared, silent
+from surgeon.outside.torch import EXPORT_LOGS
 from surgeon.programs import vet
 from surgeon.programs.unfold import is_program
 from surgeon.trace.inputs import Arguments
@@ -57,9 +58,9 @@ def write_program(model: nn.Module, text: str, path: str | Path, example: Argume
     """A torch.export program; the recipe lies in its archive. Returns which sizes are open, in words.
 
     Raises:
-        BadModel: the network does not export; in torch's words. BadFile: this torch is too old.
+        BadModel: the network does not export; in torch's words. BadVersion: this torch is too old.
     """
-    vet.reader_kind(str(path))
+    vet.reader_kind()
     exported = _export(model, example)
     recipe = json.dumps({"recipe": text, "sha256": digest.of_text(text)})
     with _quiet():
@@ -172,7 +173,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _unlogged() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "torch._export")]
+    loggers = [logging.getLogger(name) for name in EXPORT_LOGS]
     levels = {logger: logger.level for logger in loggers}
     try:
         for logger in loggers:
@@ -190,7 +191,7 @@ def read_program(path: Path, *, allow_pickle: bool = False) -> Reading:
         allow_pickle: read what might run code as well.
 
     Raises:
-        BadFile: it is damaged, no program, or might run code.
+        BadFile: it is damaged, no program, or might run code. BadVersion: this torch is too old.
     """
     extra: dict[str, Any] = {RECIPE: ""}
     try:
@@ -200,7 +201,7 @@ def read_program(path: Path, *, allow_pickle: bool = False) -> Reading:
             program = torch.export.load(path, extra_files=extra)
         label = json.loads(extra[RECIPE] or "{}")
         return Reading(program, label.get("recipe"), label.get("sha256"))
-    except BadFile:
+    except (BadFile, BadVersion):
         raise
     # A damaged archive can fail in any of the libraries that unpack it.
     except Exception as error:

@@ -10,7 +10,7 @@ import re
 from functools import cache
 from typing import Any
 
-import torch
+from surgeon.outside.torch import operator_names
 
 NAME = re.compile(r"[\w.\-]*")
 # Arguments of operators: `bij,bjk->bik`.
@@ -122,7 +122,7 @@ def is_guard(text: str) -> bool:
 @cache
 def _operators() -> set[str]:
     """What torch's dispatcher knows. Names with a meaning in TorchScript only (save, format) are not among them."""
-    return {name for name in torch._C._dispatch_get_all_op_names() if name.startswith(NAMESPACES)} - UNSAFE
+    return {name for name in operator_names() if name.startswith(NAMESPACES)} - UNSAFE
 
 
 def is_operator(text: str) -> bool:

@@ -17,6 +17,17 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.export.unflatten import InterpreterModule, UnflattenedModule, unflatten
 
+from surgeon.outside.torch import (
+    BUFFERS,
+    CHILDREN,
+    PARAMETERS,
+    UNSAVED,
+    OpOverload,
+    child_table,
+    functions_of_nn,
+    operator_name,
+)
+
 # Operators that rules and axes speak of; all others may stay as they are.
 KNOWN = frozenset(
     "add mul sub cat mean permute transpose flatten view reshape linear layer_norm batch_norm "
@@ -47,15 +58,15 @@ def is_program(model: nn.Module) -> bool:
 
 def _rename(node: torch.fx.Node) -> None:
     """An ATen overload becomes the torch function of that name; the two are generated from one signature."""
-    if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
+    if node.op != "call_function" or not isinstance(node.target, OpOverload):
         return
-    name = node.target._schema.name.partition("::")[2]
+    name = operator_name(node.target).partition("::")[2]
     if name in IN_PLACE and len(node.args) == 2 and not node.kwargs:
         node.target = IN_PLACE[name]
         return
     if name not in KNOWN:
         return
-    function = getattr(torch, name, None) or getattr(torch._C._nn, name, None)
+    function = getattr(torch, name, None) or getattr(functions_of_nn, name, None)
     if function is not None:
         node.target = function
     else:
@@ -77,7 +88,7 @@ def _named(module: InterpreterModule, name: str | None) -> nn.Module:
     home, _, short = (name or "surgeon.programs.unfold.Program").rpartition(".")
     body = {"forward": _forward(module.graph), "__module__": home, "__qualname__": short}
     plain: nn.Module = type(short, (nn.Module,), body)()
-    for table in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
+    for table in (PARAMETERS, BUFFERS, CHILDREN, UNSAVED):
         setattr(plain, table, getattr(module, table))
     return plain
 
@@ -93,4 +104,4 @@ def _forward(graph: torch.fx.Graph) -> Callable[..., Any]:
 
 def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
     parent, _, leaf = path.rpartition(".")
-    model.get_submodule(parent)._modules[leaf] = module
+    child_table(model.get_submodule(parent))[leaf] = module

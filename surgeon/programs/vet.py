@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import torch
 
-from surgeon.errors import BadFile
+from surgeon.errors import BadFile, BadVersion
 from surgeon.programs import plain
 
 # The oldest torch whose programs the tests write and read.
@@ -59,10 +59,12 @@ def archive(path: Path) -> None:
 
     Raises:
         BadFile: it might; says what stands in the way, and how to read the file all the same.
+        BadVersion: this torch is too old.
     """
+    kind = reader_kind()
     _format(path)
     # torch's own reader: another one might find other records in the same file than torch does later.
-    reader = reader_kind(str(path))(str(path))
+    reader = kind(str(path))
     names = reader.get_file_names()
     _records(path, names)
     for table in TABLES:
@@ -71,18 +73,17 @@ def archive(path: Path) -> None:
     _texts(path, None, json.loads(reader.read_string(MODEL)))
 
 
-def reader_kind(what: str) -> Any:
+def reader_kind() -> Any:
     """torch's own reader of .pt2 archives.
 
     Raises:
-        BadFile: this torch has none; `what` says what it was wanted for.
+        BadVersion: this torch has none.
     """
     try:
         from torch.export.pt2_archive import PT2ArchiveReader
     except ImportError:
-        raise BadFile(
-            f"{what}: .pt2 needs a newer torch than {torch.__version__}: {TESTED} is tried. "
-            "All other formats work with this one."
+        raise BadVersion(
+            f".pt2 needs torch {TESTED} or newer, and this is {torch.__version__}. All other formats work with it."
         ) from None
     return PT2ArchiveReader
 

@@ -5,10 +5,11 @@ made from it, and so is the page on rules.
 """
 
 from keyword import iskeyword
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, Field, create_model, model_validator
 from pydantic_core import PydanticCustomError
+from typing_extensions import Self
 
 from surgeon.errors import BadOption
 from surgeon.rulebook.arguments import ClassName, Count, Line, Name, Path, Source, Strict

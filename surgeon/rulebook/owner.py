@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_flatten
 
 from surgeon.anatomy.calls import are_side_by_side, calls_of
 from surgeon.anatomy.trunk import entry
@@ -21,6 +20,7 @@ from surgeon.errors import BadPlan, NoSite, Untraceable
 from surgeon.forward.arguments import where_given
 from surgeon.forward.rewrite import Rewritable
 from surgeon.forward.subclass import NO_GRAFTS, runs_any_child, takes_grafts
+from surgeon.outside.torch import NormBase, tree_flatten
 from surgeon.rulebook.anchor import Anchor
 from surgeon.sites import INSTEAD
 from surgeon.trace.axes import MOVES, VIEWS
@@ -183,7 +183,7 @@ def _why_not(graph: Graph, scene: Scene) -> str:
 
 def is_norm(module: nn.Module) -> bool:
     """A module that only normalises: it has a norm's name or class and no weight with two axes."""
-    kinds = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+    kinds = (NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
     named = isinstance(module, kinds) or "norm" in type(module).__name__.lower()
     return named and all(weight.dim() < 2 for weight in module.parameters())
 

@@ -151,7 +151,7 @@ class _Reader:
                 raise refusal(self.file, line, f"{word!r} is said twice")
             found[word] = self.build(self.next(), (*path, word))
             # A word's line is its own; the value may begin on the next.
-            self.lines[*path, word] = line
+            self.lines[path + (word,)] = line
         return found
 
 

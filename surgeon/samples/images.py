@@ -1,7 +1,8 @@
 """The images on board: 1,797 handwritten digits.
 
 Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, 1998
-(https://doi.org/10.24432/C50P49), licence CC BY 4.0: its test part, as scikit-learn ships it.
+(https://doi.org/10.24432/C50P49), licence CC BY 4.0: its test part, as scikit-learn ships it
+(`collecting.py` took it from there).
 """
 
 from pathlib import Path

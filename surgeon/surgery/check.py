@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from surgeon.errors import CheckFailed
+from surgeon.outside.torch import HOOKS, version
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
-
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks")
 
 
 class Properties(NamedTuple):
@@ -55,11 +54,11 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _properties(tensor: Tensor) -> Properties:
-    return Properties(tensor.dtype, tensor.device, tensor.shape, tensor.stride(), tensor.requires_grad, tensor._version)
+    return Properties(tensor.dtype, tensor.device, tensor.shape, tensor.stride(), tensor.requires_grad, version(tensor))
 
 
 def _state(module: nn.Module) -> ModuleState:
-    hooks = tuple(tuple(getattr(module, name).values()) for name in _HOOKS)
+    hooks = tuple(tuple(getattr(module, name).values()) for name in HOOKS)
     return ModuleState(module, module.training, hooks)
 
 

@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from surgeon.attention import attention_parameters
 from surgeon.errors import BadModel, UntrainedAttention
+from surgeon.outside.torch import parameter_table, takes_step_hooks
 
 
 def optimizers_of(model: Any) -> list[Optimizer]:
@@ -67,7 +68,7 @@ def _held_elsewhere(model: nn.Module) -> list[nn.Parameter]:
     Looking for whom takes tenths of a second; counting references takes none, and most networks are held by nobody.
     """
     (alone,) = _references(nn.ParameterList([nn.Parameter(torch.empty(0))])).values()
-    places = Counter(id(weight) for module in model.modules() for weight in module._parameters.values())
+    places = Counter(id(weight) for module in model.modules() for weight in parameter_table(module).values())
     held = {
         weight
         for module in model.modules()
@@ -81,7 +82,7 @@ def _references(module: nn.Module) -> dict[int, int]:
     """How many references there are to each of a module's own weights, by its id."""
     if isinstance(module, torch.jit.ScriptModule):
         return {}
-    table = module._parameters
+    table = parameter_table(module)
     return {id(table[name]): sys.getrefcount(table[name]) for name in table if table[name] is not None}
 
 
@@ -140,7 +141,7 @@ def remind(optimizers: Iterable[Optimizer], model: nn.Module) -> None:
     new = [weight for weight in attention_parameters(model).values() if weight not in held]
     reminder = _Reminder(new)
     # A wrapper of another library has no hooks of its own; what it wraps is among the optimizers as well.
-    stepping = (optimizer for optimizer in optimizers if "_optimizer_step_pre_hooks" in vars(optimizer))
+    stepping = filter(takes_step_hooks, optimizers)
     reminder.handles = [optimizer.register_step_pre_hook(reminder) for optimizer in stepping]
 
 

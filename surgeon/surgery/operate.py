@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map, tree_map_only
 
 from surgeon import attention as modules
 from surgeon.attention.gate import EXACT
 from surgeon.attention.layouts import Layout
 from surgeon.errors import BadModel, BadOption, BadPlan, CheckFailed, suggest
+from surgeon.outside.torch import tree_map, tree_map_only
 from surgeon.surgery import check, splice, trial
 from surgeon.surgery.decide import fingerprint
 from surgeon.trace.inputs import Arguments

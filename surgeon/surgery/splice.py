@@ -15,6 +15,7 @@ from surgeon.errors import BadModel, BadPlan, CheckFailed, Untraceable, suggest
 from surgeon.forward.grafts import Graft, Input, Output, Replaced, Tells
 from surgeon.forward.insert import New, inserted
 from surgeon.forward.subclass import MERGING, NO_GRAFTS, forward_of, grafted, grafts_of, runs_any_child, takes_grafts
+from surgeon.outside.torch import CHILDREN, child_table
 from surgeon.sites import INSTEAD
 
 if TYPE_CHECKING:
@@ -180,10 +181,10 @@ def put_in(prepared: Iterable[Stitch], gates: Mapping[Site, Gate]) -> list[Undo]
             module = stitch.module
             new = {name: gates[site] for site, name in stitch.children.items()}
             told = {name: _told(telling, gates) for name, telling in stitch.telling.items()}
-            undo.append(Undo(module, type(module), module._modules, {**new, **told}))
+            undo.append(Undo(module, type(module), child_table(module), {**new, **told}))
             vars(module).update(new, **told)
             module.__class__ = stitch.cls
-            _show(module, {**module._modules, **new}, new)
+            _show(module, {**child_table(module), **new}, new)
     except BaseException:
         take_back(undo)
         raise
@@ -206,7 +207,7 @@ def _told(telling: Telling, gates: Mapping[Site, Gate]) -> Told:
 
 def _show(module: nn.Module, children: Children, gates: Iterable[str]) -> None:
     """Make `children` those of `module`, where its gates are needed as attributes no more."""
-    vars(module)["_modules"] = children
+    vars(module)[CHILDREN] = children
     for name in gates:
         vars(module).pop(name, None)
 
@@ -214,7 +215,7 @@ def _show(module: nn.Module, children: Children, gates: Iterable[str]) -> None:
 def take_back(undo: Sequence[Undo]) -> None:
     """Undo what `put_in` did, the last change first."""
     for module, cls, children, gates in reversed(undo):
-        vars(module).update(gates, _modules=children)
+        vars(module).update({**gates, CHILDREN: children})
         module.__class__ = cls
         _show(module, children, gates)
 
@@ -244,7 +245,7 @@ def remove(model: nn.Module) -> int:
 
 def _before(module: nn.Module) -> Undo:
     """What `module` was before any operation, and the gates that surgeon put there."""
-    children = module._modules
+    children = child_table(module)
     gates = {name: child for name, child in children.items() if isinstance(child, Gate) and child.site is not None}
     others = {name: child for name, child in children.items() if name not in gates}
     base, *grafts = grafts_of(module)
@@ -259,7 +260,7 @@ def count_stitches(model: nn.Module, gates: Mapping[Site, Gate]) -> None:
         CheckFailed: with the first that is not.
     """
     for site, gate in gates.items():
-        children = list(model.get_submodule(site.module)._modules.values())
+        children = list(child_table(model.get_submodule(site.module)).values())
         times = sum(child is gate for child in children)
         if times != 1:
             raise CheckFailed(f"{site}: the attention is there {times} times, not once.")

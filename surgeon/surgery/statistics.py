@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from surgeon.errors import BadInput, BadModel
+from surgeon.outside.torch import BatchNorm
 
-BatchNorm = nn.modules.batchnorm._BatchNorm
 Model = TypeVar("Model", bound=nn.Module)
 
 

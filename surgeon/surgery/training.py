@@ -11,9 +11,10 @@ from torch.optim import Optimizer
 
 from surgeon.attention import attention_modules, attention_parameters
 from surgeon.errors import BadModel, BadOption, Unscheduled
+from surgeon.outside.torch import BatchNorm, is_of_one_group
 from surgeon.surgery import holders
 
-NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+NORMS = (BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 # What torchvision and other networks without `get_classifier` call their head.
 HEADS = ("fc", "classifier", "head", "heads")
 
@@ -45,7 +46,7 @@ def freeze(model: Model, head: bool | str = False) -> Model:
             weight.grad = None
     inside = {module for gate in attention_modules(model).values() for module in gate.modules()}
     for module in set(model.modules()) - inside:
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and learning.isdisjoint(module.parameters()):
+        if isinstance(module, BatchNorm) and learning.isdisjoint(module.parameters()):
             module.eval()
     return model
 
@@ -122,7 +123,7 @@ def add_to(
     held = holders.weights_in(optimizer)
     new = {name: weight for name, weight in attention.items() if weight.requires_grad and weight not in held}
     first = optimizer.param_groups[0]
-    if new and getattr(optimizer, "_params", None) is first["params"]:
+    if new and is_of_one_group(optimizer):
         kind = type(optimizer).__name__
         raise BadOption(f"{kind} steps one group of weights only: make it again, {kind}(model.parameters()).")
     settings = _settings(first, lr, weight_decay)

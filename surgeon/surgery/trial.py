@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_flatten, tree_map_only
 
 from surgeon.anatomy.observation import Observation
 from surgeon.attention import Gate, attention_modules
 from surgeon.attention.layouts import Layout
 from surgeon.errors import CheckFailed
+from surgeon.outside.torch import tree_flatten, tree_map_only
 from surgeon.sites import Site
 from surgeon.surgery import splice
 from surgeon.trace.graph import Graph

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from surgeon.pages.render import render
-from surgeon.tour.walk import Figures, Stop
+from surgeon.tour.walk import IMAGES, Figures, Stop
 
 
 def page(stops: Sequence[Stop], said: Sequence[str], figures: Figures) -> str:
@@ -12,11 +12,14 @@ def page(stops: Sequence[Stop], said: Sequence[str], figures: Figures) -> str:
     Args:
         said: a sentence of each stop, as it was shown.
     """
-    bars = {
+    accuracies = {
         "as it came": figures.before,
         "with CBAM, untrained": figures.put_in,
         "with CBAM as published": figures.paper,
         "with CBAM, fine-tuned": figures.tuned,
     }
-    stopped = [(stop.title, sentence, stop.command) for stop, sentence in zip(stops, said)]
-    return render("surgeon.tour", "page.html", stops=stopped, bars=bars, figures=figures)
+    # Accuracies near 1 are bars of one length; what goes wrong can be seen.
+    bars = [(name, accuracy, round(IMAGES * (1 - accuracy))) for name, accuracy in accuracies.items()]
+    most = max(1, *(wrong for _, _, wrong in bars))
+    stopped = [(stop.title, sentence, stop.command.split()) for stop, sentence in zip(stops, said)]
+    return render("surgeon.tour", "page.html", stops=stopped, bars=bars, most=most, images=IMAGES, figures=figures)

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves, tree_map_only
 
 from surgeon.errors import BadInput
+from surgeon.outside.timm import ARGUMENTS
+from surgeon.outside.torch import tree_leaves, tree_map_only
 
 BATCH = 2
 _SIDES = (224, 256, 299, 384, 32)
@@ -78,7 +79,7 @@ def guesses(model: nn.Module) -> list[Shape]:
 def _requested(model: nn.Module) -> Iterator[Shape]:
     """What the constructor was called with: it counts for more than the size that the weights were published for."""
     # timm notes the arguments that it was called with.
-    noted = getattr(model, "_model_args", None)
+    noted = getattr(model, ARGUMENTS, None)
     size = noted.get("img_size") if isinstance(noted, dict) else None
     for side in (size, *(getattr(module, "img_size", None) for module in model.modules())):
         if sides := _sides(side):

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten
 
+from surgeon.outside.torch import tree_flatten
 from surgeon.trace.state import in_mode
 
 

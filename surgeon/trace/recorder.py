@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
 from surgeon.attention import Gate
+from surgeon.outside.torch import plain_call, tree_leaves, version
 from surgeon.trace.axes import channel_axis
 from surgeon.trace.counting import Step, counted, of_input, unknown
 from surgeon.trace.graph import Graph, Node, Value
@@ -50,7 +50,7 @@ class Recorder(TorchFunctionMode):
         self, tensor: Tensor, axis: int | None = None, fixed: bool | None = None, counts: Axes | None = None
     ) -> Value:
         """The Value of `tensor` as it is now: an in-place operator makes a new one of the same object."""
-        key = (id(tensor), tensor._version)
+        key = (id(tensor), version(tensor))
         if key not in self.values and id(tensor) in self.latest:
             # Written to through a view: another value now, of the same axes.
             before = self.latest[id(tensor)]
@@ -82,10 +82,10 @@ class Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         tensors = _tensors(args, kwargs)
         inputs = [self.value(tensor) for tensor in tensors]
-        versions = [tensor._version for tensor in tensors]
+        versions = [version(tensor) for tensor in tensors]
         result = result_of(func, args, kwargs)
         returned = _tensors(result)
-        written = [tensor for tensor, version in zip(tensors, versions) if tensor._version != version]
+        written = [tensor for tensor, before in zip(tensors, versions) if version(tensor) != before]
         changed = [tensor for tensor in written if all(tensor is not other for other in returned)]
         if returned or changed:
             node = self._step(self.graph, op, told, kwargs, inputs, [*returned, *changed])
@@ -124,7 +124,7 @@ class Recorder(TorchFunctionMode):
     def called(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A module of the skeleton is called."""
         if self.graph is None:
-            return module._call_impl(*args, **kwargs)
+            return plain_call(module, args, kwargs)
         return self.call_with_hooks(module, args, kwargs) if self.hooks else self.call(module, args, kwargs)
 
     def call(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -143,7 +143,7 @@ class Recorder(TorchFunctionMode):
 
         attributes["forward"] = run
         try:
-            return module._call_impl(*args, **kwargs)
+            return plain_call(module, args, kwargs)
         finally:
             attributes.pop("forward", None)
             attributes.update(own)

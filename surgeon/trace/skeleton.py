@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from surgeon.errors import BadModel
+from surgeon.outside.torch import COMPILED, plain_call
 from surgeon.trace.twins import Twins
 
 
@@ -46,12 +47,8 @@ class Call:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.shared.listener is None:
-            return self.module._call_impl(*args, **kwargs)
+            return plain_call(self.module, args, kwargs)
         return self.shared.listener.called(self.module, args, kwargs)
-
-
-# Where nn.Module looks, on the instance, before it goes its own way; `nn.Module.compile` sets the same.
-_SLOT = "_compiled_call_impl"
 
 
 def skeleton(model: nn.Module, *, numbers: bool = False) -> nn.Module:
@@ -73,14 +70,14 @@ def skeleton(model: nn.Module, *, numbers: bool = False) -> nn.Module:
     for module in twins.modules:
         if not isinstance(module, torch.jit.ScriptModule):
             vars(module)["training"] = False
-        vars(module)[_SLOT] = Call(module, shared)
+        vars(module)[COMPILED] = Call(module, shared)
     return copied
 
 
 @contextmanager
 def listening(module: nn.Module, listener: Listener | None) -> Iterator[None]:
     """Inside, `listener` is told of every call of a module in the skeleton that `module` is a part of."""
-    shared: Shared = vars(module)[_SLOT].shared
+    shared: Shared = vars(module)[COMPILED].shared
     before, shared.listener = shared.listener, listener
     try:
         yield

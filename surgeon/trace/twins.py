@@ -23,6 +23,8 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from surgeon.outside.torch import buffer_table, parameter_table
+
 # Values without a part that could change.
 _PLAIN = frozenset({
     *(int, float, complex, bool, str, bytes, NoneType, type, range, slice, ModuleType, BuiltinFunctionType),
@@ -57,7 +59,7 @@ class Twins:
         modules = list(model.modules())
         for module in modules:
             self._empty(module)
-            for tensor in (*module._parameters.values(), *module._buffers.values()):
+            for tensor in (*parameter_table(module).values(), *buffer_table(module).values()):
                 if tensor is not None and id(tensor) not in self._known:
                     self._remember(tensor, self._registered(tensor))
         for module in modules:
@@ -95,7 +97,7 @@ class Twins:
         copied = copy.deepcopy(module).eval()
         for inner, twin in zip(module.modules(), copied.modules()):
             self.modules.append(self._remember(inner, twin))
-            stores: tuple[dict[str, Any], ...] = () if self.numbers else (twin._parameters, twin._buffers)
+            stores: tuple[dict[str, Any], ...] = () if self.numbers else (parameter_table(twin), buffer_table(twin))
             for store in stores:
                 for name, tensor in list(store.items()):
                     store[name] = _on_meta(tensor)

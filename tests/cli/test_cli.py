@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -231,6 +232,23 @@ def test_show_tells_and_quiet_is_quiet(injected, capsys):
     assert capsys.readouterr().out == ""
     assert call("show", injected, "--json") == 0
     assert json.loads(capsys.readouterr().out)["plans"][0]["attention"] == "cbam"
+
+
+def test_show_counts_as_inject_does_without_buffers(tmp_path, capsys):
+    path = tmp_path / "a.safetensors"
+    assert call("inject", "sample:digits", "--attention", "cbam", "-o", path) == 0
+    (share,) = re.findall(r"\(\+[\d.]+%\)", capsys.readouterr().out)
+    assert call("show", path) == 0 and share in capsys.readouterr().out
+    assert call("show", path, "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    report = surgeon.report(surgeon.load(path))
+    assert (shown["parameters"], shown["parameters of the attention"]) == (report.parameters, report.added)
+
+
+def test_show_does_not_guess_what_an_older_file_does_not_tell(capsys):
+    assert call("show", Path(__file__).parents[1] / "files/golden/v2.safetensors") == 0
+    assert "parameters of the attention" in (printed := capsys.readouterr().out)
+    assert not re.search(r"^ *parameters +\d", printed, re.MULTILINE)
 
 
 def test_verify_proves_and_refuses(injected, weights, tmp_path, capsys):

@@ -10,6 +10,7 @@ from urllib.error import URLError
 
 import pytest
 import torch
+from huggingface_hub.errors import EntryNotFoundError
 
 from surgeon.cli import run
 from surgeon.files import atomic
@@ -37,13 +38,35 @@ def test_without_a_connection(source, file, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", refuse)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
-    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", refuse)
+    monkeypatch.setattr(download, "get_hf_file_metadata", refuse)
     output = tmp_path / "a.safetensors"
     assert run(["inject", source, "--pretrained", "--attention", "cbam", "-o", str(output)]) == 2
     line = said(capsys)
     assert f"{source}: its pretrained weights are not in " in line and file in line
     assert "could not be downloaded: Temporary failure in name resolution. Give a file with --weights, or" in line
     assert "sample:digits, which needs no download" in line and not [*tmp_path.iterdir()]
+
+
+def test_the_hub_is_asked_once_and_its_own_refusals_are_left_to_timm(monkeypatch, tmp_path):
+    asked = []
+
+    def refuse(error):
+        def metadata(url, **options):
+            asked.append(url)
+            raise error
+
+        return metadata
+
+    monkeypatch.setattr(download, "HF_HUB_CACHE", tmp_path)
+    monkeypatch.setattr(download, "get_hf_file_metadata", refuse(EntryNotFoundError("no config.json")))
+    download.reach(parse("timm:resnet18"))
+    monkeypatch.setattr(download, "get_hf_file_metadata", refuse(RuntimeError()))
+    with pytest.raises(OSError, match="RuntimeError"):
+        download.reach(parse("timm:resnet18"))
+    assert asked == ["https://huggingface.co/timm/resnet18.a1_in1k/resolve/main/config.json"] * 2
+    download.home(parse("timm:resnet18")).mkdir(parents=True)
+    download.reach(parse("timm:resnet18"))
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize("source", ["torchvision:resnet18", "torchvision:vit_b_16", "torchvision:fasterrcnn_resnet50_fpn",

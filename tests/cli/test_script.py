@@ -7,6 +7,7 @@ import pytest
 
 import surgeon
 from surgeon.cli import run
+from tests.shared.folders import needed
 from tests.shared.small import tiny
 
 pytestmark = pytest.mark.network
@@ -37,6 +38,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@needed
 def test_the_script_runs_as_it_is(folder):
     plain, _, why = called(folder, "code/train.py", "local-dir:net", "3")
     assert plain == 1 and "surgeon_network" in why
@@ -45,6 +47,7 @@ def test_the_script_runs_as_it_is(folder):
     assert (code, printed) == (3, f"{gates} ['local-dir:net', '3', '--debug'] here\n")
 
 
+@needed
 def test_its_errors_are_its_own_and_ours_are_one_line(folder):
     code, _, told = called(folder, "-m", "surgeon.cli", "run", "code/train.py", "local-dir:net")
     assert code == 1 and "Traceback" in told and "IndexError" in told

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -48,6 +49,12 @@ def test_the_page_stands_alone(toured):
     page = (toured[0] / "index.html").read_text()
     assert "<script" not in page and "http" not in page and "prefers-color-scheme: dark" in page
     assert all(stop.title in page for stop in STOPS)
+    # Bars are of what goes wrong: the longest is as wide as its line.
+    figures = Figures(**json.loads((toured[0] / "figures.json").read_text()))
+    accuracies = (figures.before, figures.put_in, figures.paper, figures.tuned)
+    wrong = [round(500 * (1 - accuracy)) for accuracy in accuracies]
+    assert re.findall(r"<td>(\d+)<td", page) == [str(count) for count in wrong]
+    assert re.findall(r"width: ([\d.]+)%\"", page) == [f"{100 * count / max(wrong):.1f}" for count in wrong]
 
 
 def test_the_commands_do_the_same_one_by_one(toured, tmp_path, monkeypatch, capsys):

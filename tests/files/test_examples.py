@@ -16,6 +16,7 @@ from surgeon.trace.examples import Form, Spec
 from surgeon.trace.noise import noted
 from tests.shared import several
 from tests.shared.bits import assert_same_bits
+from tests.shared.folders import from_folder
 from tests.shared.small import TINY, tiny
 
 pytestmark = pytest.mark.network
@@ -153,7 +154,7 @@ def test_another_number_of_channels_than_the_example_has(tmp_path):
 
     model = surgeon.inject(timm.create_model("test_resnet"), "eca", example_inputs=torch.randn(2, 3, 64, 64))
     surgeon.save(model, tmp_path / "folder")
-    assert timm.create_model(f"local-dir:{tmp_path / 'folder'}", pretrained=True, in_chans=1).conv1[0].in_channels == 1
+    assert from_folder(tmp_path / "folder", pretrained=True, in_chans=1).conv1[0].in_channels == 1
 
 
 FIRST, SECOND = torch.arange(6.0).view(2, 3), torch.ones(2, dtype=torch.int64)

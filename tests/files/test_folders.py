@@ -8,6 +8,7 @@ import torch
 
 import surgeon
 from surgeon.errors import BadFile, BadOption
+from tests.shared.folders import from_folder
 from tests.shared.small import output, tiny
 
 pytestmark = pytest.mark.network
@@ -29,7 +30,7 @@ def checkpoint(model, folder, path, **more):
 
 @pytest.mark.parametrize("classes", [4, 7])
 def test_a_checkpoint_of_a_run_that_names_a_folder(folder, classes, tmp_path):
-    model = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=classes)
+    model = from_folder(folder, pretrained=True, num_classes=classes)
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight) * 0.01)
@@ -49,8 +50,8 @@ def test_a_checkpoint_that_is_not_of_its_folder_is_refused(folder, tmp_path):
 @torch.no_grad()
 @pytest.mark.parametrize("indices", [None, (1, 3)])
 def test_features_only(folder, indices):
-    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
-    features = timm.create_model(f"local-dir:{folder}", pretrained=True, features_only=True, out_indices=indices).eval()
+    model = from_folder(folder, pretrained=True).eval()
+    features = from_folder(folder, pretrained=True, features_only=True, out_indices=indices).eval()
     stock = timm.create_model("test_resnet", features_only=True, out_indices=indices)
     x = torch.randn(2, 3, 64, 64)
     maps = features(x)
@@ -63,4 +64,4 @@ def test_features_only(folder, indices):
 
 def test_features_of_another_kind_are_refused(folder):
     with pytest.raises(BadOption, match="by feature_cls='getter': leave it out"):
-        timm.create_model(f"local-dir:{folder}", features_only=True, feature_cls="hook")
+        from_folder(folder, features_only=True, feature_cls="hook")

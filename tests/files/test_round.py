@@ -15,6 +15,7 @@ from surgeon.cli import run
 from surgeon.files import convert, intake
 from surgeon.networks import library
 from tests.shared.bits import assert_same_bits, same_bits
+from tests.shared.folders import from_folder
 from tests.shared.pairs import pairs
 from tests.shared.small import TINY, output, stir, tiny
 
@@ -147,7 +148,7 @@ def test_trained_attention_survives_every_format(network, target, tmp_path):
 def test_timm_opens_the_folder_with_the_attention_in_it(network, tmp_path):
     _, _, model, _ = network
     surgeon.save(model, tmp_path / "folder")
-    opened = timm.create_model(f"local-dir:{tmp_path / 'folder'}", pretrained=True).eval()
+    opened = from_folder(tmp_path / "folder", pretrained=True).eval()
     assert_same_bits(model, opened)
     assert len(surgeon.attention_modules(opened)) == len(surgeon.attention_modules(model))
 
@@ -155,10 +156,10 @@ def test_timm_opens_the_folder_with_the_attention_in_it(network, tmp_path):
 def test_timm_gives_the_folder_another_head(tmp_path):
     model = tiny()
     surgeon.save(model, tmp_path / "folder")
-    opened = timm.create_model(f"local-dir:{tmp_path / 'folder'}", pretrained=True, num_classes=9)
+    opened = from_folder(tmp_path / "folder", pretrained=True, num_classes=9)
     assert opened.fc.out_features == 9
     assert_same_bits(opened.state_dict()["conv1.0.weight"], model.state_dict()["conv1.0.weight"])
-    untrained = timm.create_model(f"local-dir:{tmp_path / 'folder'}")
+    untrained = from_folder(tmp_path / "folder")
     assert list(untrained.state_dict()) == list(model.state_dict()) and not same_bits(untrained, model)
 
 
@@ -171,7 +172,7 @@ def test_a_timm_folder_needs_no_name(tmp_path):
     assert run(["inject", str(tmp_path), "--attention", "cbam", "-o", str(tmp_path / "out"), "-q"]) == 0
     assert torch.equal(output(surgeon.load(tmp_path / "out")), output(model))
     assert run(["strip", str(tmp_path / "out"), "-o", str(tmp_path / "back"), "-q"]) == 0
-    again = timm.create_model(f"local-dir:{tmp_path / 'back'}", pretrained=True)
+    again = from_folder(tmp_path / "back", pretrained=True)
     assert_same_bits(model, again)
 
 

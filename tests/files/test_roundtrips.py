@@ -39,6 +39,7 @@ def test_every_pair_gives_the_network_back(way, output, tmp_path):
     assert found == (CLOSE if output.endswith(("pt2", "onnx")) else EQUAL), told
 
 
+@pytest.mark.programs
 def test_a_detectors_backbone_is_written_as_a_program_only(tmp_path):
     found, text = outcome(DETECTOR, ".pt2", "folder", tmp_path)
     assert found == REFUSED and "a program without a library's name can only be written as .pt2 or .onnx" in text

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import resource
 import struct
 import time
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import surgeon
+from surgeon.checkpoints.checkpoint import read
 from surgeon.cli import run
 from surgeon.files import intake
 from tests.shared.bits import assert_same_bits
@@ -243,3 +245,19 @@ def test_what_parsers_and_metrics_leave_in_checkpoints_is_no_danger(tmp_path):
         tmp_path / "in.pth",
     )
     assert_same_bits(intake.open_source(tmp_path / "in.pth").model, model)
+
+
+@pytest.mark.parametrize("home", [b"core", b"_core"])
+def test_numbers_of_either_numpy_are_no_danger(home, tmp_path):
+    """numpy 1 wrote `numpy.core.multiarray`, numpy 2 writes `numpy._core.multiarray`."""
+    import numpy
+
+    torch.save(
+        {"state_dict": {"a.weight": torch.ones(1)}, "best": numpy.float64(0.5), "curve": numpy.ones(2)},
+        tmp_path / "in.pth",
+    )
+    with zipfile.ZipFile(tmp_path / "in.pth") as before, zipfile.ZipFile(tmp_path / "out.pth", "w") as after:
+        for name in before.namelist():
+            after.writestr(name, re.sub(rb"cnumpy\._?core\.", b"cnumpy." + home + b".", before.read(name)))
+    whole = read(tmp_path / "out.pth").whole
+    assert whole["best"] == 0.5 and whole["curve"].tolist() == [1, 1]

@@ -17,6 +17,8 @@ KNOW_LIBRARIES = {
     "networks/download",
     "networks/translate",
     "files/folder",
+    "outside/timm",
+    "outside/torchvision",
 }
 # `surgery/splice` changes users' models; `forward/subclass` moves attention along where a user merges layers.
 # The others give a module that they have just made its parts, or a stand-in its.
@@ -82,6 +84,8 @@ def changes(text):
                 yield node.lineno
             elif isinstance(held, ast.Attribute) and held.attr in ("_modules", "_parameters"):
                 yield node.lineno
+            elif isinstance(held, ast.Call) and getattr(held.func, "id", "") in ("child_table", "parameter_table"):
+                yield node.lineno
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_module":
             yield node.lineno
         if (
@@ -98,7 +102,12 @@ def test_few_files_change_modules(file):
 
 
 def test_a_change_would_be_found():
-    assert list(changes("m.__class__ = C\nm._modules[n] = x\ndel m._modules[n]\nm.add_module(n, x)")) == [1, 2, 3, 4]
+    assert list(changes("m.__class__ = C\nm._modules[n] = x\ndel child_table(m)[n]\nm.add_module(n, x)")) == [
+        1,
+        2,
+        3,
+        4,
+    ]
 
 
 def test_names_lie_in_files():

@@ -18,6 +18,7 @@ from surgeon.files.derive import recipe_of
 from surgeon.networks import identify, library
 from surgeon.networks.settings import changed, settle
 from tests.shared.caching import Anchored, Deciding, Tabled
+from tests.shared.folders import from_folder
 from tests.shared.own_networks import Scaled, scaled_by, tied
 from tests.shared.small import TINY
 
@@ -105,9 +106,7 @@ def test_they_stay_through_every_command(tmp_path):
     for name in ("a.safetensors", "b.pth", "c.safetensors"):
         assert torch.equal(outputs(surgeon.load(tmp_path / name)), outputs(model))
     assert run(["export", str(tmp_path / "a.safetensors"), "-o", str(tmp_path / "folder"), "-q"]) == 0
-    assert torch.equal(
-        outputs(timm.create_model(f"local-dir:{tmp_path / 'folder'}", pretrained=True).eval()), outputs(model)
-    )
+    assert torch.equal(outputs(from_folder(tmp_path / "folder", pretrained=True).eval()), outputs(model))
 
 
 def test_a_timm_folder_has_no_words_for_them(tmp_path, capsys):

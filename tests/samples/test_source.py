@@ -52,6 +52,7 @@ def test_a_delta_goes_back_on_it(injected, tmp_path):
     assert run(["merge", SAMPLE, delta, "-o", str(merged), "--quiet"]) == 0
     one, two = load_file(injected), load_file(merged)
     assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+    assert injected.read_bytes() == merged.read_bytes()
 
 
 @pytest.mark.parametrize("ending", ["pth", "safetensors"])

@@ -149,7 +149,8 @@ def accelerate(model, batches):
     return accelerator.unwrap_model(wrapped)
 
 
-@learns("transformers Trainer", needs=["transformers", "accelerate"])
+# It clips the norm of all gradients together, unless it is told not to.
+@learns("transformers Trainer", needs=["transformers", "accelerate"], coupled=True)
 def transformers_trainer(model, batches):
     from tempfile import TemporaryDirectory
 

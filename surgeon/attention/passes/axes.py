@@ -11,7 +11,10 @@ Optional = TypeVar("Optional", Tensor, None, Tensor | None)
 
 def as_channels(s: Optional, x: Tensor) -> Optional:
     """Factors of channels (N, C) with as many axes as the map `x`."""
-    return None if s is None else s[(..., *[None] * (x.dim() - 2))]
+    if s is None:
+        return None
+    index = (..., *[None] * (x.dim() - 2))
+    return s[index]
 
 
 def as_positions(t: Optional, x: Tensor) -> Optional:

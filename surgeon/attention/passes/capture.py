@@ -2,6 +2,8 @@
 
 import torch
 
+from surgeon.outside import torch as outside
+
 
 def is_traced() -> bool:
     """Whether torch.jit.trace does. What it records can be saved only if it is torch's own operators."""
@@ -15,4 +17,4 @@ def is_captured() -> bool:
 
 def is_transformed() -> bool:
     """Whether torch.func is at work, or a mode that sees every operator: nothing may be written into then."""
-    return torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack() > 0
+    return outside.is_transformed() or outside.dispatch_modes() > 0

@@ -21,6 +21,7 @@ from surgeon.attention.passes.axes import as_channels, as_positions
 from surgeon.attention.passes.capture import is_transformed
 from surgeon.attention.passes.dtypes import mean, score_dtype
 from surgeon.attention.passes.kernels import Kernels, Pair
+from surgeon.outside.torch import is_legacy_batchedtensor
 
 # A value and its derivative.
 Given = tuple[Any, Tensor | None]
@@ -216,4 +217,4 @@ def _flat(g: Tensor) -> Tensor:
 
 def _is_differentiated(g: Tensor) -> bool:
     """Whether gradients are taken of the backward pass that `g` belongs to, or it is many of them at once."""
-    return torch.is_grad_enabled() or is_transformed() or torch._C._functorch.is_legacy_batchedtensor(g)
+    return torch.is_grad_enabled() or is_transformed() or is_legacy_batchedtensor(g)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from surgeon.checkpoints import checkpoint
-from surgeon.process import quiet, shared, silent
+from surgeon.outside.process import quiet, shared, silent
 
 
 def overlapping(make):
