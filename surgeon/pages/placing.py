@@ -57,7 +57,8 @@ class Places:
         call = self._drawn(graph)
         if call is None or value in call.outputs or value in call.inputs:
             return self._behind(value)
-        return self.steps[call]._replace(inside=True)
+        drawn = self.steps[call]
+        return Spot(drawn.unit, drawn.step, inside=True)
 
     def _value(self, site: Site, graph: Graph) -> Value | None:
         """The value that a site is after."""
