@@ -1,3 +1,4 @@
+from . import pages as pages
 from . import samples as samples
 from .attention.compiling import compile as compile
 from .attention.gates import attention_modules as attention_modules
@@ -16,9 +17,11 @@ from .operation import like as like
 from .operation import places as places
 from .operation import plan as plan
 from .operation import remove as remove
+from .pages.maps import maps as maps
 from .sites import Plan as Plan
 from .sites import Site as Site
 from .surgery.activity import check as check
+from .surgery.log import GateLog as GateLog
 from .surgery.opening import Opening as Opening
 from .surgery.statistics import recalibrate as recalibrate
 from .surgery.summary import report as report

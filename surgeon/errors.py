@@ -42,6 +42,10 @@ class BadFile(SurgeonError):
     """A file that is damaged, incomplete, of another format, or not what it says it is."""
 
 
+class NotInstalled(SurgeonError):
+    """A package that only some of surgeon's functions need is not there; says what to install."""
+
+
 class Untraceable(SurgeonError):
     """A forward that can't be rewritten; names the line that stopped the trace."""
 

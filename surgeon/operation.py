@@ -40,7 +40,7 @@ def places(model: nn.Module, *, rules: Folders | None = None, example_inputs: An
     {'bottleneck': 3, 'final': 1, 'gate': 0, 'input': 1, 'residual': 16}
     """
     book = rulebook.load(rules)
-    with observed(model, _example(model, example_inputs, book)) as observation:
+    with observed(model, example_of(model, example_inputs, book)) as observation:
         return aim.counts(observation, book)
 
 
@@ -82,7 +82,7 @@ def plan(
     """
     decide.check_options(attention, init, options)
     book = rulebook.load(rules)
-    with observed(model, _example(model, example_inputs, book)) as observation:
+    with observed(model, example_of(model, example_inputs, book)) as observation:
         return decide.plan(observation, attention, where, init, book, options, replace=replace)
 
 
@@ -99,7 +99,7 @@ def apply(model: Model, plan: Plan, *, example_inputs: Any = None, check: Check 
         BadModel: another thread operates on this very model, or a wrapper that reduces gradients holds it.
     """
     operate.check_choice(check)
-    example = _example(model, example_inputs, rulebook.load())
+    example = example_of(model, example_inputs, rulebook.load())
     with alone(model):
         optimizers = holders.optimizers_of(model)
         with observed(model, example) as observation:
@@ -133,7 +133,7 @@ def inject(
     decide.check_options(attention, init, options)
     operate.check_choice(check)
     book = rulebook.load(rules)
-    example = _example(model, example_inputs, book)
+    example = example_of(model, example_inputs, book)
     with alone(model):
         optimizers = holders.optimizers_of(model)
         with observed(model, example) as observation:
@@ -177,7 +177,7 @@ def remove(model: Model) -> Model:
     return model
 
 
-def _example(model: nn.Module, example_inputs: Any, book: Sequence[Rule]) -> Any:
+def example_of(model: nn.Module, example_inputs: Any, book: Sequence[Rule]) -> Any:
     """What to watch a model on: as the user says, as it was watched before, or as a rule for its class says."""
     if example_inputs is not None or not isinstance(model, nn.Module):
         return example_inputs

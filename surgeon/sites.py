@@ -6,8 +6,9 @@ stored as JSON and applied to another copy of the same network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from html import escape
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 DEFAULT_INIT = "eager"
 # A gate that changes its map by less than this share is one that the network would hardly notice.
 HARDLY = 0.01
+# What is told of each site.
+COLUMNS = ("module", "after", "place", "channels x size", "layout", "+params", "+MACs")
 # What a Site is `after` where attention takes a module's place.
 INSTEAD = "instead"
 
@@ -140,14 +143,28 @@ class Plan:
             expected = f"A plan has attention, options, init, fingerprint and sites of {known}."
             raise BadPlan(f"not a plan: {error}. {expected}") from None
 
+    @property
+    def head(self) -> str:
+        """What goes to how many sites."""
+        return f"{self.attention} at {len(self)} site{'s' * (len(self) != 1)}"
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """A row for each site, under `COLUMNS`."""
+        sites = self.sites
+        return [
+            (site.module or "(root)", site.after, site.place, site.shape, site.layout, *site.cost) for site in sites
+        ]
+
     def __str__(self) -> str:
-        head = f"{self.attention} at {len(self)} site{'s' * (len(self) != 1)}"
-        rows = [("module", "after", "place", "channels x size", "layout", "+params", "+MACs")]
-        for site in self.sites:
-            rows.append((site.module or "(root)", site.after, site.place, site.shape, site.layout, *site.cost))
+        rows = [COLUMNS, *self.rows]
         widths = [max(map(len, column)) for column in zip(*rows)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-        return "\n".join([head, *lines, *(f"note: {note}" for note in self.notes)])
+        return "\n".join([self.head, *lines, *(f"note: {note}" for note in self.notes)])
+
+    def _repr_html_(self) -> str:
+        """The plan as notebooks show it."""
+        return table(self.head, COLUMNS, self.rows, self.notes, faint=[not site.read for site in self.sites])
 
     @property
     def notes(self) -> list[str]:
@@ -159,6 +176,34 @@ class Plan:
         share = f"{len(unread)} of these {len(self)} sites" if len(unread) < len(self) else "any of these sites"
         reason = "behind it only a class token is read"
         return [f"the network's output does not depend on the map at {share} ({modules}): {reason}."]
+
+
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    notes: Iterable[str] = (),
+    *,
+    faint: Iterable[bool],
+) -> str:
+    """A table that folds, in the colours of the notebook around it.
+
+    Args:
+        faint: for each row whether it is greyed, since nothing can be learned there.
+    """
+    head = "".join(f"<th{_side(name)}>{escape(name)}" for name in columns)
+    body = []
+    for row, is_faint in zip(rows, faint):
+        cells = "".join(f"<td{_side(name)}>{escape(cell)}" for name, cell in zip(columns, row))
+        body.append(f"<tr{' style=opacity:.6' if is_faint else ''}>{cells}")
+    told = "".join(f"<p>{escape(note)}" for note in notes)
+    inside = f"<table><thead><tr>{head}<tbody>{''.join(body)}</table>"
+    return f"<details open><summary><b>{escape(title)}</b></summary>{inside}{told}</details>"
+
+
+def _side(column: str) -> str:
+    """Numbers to the right, names to the left; notebooks put all to the right."""
+    return "" if column.startswith("+") or column == "opened" else ' style="text-align:left"'
 
 
 def _matches(site: Site, patterns: Iterable[str]) -> bool:

@@ -17,7 +17,7 @@ from surgeon.errors import TRIED, BadVersion
 from surgeon.programs.vet import reader_kind
 
 # What is not fast.
-OTHERS = ("network", "export", "many", "clients", "tools")
+OTHERS = ("network", "export", "many", "clients", "tools", "browser")
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"

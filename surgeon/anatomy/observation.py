@@ -47,7 +47,7 @@ class Observation:
     """What was seen of a model.
 
     model: the skeleton of the whole model. scene: the run, for rules to look at; of a detector that of its backbone.
-    example: the user's own arguments, with numbers in them; None for a guess.
+    called: what it ran on. example: the user's own arguments, with numbers in them; None for a guess.
     hooks: whether it ran with its hooks, since it does not run without.
     """
 
@@ -64,7 +64,7 @@ class Observation:
         self.scene = Scene(graph)
         self.example = example
         self.hooks = hooks
-        self._called = called
+        self.called = called
         self._forwards: dict[Graph, Rewritable | Kept] = {}
         self._kinds: dict[Hashable, list[Graph]] = {}
 
@@ -110,7 +110,7 @@ class Observation:
     @cached_property
     def _elsewhere(self) -> Graph | None:
         """The run on an image of other proportions, which no number of pixels is the same in; None if there is none."""
-        args, kwargs = tree_map_only(torch.Tensor, _larger, tuple(self._called))
+        args, kwargs = tree_map_only(torch.Tensor, _larger, tuple(self.called))
         with preserved(self.model):
             graph, _ = observe(self.model, args, kwargs, hooks=self.hooks)
         return next((inner for inner in graph.walk() if inner.path == self.scene.graph.path and inner.finished), None)

@@ -60,7 +60,7 @@ def disabled(model: Model, *paths: str) -> Iterator[Model]:
     >>> torch.equal(without_the_last_stage, model(images))  # a fresh gate changes nothing either
     True
     """
-    gates = _matching(attention_modules(model), paths)
+    gates = [*matching(attention_modules(model), paths).values()]
     before = [gate.enabled for gate in gates]
     try:
         for gate in gates:
@@ -71,15 +71,18 @@ def disabled(model: Model, *paths: str) -> Iterator[Model]:
             gate.enabled = enabled
 
 
-def _matching(gates: Mapping[str, Gate], patterns: Sequence[str]) -> list[Gate]:
-    """The gates whose path one of the `patterns` matches, or all of them without a pattern."""
-    if not patterns:
-        return list(gates.values())
+def matching(gates: Mapping[str, Gate], patterns: Sequence[str]) -> dict[str, Gate]:
+    """The gates whose path one of the `patterns` matches, or all of them without a pattern.
+
+    Raises:
+        UnknownName: a pattern that matches none.
+    """
     for pattern in patterns:
         if not any(lies_in(path, pattern) for path in gates):
             found = ", ".join([*gates][:4]) + (", ..." if len(gates) > 4 else "") or "none"
             raise UnknownName(f"{pattern!r} matches none of the {len(gates)} attention modules: {found}.")
-    return [gate for path, gate in gates.items() if any(lies_in(path, pattern) for pattern in patterns)]
+    wanted = lambda path: not patterns or any(lies_in(path, pattern) for pattern in patterns)
+    return {path: gate for path, gate in gates.items() if wanted(path)}
 
 
 @contextmanager

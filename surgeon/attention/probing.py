@@ -53,7 +53,7 @@ def cost(gate: Gate, shape: Sequence[int]) -> Cost:
     >>> cost(build("se", 256, init="paper"), (256, 56, 56))
     Cost(parameters=8464, macs=8192)
     """
-    with _Flops() as counter:
+    with Flops() as counter:
         if _is_shape_only(gate):
             with torch.no_grad():
                 gate.attend(torch.empty(1, *shape, device="meta"))
@@ -63,7 +63,7 @@ def cost(gate: Gate, shape: Sequence[int]) -> Cost:
     return Cost(parameters, counter.total // 2)
 
 
-class _Flops(TorchDispatchMode):
+class Flops(TorchDispatchMode):
     """Counts by torch's own table; its FlopCounterMode would hook every module of the process, in any thread."""
 
     total = 0

@@ -9,6 +9,7 @@ from typing import NoReturn, cast
 import typer
 
 from surgeon.cli import files, operate, rules, script
+from surgeon.cli.maps import maps
 from surgeon.cli.tour import tour
 from surgeon.errors import SurgeonError, UnusedSite
 from surgeon.version import VERSION
@@ -27,6 +28,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "The first minute": (tour,),
     "Operations": (operate.places, operate.plan, operate.inject),
     "Files": (files.show, files.strip, files.delta, files.merge, files.export, files.check, files.verify),
+    "Pictures": (maps,),
     "Scripts": (script.run,),
 }
 for panel, commands in PANELS.items():

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import surgeon
 from surgeon import files
+from surgeon.cli import drawing, screen
 from surgeon.cli import options as o
-from surgeon.cli import screen
 from surgeon.errors import BadOption, CheckFailed
 from surgeon.files.label import read_label
 from surgeon.sites import opened_in_words
@@ -27,19 +27,35 @@ BASE_CHECKPOINT = Annotated[str | None, o.argument("A checkpoint of the base.")]
 MOST_SETTINGS = 3
 
 
-def show(file: o.FILE, allow_pickle: o.PICKLE = False, as_json: o.JSON = False, quiet: o.QUIET = False) -> None:
+def show(
+    file: o.FILE,
+    allow_pickle: o.PICKLE = False,
+    allow_imports: o.IMPORTS = False,
+    html: o.HTML = None,
+    svg: o.SVG = None,
+    force: o.FORCE = False,
+    as_json: o.JSON = False,
+    quiet: o.QUIET = False,
+) -> None:
     """What a file is: its network, its attention, and what it was made from. Builds nothing, runs nothing.
 
     Example: `surgeon show resnet50_cbam.safetensors`
+
+    To look at it, the network is built, and runs on shapes alone: `surgeon show resnet50_cbam.safetensors
+    --html page.html`
     """
+    drawing.refuse_targets(html, svg, force=force)
     label = read_label(file, allow_pickle=allow_pickle)
     facts, plans = _facts(label), label.recipe.operations
+    if html or svg:
+        drawing.write_file(label, file, allow_imports=allow_imports, html=html, svg=svg, force=force)
     if as_json:
         return screen.dump(facts | {"plans": [plan.to_dict() for plan in plans]})
     if not quiet:
         screen.facts(facts, title=str(file))
         for plan in plans:
             screen.sites(plan, label.recipe.parameters or 0)
+        drawing.told(html, svg)
 
 
 def _facts(label: Label) -> dict[str, Any]:

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import surgeon
 from surgeon import files, networks
+from surgeon.cli import drawing, screen
 from surgeon.cli import options as o
-from surgeon.cli import screen
 from surgeon.errors import BadOption, suggest
+from surgeon.files.planned import read_plan
 from surgeon.sites import DEFAULT_INIT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from surgeon.files.convert import Conversion, Progress
     from surgeon.files.intake import LoadedModel
+    from surgeon.sites import Plan
 
 LIST = o.option("--list", metavar="LIBRARY", help="List what there is by name: torchvision, timm or sample.")
 
@@ -83,13 +87,19 @@ def plan(
     arg: o.ARGUMENTS = None,
     allow_pickle: o.PICKLE = False,
     allow_imports: o.IMPORTS = False,
+    html: o.HTML = None,
+    svg: o.SVG = None,
+    force: o.FORCE = False,
     as_json: o.JSON = False,
     quiet: o.QUIET = False,
 ) -> None:
     """Every site that attention would go to, and what it costs there. Changes nothing.
 
     Example: `surgeon plan timm:convnext_tiny --attention cbam --where residual --set reduction=8`
+
+    To look at it, and to choose among the sites: `surgeon plan torchvision:resnet50 --attention cbam --html plan.html`
     """
+    drawing.refuse_targets(html, svg, force=force)
     loaded = _open(
         source,
         arch=arch,
@@ -110,20 +120,26 @@ def plan(
         example_inputs=loaded.example,
         **o.pairs(setting, "--set"),
     )
+    again = {"--example": example, "--arch": arch, "--weights": weights, "--num-classes": num_classes, "--arg": arg}
+    switches = {"--allow-pickle": allow_pickle, "--allow-imports": allow_imports}
+    if html or svg:
+        drawing.write_plan(loaded, plan, source, again | switches, html=html, svg=svg, rules=rules, force=force)
     if as_json:
         return screen.dump({"source": loaded.description} | plan.to_dict())
     if not quiet:
         screen.sites(plan, sum(weight.numel() for weight in loaded.model.parameters()))
+        drawing.told(html, svg)
 
 
 def inject(
     source: o.SOURCE,
-    attention: o.ATTENTION,
     output: o.OUTPUT,
+    attention: o.ATTENTION_OR_PLAN = None,
+    plan_file: o.PLAN = None,
     where: o.WHERE = None,
     replace: o.REPLACE = False,
     setting: o.SET = None,
-    init: o.INIT = DEFAULT_INIT,
+    init: o.INIT_OR_PLAN = None,
     rules: o.RULES = None,
     example: o.EXAMPLE = None,
     arch: o.ARCH = None,
@@ -146,9 +162,13 @@ def inject(
     Example: `surgeon inject torchvision:resnet50 --weights resnet50.pth --attention cbam --where bottleneck
     --output resnet50_cbam.safetensors`
 
+    A plan from a file, such as the page of a plan saves: `surgeon inject torchvision:resnet50 --plan plan.json
+    --output resnet50_cbam.safetensors`
+
     With weights in which the attention is trained already: `surgeon inject torchvision:resnet50 --attention cbam
     --published cbam_resnet50.pth --output resnet50_cbam.safetensors`
     """
+    planned = _planned(attention, plan_file, {"--where": where, "--set": setting, "--init": init, "--replace": replace})
     if published is not None:
         _only_published(source, weights, pretrained)
     with screen.bar("reading", quiet=quiet or as_json) as progress:
@@ -166,12 +186,12 @@ def inject(
             progress=progress,
         )
         progress.step("planning")
-        plan = surgeon.plan(
+        plan = planned or surgeon.plan(
             loaded.model,
-            attention,
+            str(attention),
             where=_where(where),
             replace=replace,
-            init=init,
+            init=init or DEFAULT_INIT,
             rules=rules,
             example_inputs=loaded.example,
             **o.pairs(setting, "--set"),
@@ -189,6 +209,25 @@ def inject(
         return screen.dump(_as_json(done, output))
     if not quiet:
         _print(done, output)
+
+
+def _planned(attention: str | None, file: str | None, beside: Mapping[str, object]) -> Plan | None:
+    """The plan in a file; None where one is to be made for `attention`.
+
+    Args:
+        beside: the options that say what a plan says already.
+
+    Raises:
+        BadOption: neither of the two, or something beside a plan.
+    """
+    if file is None:
+        if attention is None:
+            raise BadOption("Missing option '--attention', such as cbam; or --plan with a file of surgeon plan --json.")
+        return None
+    given = [name for name, value in {"--attention": attention, **beside}.items() if value]
+    if given:
+        raise BadOption(f"--plan {file} says all that {given[0]} says. Give one of the two.")
+    return read_plan(file)
 
 
 def _only_published(source: str, weights: str | None, pretrained: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from surgeon.errors import BadOption
+from surgeon.sites import DEFAULT_INIT
 
 
 def argument(help: str, **settings: Any) -> Any:
@@ -72,6 +73,17 @@ IMPORTS = Annotated[
 
 # What is put where.
 ATTENTION = Annotated[str, option(help="cbam, bam, se, eca, timm:NAME or package.module:Class.")]
+ATTENTION_OR_PLAN = Annotated[
+    str | None, option("--attention", help="cbam, bam, se, eca, timm:NAME or package.module:Class.")
+]
+PLAN = Annotated[
+    str | None,
+    option(
+        "--plan",
+        metavar="FILE",
+        help="A plan, as `surgeon plan --json` prints it and its page saves it, in place of --attention and --where.",
+    ),
+]
 WHERE = Annotated[
     list[str] | None,
     option(
@@ -87,13 +99,12 @@ SET = Annotated[
     list[str] | None,
     option("--set", metavar="KEY=VALUE", help="For the attention, such as reduction=8; may be repeated."),
 ]
-INIT = Annotated[
-    str,
-    typer.Option(
-        help="eager, neutral, identity: the outputs stay the same, bit for bit, until it is trained, and eager learns "
-        "fastest. paper: as published."
-    ),
-]
+STARTS = (
+    "eager, neutral, identity: the outputs stay the same, bit for bit, until it is trained, and eager learns "
+    "fastest. paper: as published."
+)
+INIT = Annotated[str, typer.Option(help=STARTS)]
+INIT_OR_PLAN = Annotated[str | None, typer.Option("--init", show_default=DEFAULT_INIT, help=STARTS)]
 EXAMPLE = Annotated[
     str | None,
     option(
@@ -112,6 +123,10 @@ OUTPUT = Annotated[
     ),
 ]
 FORMAT = Annotated[str | None, option(help="The format, whatever the ending: safetensors, pth, folder, pt2, onnx.")]
+HTML = Annotated[
+    str | None, option("--html", metavar="FILE", help="Write it as a page as well: the network, its blocks, each site.")
+]
+SVG = Annotated[str | None, option("--svg", metavar="FILE", help="Write the drawing of the network alone as well.")]
 FORCE = Annotated[bool, switch("--force", help="Replace an output that exists.")]
 DROP = Annotated[bool, switch("--drop-optimizer", help="Leave the optimizer's state out of the new checkpoint.")]
 JSON = Annotated[bool, switch("--json", help="Print JSON instead of text.")]

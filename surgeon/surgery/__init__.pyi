@@ -1,4 +1,5 @@
 from .activity import Activity as Activity
+from .log import GateLog as GateLog
 from .opening import Opening as Opening
 from .statistics import recalibrate as recalibrate
 from .summary import Report as Report

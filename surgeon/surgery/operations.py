@@ -96,7 +96,7 @@ def settings_of(model: nn.Module) -> dict[str, dict[str, Any]]:
     settings = {}
     for path, gate in attention_modules(model).items():
         fresh = _built_again(_origin(path, gate))
-        fresh.operation, fresh.together = gate.operation, gate.together
+        fresh.operation, fresh.together, fresh.maps = gate.operation, gate.together, gate.maps
         # What it has seen of maps is no setting.
         example = Arguments((_map(gate),), {})
         for inner, values in changed(gate, fresh, example=example).items():

@@ -10,7 +10,7 @@ from surgeon.attention import attention_modules, attention_parameters
 from surgeon.attention.costs import costed_sites
 from surgeon.attention.opened import opened
 from surgeon.errors import HardlyOpened
-from surgeon.sites import HARDLY, Plan, Site, opened_in_words
+from surgeon.sites import COLUMNS, HARDLY, Plan, Site, opened_in_words, table
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,9 +36,27 @@ class Report:
     def __str__(self) -> str:
         if not self.gates:
             return f"no attention; {self.parameters:,} parameters"
+        return "\n".join([str(self._plan), self.total, opened_in_words(self.opened)])
+
+    @property
+    def total(self) -> str:
+        """All sites together, in a line."""
         share = f"+{self.added / self.parameters:.2%}" if self.parameters else ""
-        total = f"{self.parameters:,} parameters + {self.added:,} of attention ({share}), + {self.macs:,} MACs an image"
-        return "\n".join([str(Plan(self.attention, tuple(self.gates.values()))), total, opened_in_words(self.opened)])
+        return f"{self.parameters:,} parameters + {self.added:,} of attention ({share}), + {self.macs:,} MACs an image"
+
+    @property
+    def _plan(self) -> Plan:
+        return Plan(self.attention, tuple(self.gates.values()))
+
+    def _repr_html_(self) -> str:
+        """The report as notebooks show it: the plan, and how far each gate has opened."""
+        if not self.gates:
+            return f"<p>{self}"
+        shares = [self.opened.get(path) for path in self.gates]
+        rows = [(*row, "?" if share is None else f"{share:.2%}") for row, share in zip(self._plan.rows, shares)]
+        notes = [*self._plan.notes, self.total, opened_in_words(self.opened)]
+        faint = [not site.read for site in self.gates.values()]
+        return table(self._plan.head, (*COLUMNS, "opened"), rows, notes, faint=faint)
 
 
 def report(model: nn.Module) -> Report:

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from surgeon.pages.render import render
 from surgeon.tour.walk import IMAGES, Figures, Stop
 
 
@@ -13,7 +12,6 @@ def page(stops: Sequence[Stop], said: Sequence[str], figures: Figures) -> str:
     Args:
         said: a sentence of each stop, as it was shown.
     """
-    rooms = Environment(loader=PackageLoader("surgeon.tour", "."), autoescape=True, undefined=StrictUndefined)
     accuracies = {
         "as it came": figures.before,
         "with CBAM, untrained": figures.put_in,
@@ -24,4 +22,4 @@ def page(stops: Sequence[Stop], said: Sequence[str], figures: Figures) -> str:
     bars = [(name, accuracy, round(IMAGES * (1 - accuracy))) for name, accuracy in accuracies.items()]
     most = max(1, *(wrong for _, _, wrong in bars))
     stopped = [(stop.title, sentence, stop.command.split()) for stop, sentence in zip(stops, said)]
-    return rooms.get_template("page.html").render(stops=stopped, bars=bars, most=most, images=IMAGES, figures=figures)
+    return render("surgeon.tour", "page.html", stops=stopped, bars=bars, most=most, images=IMAGES, figures=figures)

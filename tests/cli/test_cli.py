@@ -20,7 +20,7 @@ from tests.shared.small import TINY, output, stir, tiny
 
 pytestmark = pytest.mark.network
 
-COMMANDS = ("places", "plan", "inject", "show", "strip", "delta", "merge", "export", "check", "verify", "tour")
+COMMANDS = ("places", "plan", "inject", "show", "strip", "delta", "merge", "export", "check", "verify", "maps", "tour")
 
 
 @pytest.fixture

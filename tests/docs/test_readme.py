@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import surgeon
-from docs.tools import block, tour
+from docs.tools import block, pages, tour
 from surgeon.cli import run
 from surgeon.tour.walk import STOPS
 from tests.shared.small import TINY, tiny
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.network
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-PAGES = [(ROOT / "docs" / f"{name}.md").read_text() for name in ("places", "training", "files", "limits")]
+PAGES = [(ROOT / "docs" / f"{name}.md").read_text() for name in ("places", "training", "pages", "files", "limits")]
 TEXT = "\n".join([README, *PAGES])
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL)
 
@@ -73,6 +73,9 @@ def test_every_link_leads_somewhere():
 
 def test_the_pictures_are_current():
     assert block.TARGET.read_text() == block.drawing(), "run: python -m docs.tools.block"
+    drawings = {pages.DRAWING: pages.drawing()} | {pages.DOCS / f"{n}.svg": pages.places(n) for n in pages.NETWORKS}
+    for file, text in drawings.items():
+        assert file.read_text(encoding="utf-8") == text, "run: python -m docs.tools.pages"
     shown = html.unescape(re.sub("<[^>]+>", "", tour.TARGET.read_text())).replace("\xa0", " ")
     assert [stop.command for stop in STOPS if stop.command not in shown] == [], "run: python -m docs.tools.tour"
 

@@ -1,0 +1,92 @@
+"""`surgeon maps`: what the attention in a file decides on images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from surgeon.cli import options as o
+from surgeon.cli import screen
+from surgeon.errors import BadOption
+
+IMAGES = Annotated[list[str], o.argument("Image files, and folders of them.", metavar="IMAGES...")]
+FOLDER = Annotated[str, o.option("--output", "-o", metavar="FOLDER", help="The folder to write.")]
+SITES = Annotated[
+    list[str] | None,
+    o.option("--site", metavar="GLOB", help="Only gates whose path matches; may be repeated. [default: all]"),
+]
+CLASS = Annotated[int | None, o.option("--class", min=0, help="What Grad-CAM is for. [default: what the network says]")]
+LAYER = Annotated[
+    str | None, o.option("--layer", help="The module whose map Grad-CAM weighs. [default: that of the last map]")
+]
+NO_CAM = Annotated[bool, o.switch("--no-cam", help="Leave Grad-CAM out.")]
+SIZE = Annotated[
+    str | None, o.option("--size", metavar="H,W", help="What images are resized to. [default: the network's]")
+]
+MEAN = Annotated[str | None, o.option("--mean", metavar="R,G,B", help="Subtracted from pixels of 0 to 1.")]
+STD = Annotated[str | None, o.option("--std", metavar="R,G,B", help="What they are divided by then.")]
+
+
+def maps(
+    file: o.FILE,
+    images: IMAGES,
+    output: FOLDER,
+    site: SITES = None,
+    number: CLASS = None,
+    layer: LAYER = None,
+    no_cam: NO_CAM = False,
+    size: SIZE = None,
+    mean: MEAN = None,
+    std: STD = None,
+    force: o.FORCE = False,
+    allow_pickle: o.PICKLE = False,
+    allow_imports: o.IMPORTS = False,
+    as_json: o.JSON = False,
+    quiet: o.QUIET = False,
+) -> None:
+    """Pictures of what attention decides on images, with Grad-CAM without and with it beside them.
+
+    Example: `surgeon maps resnet50_cbam.safetensors photographs --output maps`
+    """
+    from surgeon.files import intake
+    from surgeon.files.atomic import refuse_target
+    from surgeon.pages.maps import maps as seen_by
+    from surgeon.pages.needs import needed
+
+    refuse_target(Path(output).resolve(), force)
+    needed("matplotlib")
+    loaded = intake.open_source(file, allow_pickle=allow_pickle, allow_imports=allow_imports)
+    sides = _numbers(size, "--size", 2)
+    seen = seen_by(
+        loaded.model,
+        images,
+        sites=site or (),
+        classes=number,
+        cam=not no_cam,
+        layer=layer,
+        size=(int(sides[0]), int(sides[1])) if sides else None,
+        mean=_numbers(mean, "--mean"),
+        std=_numbers(std, "--std"),
+    )
+    seen.save(output, force=force)
+    page = str(Path(output) / "index.html")
+    if as_json:
+        shown = {"spatial": [*seen.spatial], "channel": [*seen.channel], "not shown": seen.silent}
+        return screen.dump(
+            {"output": page, "images": seen.names, **shown, "layer": seen.layer, "classes": seen.classes}
+        )
+    screen.say(f"written: {page} ({len(seen.names)} images)", quiet=quiet)
+
+
+def _numbers(text: str | None, name: str, count: int | None = None) -> tuple[float, ...] | None:
+    """`0.5,0.5,0.5` as numbers."""
+    if text is None:
+        return None
+    try:
+        numbers = tuple(float(part) for part in text.replace("x", ",").split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or (count and len(numbers) != count):
+        example = "224,224" if count else "0.485,0.456,0.406"
+        raise BadOption(f"{name} {text}: write numbers with commas between them, such as {example}.")
+    return numbers

@@ -1,0 +1,2 @@
+from .views import html as html
+from .views import svg as svg
