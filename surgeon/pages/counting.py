@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from surgeon.attention.probing import Flops
+from surgeon.outside.torch import plain_call
 from surgeon.trace.skeleton import listening
 from surgeon.trace.state import preserved
 
@@ -32,7 +33,7 @@ class _Watch:
         number, before = len(counts), self.flops.total
         counts.append(0)
         try:
-            return module._call_impl(*args, **kwargs)
+            return plain_call(module, args, kwargs)
         finally:
             counts[number] = self.flops.total - before
 
