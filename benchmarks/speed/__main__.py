@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import multiprocessing
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +45,21 @@ SETTINGS = {
     "OMP_NUM_THREADS": str(THREADS),
 }
 # Float32 in both orders at all stages; half precision at the first.
-MODULES = [(shape, layout, "float32") for shape, layout in itertools.product(STAGES, FORMATS)]
+MODULES: list[Group] = [(shape, layout, "float32") for shape, layout in itertools.product(STAGES, FORMATS)]
 MODULES += [(STAGES[0], layout, "bfloat16") for layout in FORMATS]
+Group = tuple[Any, ...]
+GROUPS: dict[str, list[Group]] = {"modules": [*MODULES], "networks": [*itertools.product(NETWORKS, FORMATS)]}
+CASES: dict[str, Callable[..., Iterator[Case]]] = {"modules": module_cases, "networks": network_cases}
 
 
 def main() -> None:
     args = _arguments()
     if not args.page:
         _settle()
-        torch.set_num_threads(THREADS)
         for kind in args.groups:
-            for group, cases in GROUPS[kind]():
-                if not args.names or any(name in " ".join(group) for name in args.names):
-                    _measure(args.output, (kind, *group), cases, args.rounds)
+            for group in GROUPS[kind]:
+                if not args.names or any(name in " ".join(map(str, group)) for name in args.names):
+                    _in_a_process(args.output, kind, group, args.rounds)
     if args.page or args.output == TABLE:
         PAGE.write_text(page.written(rows(args.output)), encoding="utf-8")
 
@@ -67,17 +70,21 @@ def _settle() -> None:
         os.execve(sys.executable, [sys.executable, "-m", "benchmarks.speed", *sys.argv[1:]], os.environ | SETTINGS)
 
 
-def _modules() -> Iterator[tuple[tuple[str, ...], list[Case]]]:
-    for shape, layout, dtype in MODULES:
-        yield (" x ".join(map(str, shape)), layout, dtype), [*module_cases(shape, layout, dtype)]
+def _in_a_process(path: Path, kind: str, group: Group, rounds: int) -> None:
+    """Measure a group in a process of its own: torch.compile stops after some shapes of one module."""
+    process = multiprocessing.get_context("spawn").Process(target=_measured, args=(path, kind, group, rounds))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(f"{kind}, {group}: the process ended with {process.exitcode}")
 
 
-def _networks() -> Iterator[tuple[tuple[str, ...], list[Case]]]:
-    for name, layout in itertools.product(NETWORKS, FORMATS):
-        yield (name, layout, "float32"), [*network_cases(name, layout)]
-
-
-GROUPS = {"modules": _modules, "networks": _networks}
+def _measured(path: Path, kind: str, group: Group, rounds: int) -> None:
+    torch.set_num_threads(THREADS)
+    cases = CASES[kind](*group)
+    name, layout, *dtype = group
+    text = name if isinstance(name, str) else " x ".join(map(str, name))
+    _measure(path, (kind, text, str(layout), str(dtype[0]) if dtype else "float32"), [*cases], rounds)
 
 
 def _measure(path: Path, group: tuple[str, ...], cases: list[Case], rounds: int) -> None:

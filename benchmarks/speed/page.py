@@ -17,7 +17,7 @@ in one process; times of one group are comparable, those of two groups are not.
 **Which path to choose**
 
 - Nothing to do: as it comes, attention runs by torch's own operators, on any device, and a training step keeps no map but
-  the one that the module is given (the published form keeps three more).
+  the one that the module is given (the published form keeps two).
 - `surgeon.compile(model)`, or `inject(..., compile=True)`: the attention alone runs as loops that torch.compile makes, while the
   network stays eager: no graph breaks, no new compilation for other sizes, layers stay layers (hooks, LoRA, quantization).
   The first call takes a minute or so; on a CPU it needs a C++ compiler.

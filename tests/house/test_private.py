@@ -9,7 +9,7 @@ from surgeon.outside import timm, torch
 
 ALLOWED = {f"outside/{library}" for library in ("torch", "timm", "torchvision")}
 # Python's own.
-OTHERS = {"_make", "_getframe", "_lru_cache_wrapper"}
+OTHERS = {"_make", "_replace", "_getframe", "_lru_cache_wrapper"}
 TEXTS = {getattr(torch, name) for name in dir(torch) if name.isupper() and isinstance(getattr(torch, name), str)}
 
 

@@ -6,18 +6,12 @@ and sums over it are matrix products.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from surgeon.attention.passes.dtypes import mean, no_autocast, score_dtype
 from surgeon.attention.passes.kernels import Pair
 from surgeon.attention.passes.maxima import first_maxima
-
-# Bytes of a map that stay in the second-level caches of a processor while several operators pass over them.
-CACHE = 4 * 2**20
 
 
 def pools(x: Tensor, learns: bool) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -46,12 +40,6 @@ def product(x: Tensor, s: Tensor | None, t: Tensor | None, made: Tensor | None) 
 
 def sums(g: Tensor, x: Tensor, s: Tensor | None, t: Tensor | None, of: tuple[bool, bool]) -> Pair:
     """The sums of `g * x * t` over the positions and of `g * x * s` over the channels, each if it is asked for."""
-    parts = [_part(images, g, x, s, t) for images in _cached(x)]
-    channels, positions = zip(*(_sums(*part, of=of) for part in parts))
-    return (torch.cat(channels) if of[0] else None), (torch.cat(positions) if of[1] else None)
-
-
-def _sums(g: Tensor, x: Tensor, s: Tensor | None, t: Tensor | None, *, of: tuple[bool, bool]) -> Pair:
     both = g.to(score_dtype(g.dtype)) * x
     channels = (both.sum(2) if t is None else weighted(both, t)) if of[0] else None
     positions = (both.sum(1) if s is None else weighted(both.mT, s)) if of[1] else None
@@ -68,34 +56,15 @@ def spread(
     g: Tensor, s: Tensor | None, t: Tensor | None, each: Tensor | None, inside: bool, pool: Tensor | None
 ) -> Tensor:
     """The gradient of the map, but for what its maxima get."""
-    x = torch.empty_like(g)
-    for images in _cached(g):
-        x[images] = _spread(*_part(images, g, s, t, each, pool), inside=inside)
-    return x
+    each = None if each is None else each[:, None]
+    y = _times_plus(g.to(score_dtype(g.dtype)), None if t is None else t[:, None], each if inside else None)
+    y = _times_plus(y, None if s is None else s[:, :, None], None if pool is None else pool[:, :, None])
+    y = y if each is None or inside else y + each
+    return y.to(g.dtype) if y is not g else g.clone()
 
 
-def _spread(
-    g: Tensor, s: Tensor | None, t: Tensor | None, each: Tensor | None, pool: Tensor | None, *, inside: bool
-) -> Tensor:
-    wide = g.to(score_dtype(g.dtype))
-    y = wide.clone() if t is None else wide * t[:, None]
-    if each is not None and inside:
-        y += each[:, None]
-    if s is not None:
-        y *= s[:, :, None]
-    if each is not None and not inside:
-        y += each[:, None]
-    if pool is not None:
-        y += pool[:, :, None]
-    return y
-
-
-def _cached(x: Tensor) -> Iterator[slice]:
-    """The images of a map, a few at a time: what one operator leaves, the next finds in a processor's cache."""
-    count = x.shape[0]
-    few = count if x.device.type != "cpu" else max(1, CACHE * count // max(1, x.numel() * x.element_size()))
-    return (slice(first, first + few) for first in range(0, count, few))
-
-
-def _part(images: slice, *values: Tensor | None) -> Any:
-    return [None if value is None else value[images] for value in values]
+def _times_plus(x: Tensor, factor: Tensor | None, term: Tensor | None) -> Tensor:
+    """`x * factor + term` in one pass, of what there is of them."""
+    if term is None:
+        return x if factor is None else x * factor
+    return x + term if factor is None else torch.addcmul(term, x, factor)
