@@ -172,7 +172,9 @@ def test_maps_can_be_read(driver, album, dark, width):
     pairs = driver.execute_script(CONTRASTS)
     assert len(pairs) > 30 and [pair for pair in pairs if pair[0] < 4.5] == []
     assert driver.execute_script("return document.documentElement.scrollWidth") <= width
-    shown = driver.execute_script("return [...document.images].slice(0, 3).map((one) => one.naturalWidth)")
+    # Pictures below the fold wait until somebody comes near.
+    loaded = "(one.loading = 'eager', one.decode().then(() => one.naturalWidth))"
+    shown = driver.execute_script(f"return Promise.all([...document.images].slice(0, 3).map((one) => {loaded}))")
     assert all(shown) and driver.get_log("browser") == []
     assert [address for address in requested(driver) if not address.startswith(("file:", "data:"))] == []
 
