@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
+from surgeon.cli.tour.walk import STOPS, Walk
 from surgeon.samples.training import train
-from surgeon.tour.walk import STOPS, Walk
 
 SEEDS = range(5)
 

@@ -10,7 +10,7 @@ import typer
 
 from surgeon.cli import files, operate, rules, script
 from surgeon.cli.maps import maps
-from surgeon.cli.tour import tour
+from surgeon.cli.tour import command as touring
 from surgeon.errors import SurgeonError, UnusedSite
 from surgeon.version import VERSION
 
@@ -25,7 +25,7 @@ app = typer.Typer(
 
 # The help shows them in this order, each panel under its name.
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "The first minute": (tour,),
+    "The first minute": (touring.tour,),
     "Operations": (operate.places, operate.plan, operate.inject),
     "Files": (files.show, files.strip, files.delta, files.merge, files.export, files.check, files.verify),
     "Pictures": (maps,),

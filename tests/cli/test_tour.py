@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 import surgeon
 from surgeon.cli import run
-from surgeon.tour import __main__ as alone
-from surgeon.tour import leaving
-from surgeon.tour.walk import STOPS, Figures, Walk, gain
+from surgeon.cli.tour import __main__ as alone
+from surgeon.cli.tour import leaving
+from surgeon.cli.tour.walk import STOPS, Figures, Walk, gain
 
 pytestmark = pytest.mark.network
 
@@ -92,7 +92,7 @@ def test_it_says_what_fine_tuning_gains(tuned, words):
 
 
 def test_its_own_folder_is_replaced_and_no_other(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("surgeon.tour.walk.STOPS", STOPS[:1])
+    monkeypatch.setattr("surgeon.cli.tour.walk.STOPS", STOPS[:1])
     folder = tmp_path / "here"
     assert run(["tour", "-o", str(folder), "--quiet"]) == run(["tour", "-o", str(folder), "--quiet"]) == 0
     (folder / "thesis.tex").write_text("mine")
@@ -111,7 +111,7 @@ def interrupt(walk: Walk) -> str:
 
 
 def test_interrupted_it_leaves_nothing_and_says_how_to_go_on(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("surgeon.tour.walk.STOPS", (STOPS[0]._replace(do=interrupt),))
+    monkeypatch.setattr("surgeon.cli.tour.walk.STOPS", (STOPS[0]._replace(do=interrupt),))
     assert run(["tour", "-o", str(tmp_path / "here")]) == 130
     assert capsys.readouterr().err == (
         "surgeon: interrupted; nothing was written. surgeon tour begins anew, and takes a minute.\n"

@@ -11,7 +11,7 @@ import pytest
 import surgeon
 from docs.tools import block, pages, tour
 from surgeon.cli import run
-from surgeon.tour.walk import STOPS
+from surgeon.cli.tour.walk import STOPS
 from tests.shared.small import TINY, tiny
 
 pytestmark = pytest.mark.network

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 import surgeon
 from surgeon.attention.opened import opened
+from surgeon.cli.tour.tuning import EPOCHS, tune
 from surgeon.errors import CheckFailed
 from surgeon.samples.training import accuracy
-from surgeon.tour.tuning import EPOCHS, tune
 
 # The file that the tour leaves.
 FILE = "digits_cbam.safetensors"
@@ -180,14 +180,14 @@ def _scores(model: nn.Module, images: Tensor) -> Tensor:
 
 
 STOPS = (
-    Stop("A trained network", look, "python -m surgeon.tour accuracy sample:digits"),
+    Stop("A trained network", look, "python -m surgeon.cli.tour accuracy sample:digits"),
     Stop("Attention put in", put_in, f"surgeon inject sample:digits --attention cbam --where residual -o {FILE}"),
     Stop(
         "Beside it, the published start",
         publish,
         "surgeon inject sample:digits --attention cbam --init paper -o digits_paper.safetensors",
     ),
-    Stop("Fine-tuning", fine_tune, f"python -m surgeon.tour tune {FILE} tuned.safetensors"),
+    Stop("Fine-tuning", fine_tune, f"python -m surgeon.cli.tour tune {FILE} tuned.safetensors"),
     Stop("A file that says what it is", write, f"surgeon verify {FILE}"),
     Stop("Taken out again", take_out, f"surgeon strip {FILE} -o digits.safetensors"),
 )

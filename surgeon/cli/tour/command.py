@@ -26,7 +26,7 @@ def tour(folder: FOLDER = "surgeon-tour", seed: SEED = 0, as_json: o.JSON = Fals
 
     Example: `surgeon tour`
     """
-    from surgeon.tour import leaving
+    from surgeon.cli.tour import leaving
 
     leaving.refuse_others(folder)
     try:
@@ -42,8 +42,8 @@ def tour(folder: FOLDER = "surgeon-tour", seed: SEED = 0, as_json: o.JSON = Fals
 def _walk(fresh: Path, seed: int, quiet: bool) -> dict[str, object]:
     """Stop after stop on the screen, and what they leave in the folder `fresh`; the figures."""
     from surgeon import samples
-    from surgeon.tour import leaving
-    from surgeon.tour.walk import STOPS, Walk, one_thread
+    from surgeon.cli.tour import leaving
+    from surgeon.cli.tour.walk import STOPS, Walk, one_thread
 
     fresh.mkdir()
     walk, said = Walk(samples.load(), fresh, seed), []

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 
+from surgeon.cli.tour.page import page
+from surgeon.cli.tour.walk import FILE, Figures, Stop
 from surgeon.errors import BadFile
-from surgeon.tour.page import page
-from surgeon.tour.walk import FILE, Figures, Stop
 
 NAMES = (FILE, "index.html", "tour.py", "figures.json")
 PYTHON = f'''\

@@ -1,15 +1,15 @@
-"""The two stops of the tour that are no command of surgeon's own: `python -m surgeon.tour accuracy` and `tune`."""
+"""The two stops of the tour that are no command of surgeon's own: `python -m surgeon.cli.tour accuracy` and `tune`."""
 
 import sys
 from collections.abc import Sequence
 
 import surgeon
+from surgeon.cli.tour.tuning import tune
 from surgeon.errors import BadOption, SurgeonError
 from surgeon.files.intake import open_source
 from surgeon.samples.training import accuracy
-from surgeon.tour.tuning import tune
 
-USAGE = "write python -m surgeon.tour accuracy SOURCE, or python -m surgeon.tour tune FILE OUTPUT."
+USAGE = "write python -m surgeon.cli.tour accuracy SOURCE, or python -m surgeon.cli.tour tune FILE OUTPUT."
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from surgeon.cli.tour.walk import IMAGES, Figures, Stop
 from surgeon.pages.render import render
-from surgeon.tour.walk import IMAGES, Figures, Stop
 
 
 def page(stops: Sequence[Stop], said: Sequence[str], figures: Figures) -> str:
@@ -22,4 +22,4 @@ def page(stops: Sequence[Stop], said: Sequence[str], figures: Figures) -> str:
     bars = [(name, accuracy, round(IMAGES * (1 - accuracy))) for name, accuracy in accuracies.items()]
     most = max(1, *(wrong for _, _, wrong in bars))
     stopped = [(stop.title, sentence, stop.command.split()) for stop, sentence in zip(stops, said)]
-    return render("surgeon.tour", "page.html", stops=stopped, bars=bars, most=most, images=IMAGES, figures=figures)
+    return render("surgeon.cli.tour", "page.html", stops=stopped, bars=bars, most=most, images=IMAGES, figures=figures)
