@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NoReturn, TypedDict, get_args
+from typing import Any, Literal, NoReturn, TypedDict, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +73,8 @@ class Gate(nn.Module):
 
     # No annotations here: torch.jit.trace evaluates those of a module's class, and knows few types.
     operation = 0
+    # For gates from files that pickle wrote before there was a choice.
+    passes = cast(Passes, "eager")
 
     def __init__(self, channels: int, *, init: Init = "identity", dims: int = 2) -> None:
         super().__init__()
@@ -87,7 +89,7 @@ class Gate(nn.Module):
         self.together: tuple[str, ...] = ()
         self.share: nn.Parameter | None = None
         self.told: Told | None = None
-        self.passes: Passes = "eager"
+        self.passes = type(self).passes
 
     def forward(self, x: Tensor, old: Tensor | None = None, *, size: Size | None = None) -> Tensor:
         """The map `x` with attention; where it takes a module's place, `old` is what that module makes of `x`.
