@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NoReturn, TypedDict, cast, get_args
+from typing import Any, Literal, NoReturn, TypedDict, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from surgeon.attention.mix import mixed
 from surgeon.attention.options import choice, whole
 from surgeon.attention.passes.axes import as_channels
 from surgeon.attention.passes.capture import is_captured
-from surgeon.attention.passes.choice import Passes
+from surgeon.attention.passes.choice import DEFAULT
 from surgeon.attention.told import Told
 from surgeon.errors import BadModel
 from surgeon.sites import Site
@@ -74,7 +74,7 @@ class Gate(nn.Module):
     # No annotations here: torch.jit.trace evaluates those of a module's class, and knows few types.
     operation = 0
     # For gates from files that pickle wrote before there was a choice.
-    passes = cast(Passes, "eager")
+    passes = DEFAULT
 
     def __init__(self, channels: int, *, init: Init = "identity", dims: int = 2) -> None:
         super().__init__()

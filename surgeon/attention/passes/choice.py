@@ -8,4 +8,5 @@ from surgeon.attention.passes import compiled, eager
 from surgeon.attention.passes.kernels import Kernels
 
 Passes = Literal["eager", "compiled"]
+DEFAULT: Passes = "eager"
 KERNELS: dict[Passes, Kernels] = {"eager": eager, "compiled": compiled}

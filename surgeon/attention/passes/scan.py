@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from surgeon.attention.passes import plain
 from surgeon.attention.passes.axes import as_channels, as_positions
 from surgeon.attention.passes.capture import is_captured, is_transformed
-from surgeon.attention.passes.choice import KERNELS, Passes
+from surgeon.attention.passes.choice import DEFAULT, KERNELS, Passes
 from surgeon.attention.passes.dtypes import mean
 from surgeon.attention.passes.gradients import Average, Pools, Product, Squeeze, Start
 
@@ -30,7 +30,7 @@ class Scan:
     tensor([[[3., 6.]]])
     """
 
-    def __init__(self, x: Tensor, passes: Passes = "eager", *, apart: bool = False) -> None:
+    def __init__(self, x: Tensor, passes: Passes = DEFAULT, *, apart: bool = False) -> None:
         self.x = x
         self.kernels = KERNELS[passes] if _is_ours(x) else None
         self.made: Tensor | None = None
