@@ -76,6 +76,10 @@ class FrozenAtZero(UserWarning):
     """A norm inside attention was frozen while its weight is 0: the layers before it would never learn."""
 
 
+class NoDirection(UserWarning):
+    """A weight of 0 inside attention is divided by its own norm: training would make NaN of all weights."""
+
+
 class UntrainedAttention(UserWarning):
     """An optimizer that was made before the operation trains the network, and none trains the attention."""
 

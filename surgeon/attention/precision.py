@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from surgeon.attention.passes.capture import is_captured
+from surgeon.attention.passes.capture import is_captured, is_transformed
 from surgeon.attention.passes.dtypes import no_autocast, score_dtype
-from surgeon.errors import FrozenAtZero
+from surgeon.errors import FrozenAtZero, NoDirection
 from surgeon.outside.torch import is_functorch_wrapped_tensor, parameter_table
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
@@ -34,6 +34,8 @@ def called(layer: nn.Module, x: Tensor) -> Tensor:
     dtype = dtype_of(layer, x)
     with no_autocast(x):
         y: Tensor = layer(_fit(x, dtype)).to(score_dtype(x.dtype))
+    if x.requires_grad and not is_captured():
+        _tell_if_without_direction(layer, x, y)
     # Two infinities of a layer that computes in float16 would meet as NaN.
     return _within(y, dtype) if dtype == torch.float16 else y
 
@@ -80,6 +82,24 @@ def _tell_if_frozen_at_zero(layer: nn.Module) -> None:
             "layers before it will never learn. Freeze the network's norms before surgeon.inject, or inject with "
             "init='identity', whose norms begin at 1.",
             FrozenAtZero,
+            stacklevel=2,
+        )
+
+
+def _tell_if_without_direction(layer: nn.Module, x: Tensor, y: Tensor) -> None:
+    """Warn of a weight of 0 that is divided by its own norm: weight and spectral norms of layers that start at 0."""
+    # What has its weight itself is no such layer, and a number of a plain tensor alone can be asked for.
+    if parameter_table(layer).get("weight") is not None or type(y) is not Tensor or y.is_meta or is_transformed():
+        return
+    if vars(layer).get("was_asked"):
+        return
+    vars(layer)["was_asked"] = True
+    if y.isnan().any() and x.isfinite().all():
+        warnings.warn(
+            "a layer inside attention gives NaN: its weight of 0, as all starts but init='identity' have it, is divided"
+            " by its own norm (weight_norm, spectral_norm). Put such norms on other layers, or inject with"
+            " init='identity'.",
+            NoDirection,
             stacklevel=2,
         )
 

@@ -8,7 +8,7 @@ from timm.layers import freeze_batch_norm_2d
 from torch import nn
 
 from surgeon.attention import build
-from surgeon.errors import FrozenAtZero
+from surgeon.errors import FrozenAtZero, NoDirection
 
 
 def flags_off(module):
@@ -101,3 +101,20 @@ def test_ensembles_of_frozen_gates_run():
 
     grads = torch.func.vmap(torch.func.grad(loss))(weights, buffers)
     assert grads["spatial.gamma"].shape == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "norm", [torch.nn.utils.parametrizations.weight_norm, torch.nn.utils.parametrizations.spectral_norm]
+)
+def test_a_norm_of_a_weight_that_is_0_is_told_once(norm):
+    gate, x = build("se", 8, init="eager").train(), torch.randn(2, 8, 4, 4, requires_grad=True)
+    norm(gate.fc2)
+    with pytest.warns(NoDirection, match="weight of 0"):
+        gate(x)
+    gate(x)
+
+
+def test_norms_of_other_weights_are_not_told_of():
+    gate, x = build("se", 8, init="identity").train(), torch.randn(2, 8, 4, 4, requires_grad=True)
+    torch.nn.utils.parametrizations.weight_norm(gate.fc2)
+    gate(x)

@@ -12,20 +12,18 @@ def _layers(model):
     return [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
 
 
-def _zeros(model):
-    """The share of zeros in each layer's weight."""
-    return {
-        name: (m.weight == 0).float().mean().item() for name, m in model.named_modules() if m in set(_layers(model))
-    }
+def _share(weight):
+    """The share of zeros."""
+    return (weight == 0).float().mean().item()
 
 
 def _pruned_and_trained(model, batches):
     """Train `model`, whose layers are pruned, and take the masks off; what was pruned must stay so."""
-    before = _zeros(model)
+    before = {name: _share(m.weight_mask) for name, m in model.named_modules() if hasattr(m, "weight_mask")}
     train(model, batches)
     for layer in _layers(model):
         prune.remove(layer, "weight")
-    lost = [name for name, share in _zeros(model).items() if share < before[name]]
+    lost = [name for name, share in before.items() if _share(model.get_submodule(name).weight) < share]
     if lost:
         raise Silent(f"{len(lost)} of {len(before)} masks are lost in training, first {lost[0]!r}")
 
