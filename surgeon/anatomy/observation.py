@@ -49,6 +49,7 @@ class Observation:
     model: the skeleton of the whole model. scene: the run, for rules to look at; of a detector that of its backbone.
     called: what it ran on. example: the user's own arguments, with numbers in them; None for a guess.
     hooks: whether it ran with its hooks, since it does not run without.
+    was_guessed: whether nobody said what to run it on.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Observation:
         self.example = example
         self.hooks = hooks
         self.called = called
+        self.was_guessed = False
         self._forwards: dict[Graph, Rewritable | Kept] = {}
         self._kinds: dict[Hashable, list[Graph]] = {}
 
@@ -83,8 +85,11 @@ class Observation:
     def larger(self) -> Scene | None:
         """The same on a larger image, if the last map is so small that windows of it may have one pixel; else None.
 
-        One pixel, or one window, can't be told from an axis that counts something else.
+        One pixel, or one window, can't be told from an axis that counts something else. None as well where nobody said
+        what to run on: the image is then as large as such networks take.
         """
+        if self.was_guessed:
+            return None
         ends = [self.scene.maps[step.value] for step in self.scene.steps[-1:]]
         if not any(found is not None and min(found.size) < SMALL for found in ends) or self._elsewhere is None:
             return None
@@ -169,7 +174,9 @@ def observed(model: nn.Module, example_inputs: Any = None) -> Iterator[Observati
         found, errors = _on_meta(model, example_inputs)
         # Some models compute with numbers while they run (`.item()`, tables in plain attributes): a
         # real run shows those, at the price of one forward.
-        yield found or _for_real(model, example_inputs, errors)
+        observation = found or _for_real(model, example_inputs, errors)
+        observation.was_guessed = example_inputs is None
+        yield observation
 
 
 def run_of(model: nn.Module, example_inputs: Any = None) -> tuple[Graph, SurgeonError | None]:
