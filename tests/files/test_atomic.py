@@ -18,8 +18,11 @@ pytestmark = pytest.mark.network
 
 # One process imports everything once and forks writers, each of which is killed after some milliseconds.
 SCRIPT = """
-import os, random, signal, sys, time
+import os, random, signal, sys, threading, time
 import torch
+from tqdm import tqdm
+# torch.fx asks for tqdm's lock, which all processes share: a child that is killed with it in hand would stop its parent.
+tqdm.set_lock(threading.RLock())
 torch.set_num_threads(1)
 import surgeon
 from tests.shared.bits import same_bits
