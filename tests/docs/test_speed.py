@@ -6,8 +6,9 @@ import torch
 pytestmark = pytest.mark.network
 
 from benchmarks.speed import page  # noqa: E402
-from benchmarks.speed.__main__ import COLUMNS, PAGE, TABLE, _measure  # noqa: E402
+from benchmarks.speed.__main__ import PAGE, TABLE  # noqa: E402
 from benchmarks.speed.cases import Case  # noqa: E402
+from benchmarks.speed.measure import COLUMNS, _measure  # noqa: E402
 from benchmarks.speed.rivals import Published  # noqa: E402
 from benchmarks.speed.timing import kept  # noqa: E402
 from benchmarks.sweep import rows  # noqa: E402
