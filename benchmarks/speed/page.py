@@ -39,7 +39,8 @@ def _networks(rows: list[Row]) -> str:
     lines = [
         "## Whole networks\n",
         "Batches of 8 images of 224 pixels, float32; attention at the end of every residual block. More time than without"
-        " attention, and what more a training step keeps in memory for its way back.\n",
+        " attention, and what more a training step keeps in memory for its way back. Rounds of a whole network differ by a"
+        " tenth and more where these were measured: smaller differences, and gains, are noise.\n",
         "| network | layout | attention | inference | training step | kept |",
         "|---|---|---|---|---|---|",
     ]
