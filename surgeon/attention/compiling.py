@@ -5,12 +5,10 @@ from __future__ import annotations
 import warnings
 from typing import TypeVar
 
-import torch
 from torch import nn
 
 from surgeon.attention.gates import attention_modules
-from surgeon.attention.passes import formulas
-from surgeon.attention.passes.loops import run
+from surgeon.attention.passes.loops import missing
 from surgeon.errors import BadModel, NotCompiled
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -37,21 +35,10 @@ def compile(model: Model) -> Model:
         raise BadModel("this model has no attention to compile; inject some first.")
     devices = {weight.device for gate in gates.values() for weight in gate.parameters() if not weight.is_meta}
     for device in devices:
-        reason = _missing(device)
+        reason = missing(device)
         if reason is not None:
             warnings.warn(f"attention is not compiled, and runs as before: {reason}", NotCompiled, stacklevel=2)
             return model
     for gate in gates.values():
         gate.passes = "compiled"
     return model
-
-
-def _missing(device: torch.device) -> str | None:
-    """Why nothing can be compiled for `device`; None if it can."""
-    try:
-        run(formulas.weighted, torch.ones(2, 2, 2, device=device), torch.ones(2, 2, device=device))
-    except Exception as error:
-        lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        needs = "a C++ compiler (g++ or clang++)" if device.type == "cpu" else "Triton"
-        return f"torch.compile needs {needs} and said: {lines[0][:200]}"
-    return None

@@ -205,15 +205,30 @@ def test_compiled_has_second_derivatives():
     assert torch.autograd.gradgradcheck(gate.eval(), (x.requires_grad_(),), fast_mode=True)
 
 
-def test_nothing_to_compile_with_is_told_once_and_the_network_goes_on(monkeypatch):
-    def no_compiler(*given):
-        raise RuntimeError("g++ not found\nmany lines")
+def no_compiler(*given, **options):
+    raise RuntimeError("g++ not found\nmany lines")
 
-    monkeypatch.setattr("surgeon.attention.compiling.run", no_compiler)
+
+def test_nothing_to_compile_with_is_told_once_and_the_network_goes_on(monkeypatch):
+    monkeypatch.setattr(loops, "_loops", no_compiler)
     model = surgeon.inject(toy.Net(), "cbam")
     with pytest.warns(errors.NotCompiled, match=r"C\+\+ compiler .* and said: g\+\+ not found$"):
         assert surgeon.compile(model) is model
     assert all(gate.passes == "eager" for gate in surgeon.attention_modules(model).values())
+
+
+def test_a_compiled_network_runs_on_a_machine_without_a_compiler(monkeypatch):
+    torch.manual_seed(1)
+    gate, x, g = random(*FORMS["cbam"], (3, 16, 6, 5), torch.float32)
+    gate.passes = "compiled"
+    monkeypatch.setattr(loops, "_loops", no_compiler)
+    loops._made.cache_clear()
+    try:
+        with pytest.warns(errors.NotCompiled, match="not compiled"):
+            got = outcome(gate, x, g)
+    finally:
+        loops._made.cache_clear()
+    the_same(got, plain(gate, x, g, monkeypatch), rtol=1e-4, atol=1e-5)
 
 
 def test_a_network_without_attention_is_refused():

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.network
 
 @pytest.mark.parametrize("target", ["net.pth", "net.safetensors", "folder"])
 def test_what_is_compiled_stays_so_in_copies_and_files(target, tmp_path, monkeypatch):
-    monkeypatch.setattr("surgeon.attention.compiling.run", lambda *given: None)
+    monkeypatch.setattr("surgeon.attention.compiling.missing", lambda device: None)
     model = surgeon.inject(timm.create_model("test_resnet", num_classes=4), "cbam", compile=True)
     surgeon.save(model, tmp_path / target)
     for other in (model, copy.deepcopy(model), surgeon.load(tmp_path / target)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import cache
 from inspect import signature
@@ -10,6 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from surgeon.attention.passes import formulas
+from surgeon.errors import NotCompiled
 
 # What a formula is compiled for: of each tensor its dtype, device, which axes have length 1, and its order in memory.
 Kind = tuple[Any, ...]
@@ -25,7 +29,34 @@ def run(formula: Formula, *given: Any) -> Any:
     """`formula(*given)`, by loops and without gradients; compiled at the first call with arguments of this kind."""
     # As what they are, and not as views of something: torch.compile would look at that as well.
     given = tuple(value.data if isinstance(value, Tensor) else value for value in given)
-    return _loops(formula, *(_kind(value) for value in given))(*given)
+    return _made(formula, *(_kind(value) for value in given))(*given)
+
+
+def missing(device: torch.device) -> str | None:
+    """Why nothing can be compiled for `device`; None if it can."""
+    kinds = (_kind(torch.ones(shape, device=device)) for shape in ((2, 2, 2), (2, 2)))
+    try:
+        _loops(formulas.weighted, *kinds)
+    except Exception as error:
+        return _reason(error, device)
+    return None
+
+
+@cache
+def _made(formula: Formula, *kinds: Kind) -> Callable[..., Any]:
+    """The loops; the formula itself where they can't be made, as on a machine that a compiled network was taken to."""
+    try:
+        return _loops(formula, *kinds)
+    except Exception as error:
+        told = _reason(error, next(kind[1] for kind in kinds if len(kind) > 1))
+        warnings.warn(f"attention runs by plain operators, not compiled: {told}", NotCompiled, stacklevel=2)
+        return formula
+
+
+def _reason(error: Exception, device: torch.device) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    needs = "a C++ compiler (g++ or clang++)" if device.type == "cpu" else "Triton"
+    return f"torch.compile needs {needs} and said: {lines[0][:200]}"
 
 
 def _kind(value: Any) -> Kind:
