@@ -6,10 +6,10 @@ from typing import TypeVar
 
 from torch import Tensor
 
-Optional = TypeVar("Optional", Tensor, None, Tensor | None)
+Numbers = TypeVar("Numbers", Tensor, None, Tensor | None)
 
 
-def as_channels(s: Optional, x: Tensor) -> Optional:
+def as_channels(s: Numbers, x: Tensor) -> Numbers:
     """Factors of channels (N, C) with as many axes as the map `x`."""
     if s is None:
         return None
@@ -17,6 +17,6 @@ def as_channels(s: Optional, x: Tensor) -> Optional:
     return s[index]
 
 
-def as_positions(t: Optional, x: Tensor) -> Optional:
+def as_positions(t: Numbers, x: Tensor) -> Numbers:
     """Factors of positions (N, L) with the axes of the map `x`: (N, 1, *spatial)."""
     return None if t is None else t.unflatten(1, x.shape[2:]).unsqueeze(1)
