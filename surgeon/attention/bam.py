@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -13,14 +14,14 @@ from torch import Tensor, nn
 from surgeon.attention.cbam import CONV, NORM, Branches
 from surgeon.attention.gate import SILENT, Gate, Init, gain, gamma, silence, slope
 from surgeon.attention.options import choice, whole
+from surgeon.attention.passes import Scan
 from surgeon.attention.passes.axes import as_channels
-from surgeon.attention.passes.plain import scaled
-from surgeon.attention.pools import average
-from surgeon.attention.precision import called, normalized, steep
+from surgeon.attention.passes.dtypes import score_dtype
+from surgeon.attention.passes.factors import steep
+from surgeon.attention.passes.formulas import Combine, combined
+from surgeon.attention.precision import called, normalized
 
 Form = Literal["released", "paper"]
-Combine = Literal["sum", "product", "max"]
-COMBINE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"sum": torch.add, "product": torch.mul, "max": torch.maximum}
 
 
 class BAM(Gate):
@@ -61,7 +62,7 @@ class BAM(Gate):
     ) -> None:
         super().__init__(channels, init=init, dims=dims)
         is_paper = choice("form", form, ("released", "paper")) == "paper"
-        self.combine = choice("combine", combine or ("sum" if is_paper else "product"), tuple(COMBINE))
+        self.combine = choice("combine", combine or ("sum" if is_paper else "product"), get_args(Combine))
         branches = choice("branches", branches, ("both", "channel", "spatial"))
         hidden = max(1, channels // whole("reduction", reduction))
         channel = ChannelBranch(channels, hidden, is_paper, dims, layers=layers)
@@ -81,29 +82,40 @@ class BAM(Gate):
                 nn.init.ones_(spatial.last.get_parameter("bias"))
 
     def attend(self, x: Tensor) -> Tensor:
-        scores = [branch(x) for branch in (self.channel, self.spatial) if branch is not None]
-        if self.init != "paper":
-            # Here, while they are small: the combined map is as large as x.
-            scores = [torch.nan_to_num(score) for score in scores]
-        score = COMBINE[self.combine](*scores) if len(scores) == 2 else scores[0]
-        scale = self._gated(torch.sigmoid(steep(score, self.slope)))
+        scan = Scan(x, self.passes)
+        a = None if self.channel is None else self._score(self.channel(scan.average()))
+        b = None if self.spatial is None else self._score(self.spatial(x))
+        offset, factor = self._acts(x)
+        if a is None or b is None:
+            s, t = (None if one is None else offset + factor * torch.sigmoid(steep(one, self.slope)) for one in (a, b))
+            self._note(t if s is None else as_channels(s, x), x)
+            return scan.product(s, t)
+        # Of a product it is enough that one of them is steep.
+        a, b = steep(a, self.slope), b if self.combine == "product" else steep(b, self.slope)
         if self.maps is not None:
-            self._note(scale.expand_as(x))
-        return scaled(x, scale)
+            self._note(offset + factor * torch.sigmoid(combined(as_channels(a, x), b, self.combine)), x)
+        return scan.blend(a, b, self.combine, offset, factor)
 
-    def _gated(self, scale: Tensor) -> Tensor:
-        """What the map is multiplied by: `1 + scale`, as published, as far as gamma or gain let it act.
+    def _score(self, score: Tensor) -> Tensor:
+        return score if self.init == "paper" else torch.nan_to_num(score)
 
-        With a gain of 2 that is `2 * scale`, which is 1 where the score is 0.
+    def _acts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The map is multiplied by the one number, plus the other times the sigmoid of the score.
+
+        As published both are 1, and gamma takes the place of the second. A gain of 2 gives 0 and 2: that is 1 where the
+        score is 0.
         """
+        one = torch.ones(1, dtype=score_dtype(x.dtype), device=x.device)
         if self.gain is not None:
-            gain = self.gain.to(scale.dtype)
-            return gain * scale + (2 - gain)
-        return 1 + (scale if self.gamma is None else self.gamma.to(scale.dtype) * scale)
+            gain = self.gain.to(one.dtype)
+            return 2 - gain, gain
+        return one, one if self.gamma is None else self.gamma.to(one.dtype)
 
-    def _note(self, scale: Tensor) -> None:
-        self.note("channel", scale.mean(tuple(range(2, scale.dim())), keepdim=True))
-        self.note("spatial", scale.mean(1, keepdim=True))
+    def _note(self, scale: Tensor | None, x: Tensor) -> None:
+        if self.maps is not None and scale is not None:
+            scale = scale.expand_as(x)
+            self.note("channel", scale.mean(tuple(range(2, scale.dim())), keepdim=True))
+            self.note("spatial", scale.mean(1, keepdim=True))
 
 
 class Branch(nn.Module):
@@ -124,21 +136,21 @@ class Branch(nn.Module):
 
     def run(self, x: Tensor, norm: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
         for step in range(1, self.steps + 1):
-            x = called(getattr(self, f"{self.kind}{step}"), x)
+            x = called(getattr(self, f"{self.kind}{step}"), x, widen=False)
             x = norm(getattr(self, f"bn{step}"), x) if hasattr(self, f"bn{step}") else x
             x = F.relu(x) if step < self.steps else x
-        return x
+        return x.to(score_dtype(x.dtype))
 
 
 class ChannelBranch(Branch):
-    """Scores of the channels: (N, C, *spatial) -> (N, C, 1, ..., 1), through an MLP of the mean."""
+    """Scores of the channels: (N, C) -> (N, C), through an MLP of their means."""
 
     kind = "fc"
 
     def __init__(self, channels: int, hidden: int, is_paper: bool, dims: int, *, layers: int) -> None:
         super().__init__()
         widths = [channels, *[hidden] * whole("layers", layers), channels]
-        self.steps = len(widths) - 1
+        self.steps, self.dims = len(widths) - 1, dims
         for step, (inputs, outputs) in enumerate(pairwise(widths), 1):
             layer = nn.Linear(inputs, outputs)
             self.add_module(f"fc{step}", layer)
@@ -147,11 +159,11 @@ class ChannelBranch(Branch):
                 self.add_module(f"bn{step}", NORM[dims](outputs))
             nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        def norm(layer: nn.Module, scores: Tensor) -> Tensor:
-            return normalized(layer, as_channels(scores, x)).flatten(1)
+    def forward(self, means: Tensor) -> Tensor:
+        return self.run(means, self._normalized)
 
-        return as_channels(self.run(average(x), norm), x)
+    def _normalized(self, layer: nn.Module, scores: Tensor) -> Tensor:
+        return normalized(layer, scores[(...,) + (None,) * self.dims], widen=False).flatten(1)
 
 
 class SpatialBranch(Branch):
@@ -175,4 +187,4 @@ class SpatialBranch(Branch):
     def forward(self, x: Tensor) -> Tensor:
         # By a tensor of its own: relevance propagation (captum's LRP) hooks what layers are given, and would count
         # the map itself, of which the network has more to do, among it.
-        return self.run(x.view_as(x), normalized)
+        return self.run(x.view_as(x), partial(normalized, widen=False))

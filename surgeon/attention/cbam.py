@@ -12,9 +12,10 @@ from surgeon.attention.gate import SILENT, Gate, Init, gain, gamma, silence, slo
 from surgeon.attention.options import Names, choice, flag, odd, subset, whole
 from surgeon.attention.passes import Scan
 from surgeon.attention.passes.axes import as_channels
+from surgeon.attention.passes.factors import factors
 from surgeon.attention.passes.plain import scaled
 from surgeon.attention.pools import POOLS, pooled
-from surgeon.attention.precision import BatchNorm, called, gated, normalized
+from surgeon.attention.precision import BatchNorm, called, normalized
 
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Branches = Literal["both", "channel", "spatial"]
@@ -115,11 +116,12 @@ class ChannelScale(nn.Module):
 
     def pooled(self, scan: Scan) -> Tensor:
         """All pools at once, images first: a hook on a layer sees one call, and who counts per image finds them."""
-        return torch.stack(pooled(scan, self.pools), dim=1)
+        return pooled(scan, self.pools)
 
     def forward(self, pools: Tensor) -> Tensor:
-        scores = called(self.fc2, F.relu(called(self.fc1, pools))).sum(1)
-        return gated(scores, self.gamma, self.gain, self.slope)
+        hidden = F.relu(called(self.fc1, pools, widen=False))
+        scores = called(self.fc2, hidden, widen=False)
+        return factors(scores, self.gamma, self.gain, self.slope, parts=True)
 
 
 class SpatialScale(nn.Module):
@@ -147,14 +149,16 @@ class SpatialScale(nn.Module):
 
     def squeezed(self, scan: Scan, s: Tensor | None) -> Tensor:
         """What the convolution sees of the map, each channel of it times its factor in `s`."""
+        if set(self.maps) == {"max", "mean"}:
+            return scan.squeeze(s, max_first=self.maps[0] == "max")
         maps = {}
         if "max" in self.maps or "mean" in self.maps:
-            maps["mean"], maps["max"] = scan.squeeze(s)
+            maps["mean"], maps["max"] = scan.squeeze(s).split(1, 1)
         if "conv" in self.maps:
             maps["conv"] = called(self.squeeze, scan.x if s is None else scaled(scan.x, as_channels(s, scan.x)))
         return torch.cat([maps[name] for name in self.maps], dim=1)
 
     def forward(self, maps: Tensor) -> Tensor:
-        scores = called(self.conv, maps)
-        scores = scores if self.bn is None else normalized(self.bn, scores)
-        return gated(scores, self.gamma, self.gain, self.slope)
+        scores = called(self.conv, maps, widen=False)
+        scores = scores if self.bn is None else normalized(self.bn, scores, widen=False)
+        return factors(scores, self.gamma, self.gain, self.slope)

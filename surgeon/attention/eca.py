@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from surgeon.attention.gate import SILENT, Gate, Init, gain, gamma, silence, slope
 from surgeon.attention.options import odd
 from surgeon.attention.passes import Scan
-from surgeon.attention.precision import called, gated
+from surgeon.attention.passes.factors import factors
+from surgeon.attention.precision import called
 
 
 class ECA(Gate):
@@ -45,8 +46,9 @@ class ECA(Gate):
 
     def attend(self, x: Tensor) -> Tensor:
         scan = Scan(x, self.passes)
-        scores = called(self.conv, scan.average().unsqueeze(1)).squeeze(1)
-        return scan.product(self.note_channels(gated(scores, self.gamma, self.gain, self.slope), x))
+        scores = called(self.conv, scan.average().unsqueeze(1), widen=False).squeeze(1)
+        s = factors(scores, self.gamma, self.gain, self.slope)
+        return scan.product(self.note_channels(s, x))
 
 
 def kernel(channels: int) -> int:

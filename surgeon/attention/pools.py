@@ -6,7 +6,7 @@ graph, and `AdaptiveMaxPool2d` can't be exported with a dynamic size at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -38,14 +38,17 @@ def log_sum_exp(x: Tensor) -> Tensor:
 POOLS: dict[str, Callable[[Tensor], Tensor]] = {"avg": average, "max": maximum, "lp": power, "lse": log_sum_exp}
 
 
-def pooled(scan: Scan, names: Iterable[str]) -> list[Tensor]:
-    """One (N, C) for each of the pools `names`, in their order."""
+def pooled(scan: Scan, names: Sequence[str]) -> Tensor:
+    """All pools `names` of the map, in their order: (N, pools, C)."""
     known = {}
     if {"avg", "max"} <= set(names):
-        known["avg"], known["max"] = scan.pools()
+        both = scan.pools()
+        if tuple(names) == ("avg", "max"):
+            return both
+        known["avg"], known["max"] = both.unbind(1)
     elif "avg" in names:
         known["avg"] = scan.average()
-    return [known[name] if name in known else POOLS[name](scan.x) for name in names]
+    return torch.stack([known[name] if name in known else POOLS[name](scan.x) for name in names], 1)
 
 
 def _spatial(x: Tensor) -> tuple[int, ...]:

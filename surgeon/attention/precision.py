@@ -26,21 +26,30 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 COMPUTED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def called(layer: nn.Module, x: Tensor) -> Tensor:
+def called(layer: nn.Module, x: Tensor, *, widen: bool = True) -> Tensor:
     """`layer(x)` in the layer's own dtype, returned in float32 or better.
 
     It is called as any layer is, so that hooks run, and an adapter or a quantized layer in its place acts.
+
+    Args:
+        widen: False leaves bfloat16 as it is, where what comes next can take that.
     """
     dtype = dtype_of(layer, x)
     with no_autocast(x):
-        y: Tensor = layer(_fit(x, dtype)).to(score_dtype(x.dtype))
+        y: Tensor = layer(_fit(x, dtype))
+    y = y if _stays(y, x) and not widen else y.to(score_dtype(x.dtype))
     if x.requires_grad and not is_captured():
         _tell_if_without_direction(layer, x, y)
     # Two infinities of a layer that computes in float16 would meet as NaN.
     return _within(y, dtype) if dtype == torch.float16 else y
 
 
-def normalized(layer: nn.Module, x: Tensor) -> Tensor:
+def _stays(y: Tensor, x: Tensor) -> bool:
+    """Whether nothing is lost by leaving `y` in the precision of its layer: it has the range of what the map needs."""
+    return y.dtype == torch.bfloat16 and score_dtype(x.dtype) == torch.float32
+
+
+def normalized(layer: nn.Module, x: Tensor, *, widen: bool = True) -> Tensor:
     """`layer(x)`, a batch normalisation, as `called` does it, and where torch itself would raise.
 
     A batch that has one value per channel (the last, partial batch of an epoch) has no variance; here it is
@@ -53,7 +62,7 @@ def normalized(layer: nn.Module, x: Tensor) -> Tensor:
         return _by_statistics(layer, x)
     running_mean = getattr(layer, "running_mean", None)
     if running_mean is None or running_mean.dtype == dtype_of(layer, x):
-        return called(layer, x)
+        return called(layer, x, widen=widen)
     dtype = running_mean.dtype
     with no_autocast(x):
         weights = {name: weight.to(dtype) for name, weight in layer.named_parameters()}
@@ -130,23 +139,6 @@ def dtype_of(layer: nn.Module, x: Tensor) -> torch.dtype:
     # Weights first, at any depth.
     tensors.sort(key=lambda item: item[0].rpartition(".")[2] != "weight")
     return next((tensor.dtype for _, tensor in tensors if tensor.dtype in COMPUTED), score_dtype(x.dtype))
-
-
-def gated(scores: Tensor, gamma: Tensor | None, gain: Tensor | None, slope: Tensor | None) -> Tensor:
-    """The published scale, sigmoid(scores), as far as `gamma` lets it act, or times `gain` and of scores times `slope`.
-
-    With none of them it is the published scale itself. Exactly 1 at gamma 0, and at scores of 0 with a gain of 2. A map
-    with an infinity in it has scores that are NaN; at the start even they leave it alone.
-    """
-    if gain is not None:
-        return gain.to(scores.dtype) * torch.sigmoid(steep(torch.nan_to_num(scores), slope))
-    scale = torch.sigmoid(scores)
-    return scale if gamma is None else 1 + gamma.to(scale.dtype) * torch.nan_to_num(scale - 1)
-
-
-def steep(scores: Tensor, slope: Tensor | None) -> Tensor:
-    """`scores` times `slope`, where there is one."""
-    return scores if slope is None else slope.to(scores.dtype) * scores
 
 
 def _fit(x: Tensor, dtype: torch.dtype) -> Tensor:

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from surgeon.attention.gate import SILENT, Gate, Init, gain, gamma, silence, slope
 from surgeon.attention.options import flag, whole
 from surgeon.attention.passes import Scan
-from surgeon.attention.precision import called, gated
+from surgeon.attention.passes.factors import factors
+from surgeon.attention.precision import called
 
 
 class SE(Gate):
@@ -54,8 +55,9 @@ class SE(Gate):
 
     def attend(self, x: Tensor) -> Tensor:
         scan = Scan(x, self.passes)
-        scores = called(self.fc2, F.relu(called(self.fc1, scan.average())))
-        return scan.product(self.note_channels(gated(scores, self.gamma, self.gain, self.slope), x))
+        hidden = F.relu(called(self.fc1, scan.average(), widen=False))
+        s = factors(called(self.fc2, hidden, widen=False), self.gamma, self.gain, self.slope)
+        return scan.product(self.note_channels(s, x))
 
 
 def rounded(width: int, divisor: int) -> int:

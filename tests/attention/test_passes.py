@@ -9,71 +9,13 @@ import torch
 import surgeon
 from surgeon import errors
 from surgeon.attention import build
-from surgeon.attention.passes import loops, scan
+from surgeon.attention.passes import factors, loops, scan
 from tests.shared import toy
+from tests.shared.steps import FORMS, SHAPES, ordered, outcome, plain, random, the_same
 
-FORMS = {
-    "cbam": ("cbam", {}),
-    "parallel": ("cbam", {"order": "parallel"}),
-    "spatial-first": ("cbam", {"order": "spatial-first"}),
-    "channel": ("cbam", {"branches": "channel"}),
-    "spatial": ("cbam", {"branches": "spatial"}),
-    "conv": ("cbam", {"pools": ("avg", "lse"), "maps": ("mean", "conv")}),
-    "se": ("se", {}),
-    "eca": ("eca", {}),
-}
-SHAPES = [(3, 16, 12, 10), (1, 32, 8, 8), (2, 16, 7), (2, 8, 3, 5, 4), (2, 1, 6, 6), (2, 8, 1, 1)]
 compiles = pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler"
 )
-
-
-def plain(gate, x, g, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(scan, "_is_ours", lambda x: False)
-        return outcome(gate, x, g)
-
-
-def outcome(gate, x, g):
-    """What a training step leaves: the map, its gradient, those of the weights, running statistics."""
-    torch.manual_seed(0)
-    x = x.detach().requires_grad_()
-    gate.zero_grad()
-    before = {name: tensor.clone() for name, tensor in gate.named_buffers()}
-    y = gate(x)
-    y.backward(g)
-    after = {name: tensor.clone() for name, tensor in gate.named_buffers()}
-    for name, tensor in gate.named_buffers():
-        tensor.copy_(before[name])
-    return {"y": y.detach(), "x": x.grad, **{name: weight.grad for name, weight in gate.named_parameters()}, **after}
-
-
-def the_same(got, want, **tolerance):
-    assert got.keys() == want.keys()
-    for name, value in want.items():
-        if value is None:
-            assert got[name] is None, name
-        else:
-            torch.testing.assert_close(got[name], value, **tolerance, msg=lambda text, name=name: f"{name}: {text}")
-
-
-def random(name, options, shape, dtype, init="paper"):
-    gate = build(name, shape[1], init=init, dims=len(shape) - 2, **options).to(dtype).train()
-    for weight in gate.parameters():
-        weight.data.normal_(0, 0.5)
-    # Many zeros: maxima that several positions and channels share.
-    return gate, torch.randn(shape, dtype=dtype).relu(), torch.randn(shape, dtype=dtype)
-
-
-def ordered(x, order):
-    """The same numbers with the channels innermost in memory, as tokens behind a class token, or as they are."""
-    if order == "last":
-        return x.movedim(1, -1).contiguous().movedim(-1, 1)
-    if order == "tokens":
-        tokens = x.flatten(2).mT
-        padded = torch.cat([tokens[:, :1], tokens], 1)
-        return padded[:, 1:].mT.unflatten(2, x.shape[2:])
-    return x
 
 
 @pytest.mark.parametrize("order", ["first", "last", "tokens"])
@@ -158,13 +100,68 @@ def test_activations_hold_the_map_alone():
     assert [tensor.data_ptr() for tensor in large] == [x.data_ptr()]
 
 
+def hessian_times(gate, x, g, along):
+    """The derivative of the gradient of the map, and of the weights, along a direction."""
+    x = x.detach().requires_grad_()
+    inputs = [x, *gate.parameters()]
+    grads = torch.autograd.grad((gate(x) * g).sum(), inputs, create_graph=True, allow_unused=True)
+    found = torch.autograd.grad((grads[0] * along).sum(), inputs, allow_unused=True)
+    return {str(number): value for number, value in enumerate(found)}
+
+
+@pytest.mark.parametrize("init", ["paper", "identity", "eager"])
+@pytest.mark.parametrize("form", FORMS)
+def test_second_derivatives_are_plain(form, init, monkeypatch):
+    torch.manual_seed(1)
+    gate, x, g = random(*FORMS[form], (2, 16, 6, 5), torch.float64, init)
+    x, along = torch.randn_like(x), torch.randn_like(x)
+    got = hessian_times(gate, x, g, along)
+    with monkeypatch.context() as patch:
+        for module in (scan, factors):
+            patch.setattr(module, "is_ours", lambda x: False)
+        want = hessian_times(gate, x, g, along)
+    the_same(got, want)
+    assert any(value is not None and value.abs().max() > 1e-6 for value in want.values())
+
+
+@pytest.mark.parametrize("branch", ["channel", "spatial"])
+def test_a_loss_on_scores_alone(branch, monkeypatch):
+    """Attention that is itself taught where to look: no gradient comes by the product."""
+    torch.manual_seed(1)
+    gate, x, _ = random(*FORMS["cbam"], (2, 16, 6, 5), torch.float64)
+    scores = []
+    getattr(gate, branch).register_forward_hook(lambda module, given, output: scores.append(output))
+
+    def gradient():
+        taught = x.detach().requires_grad_()
+        gate(taught)
+        return torch.autograd.grad(scores.pop().square().sum(), taught)[0]
+
+    got = gradient()
+    for module in (scan, factors):
+        monkeypatch.setattr(module, "is_ours", lambda x: False)
+    torch.testing.assert_close(got, gradient())
+
+
+def test_pools_that_are_read_late_have_their_gradient(monkeypatch):
+    torch.manual_seed(1)
+    x = torch.randn(2, 4, 3, 5, dtype=torch.float64, requires_grad=True)
+
+    def read(x):
+        late = scan.Scan(x)
+        return [late.squeeze(None), late.pools(), late.average()]
+
+    assert torch.autograd.gradcheck(lambda x: tuple(read(x)), (x,))
+
+
 def test_an_empty_batch_passes():
     gate = build("cbam", 8).eval()
     assert gate(torch.zeros(0, 8, 4, 4)).shape == (0, 8, 4, 4)
 
 
-COMPILED = [(form, order) for form, order in itertools.product(["cbam", "se"], ["first", "last"])] + [
-    ("parallel", "first")
+COMPILED = [(form, order) for form, order in itertools.product(["cbam", "se", "bam"], ["first", "last"])] + [
+    ("parallel", "first"),
+    ("bam-max", "first"),
 ]
 
 

@@ -1,6 +1,7 @@
 """Who looks on while a gate runs: a recorder of operators, or a transform of torch.func."""
 
 import torch
+from torch import Tensor, nn
 
 from surgeon.outside import torch as outside
 
@@ -18,3 +19,16 @@ def is_captured() -> bool:
 def is_transformed() -> bool:
     """Whether torch.func is at work, or a mode that sees every operator: nothing may be written into then."""
     return outside.is_transformed() or outside.dispatch_modes() > 0
+
+
+def is_ours(x: Tensor) -> bool:
+    """Whether nobody looks on who would have to know the passes over the map `x`."""
+    if type(x) not in (Tensor, nn.Parameter) or is_captured() or is_transformed():
+        return False
+    # Asked last: a trace would record the question.
+    return x.numel() > 0
+
+
+def is_differentiated(g: Tensor) -> bool:
+    """Whether gradients are taken of the backward pass that the gradient `g` belongs to, or it is many at once."""
+    return torch.is_grad_enabled() or is_transformed() or outside.is_legacy_batchedtensor(g)

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from surgeon.attention.passes import formulas
-from surgeon.attention.passes.kernels import Pair
+from surgeon.attention.passes.formulas import Combine
+from surgeon.attention.passes.kernels import Additions, Pair, ordered
 from surgeon.attention.passes.loops import run
+from surgeon.attention.passes.maxima import at_maxima, with_maxima
 
 
-def pools(x: Tensor, learns: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+def pools(x: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
     """Mean and maximum of each channel, and where it is, if that is asked for."""
     flat = x.flatten(2)
-    means, maxima = run(formulas.pools, flat)
-    return means, maxima, run(formulas.first_positions, flat, maxima) if learns else None
+    pair = run(formulas.pools, flat)
+    return torch.stack(pair, 1), run(formulas.first_positions, flat, pair[1]) if learns else None
 
 
-def squeeze(x: Tensor, s: Tensor | None, learns: bool) -> tuple[Tensor, Tensor, Tensor | None, None]:
+def squeeze(x: Tensor, s: Tensor | None, max_first: bool, learns: bool) -> tuple[Tensor, Tensor | None, None]:
     """Mean and maximum of `x * s` at each position, and where it is; the product itself is not written down."""
     flat, s = x.flatten(2), None if s is None else s.flatten(1)
-    means, maxima = run(formulas.squeeze, flat, s)
-    return means, maxima, run(formulas.first_channels, flat, s, maxima) if learns else None, None
+    pair = run(formulas.squeeze, flat, s)
+    channels = run(formulas.first_channels, flat, s, pair[1]) if learns else None
+    return torch.stack(pair[::-1] if max_first else pair, 1), channels, None
 
 
 def product(x: Tensor, s: Tensor | None, t: Tensor | None, made: Tensor | None) -> Tensor:
@@ -34,13 +38,29 @@ def sums(g: Tensor, x: Tensor, s: Tensor | None, t: Tensor | None, of: tuple[boo
     return channels, run(formulas.position_sums, g, x, s) if of[1] else None
 
 
-def weighted(x: Tensor, weights: Tensor) -> Tensor:
-    """The sums of `x * weights` over the positions."""
-    return run(formulas.weighted, x, weights)
+def weighted(x: Tensor, squeezed: Tensor, max_first: bool, channels: Tensor) -> Tensor:
+    """What factors of `x` get from the gradients of mean and maximum over the channels."""
+    of_mean, of_max = ordered(squeezed, max_first)
+    sums: Tensor = run(formulas.weighted, x, of_mean / x.shape[1])
+    return sums.add_(at_maxima(x, of_max, channels))
 
 
-def spread(
-    g: Tensor, s: Tensor | None, t: Tensor | None, each: Tensor | None, inside: bool, pool: Tensor | None
-) -> Tensor:
-    """The gradient of the map, but for what its maxima get."""
-    return run(formulas.spread, g, s, t, each, inside, pool)
+def spread(g: Tensor, s: Tensor | None, t: Tensor | None, more: Additions) -> Tensor:
+    """The gradient of the map."""
+    # Of pairs in memory of their own: loops are compiled for numbers that lie side by side.
+    of_mean, of_average = (None if half is None else half.contiguous() for half in (more.of_mean, more.of_average))
+    return with_maxima(run(formulas.spread, g, s, t, of_mean, more.inside, of_average), s, more)
+
+
+def blend(x: Tensor, a: Tensor, b: Tensor, offset: Tensor, factor: Tensor, how: Combine) -> Tensor:
+    """`x * (offset + factor * sigmoid(a combined with b))`."""
+    return run(formulas.blend, x, a, b, offset, factor, how)
+
+
+def blend_sums(
+    g: Tensor, x: Tensor, a: Tensor, b: Tensor, factor: Tensor, how: Combine, acts: bool
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """What each of them gets from the gradient `g` of a blend."""
+    of_offset, of_factor = run(formulas.blend_acts, g, x, a, b, how) if acts else (None, None)
+    given = (g, x, a, b, factor, how)
+    return run(formulas.blend_channels, *given), run(formulas.blend_positions, *given), of_offset, of_factor

@@ -6,27 +6,34 @@ and sums over it are matrix products.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from surgeon.attention.passes import formulas
 from surgeon.attention.passes.dtypes import mean, no_autocast, score_dtype
-from surgeon.attention.passes.kernels import Pair
-from surgeon.attention.passes.maxima import first_maxima
+from surgeon.attention.passes.formulas import Combine
+from surgeon.attention.passes.kernels import Additions, Pair, ordered
+from surgeon.attention.passes.maxima import at_maxima, first_maxima, with_maxima
+
+COMBINE: dict[Combine, Any] = {"sum": torch.add, "product": torch.mul, "max": torch.maximum}
 
 
-def pools(x: Tensor, learns: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+def pools(x: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
     """Mean and maximum of each channel, and where it is, if that is asked for."""
     flat = x.flatten(2)
-    most, places = first_maxima(flat, 2) if learns else (flat.amax(2), None)
-    return mean(flat, (2,)), most.to(score_dtype(x.dtype)), places
+    most, positions = first_maxima(flat, 2) if learns else (flat.amax(2), None)
+    return torch.stack((mean(flat, (2,)), most.to(score_dtype(x.dtype))), 1), positions
 
 
-def squeeze(x: Tensor, s: Tensor | None, learns: bool) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+def squeeze(x: Tensor, s: Tensor | None, max_first: bool, learns: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Mean and maximum of `x * s` at each position, where it is, and `x * s` itself, for `product` to write into."""
     y = x if s is None else x * s.to(x.dtype)
     flat = y.flatten(2)
-    most, places = first_maxima(flat, 1) if learns else (flat.amax(1), None)
-    return mean(flat, (1,)), most.to(score_dtype(x.dtype)), places, None if s is None else y
+    most, channels = first_maxima(flat, 1) if learns else (flat.amax(1), None)
+    pair = (mean(flat, (1,)), most.to(score_dtype(x.dtype)))
+    return torch.stack(pair[::-1] if max_first else pair, 1), channels, None if s is None else y
 
 
 def product(x: Tensor, s: Tensor | None, t: Tensor | None, made: Tensor | None) -> Tensor:
@@ -41,26 +48,30 @@ def product(x: Tensor, s: Tensor | None, t: Tensor | None, made: Tensor | None) 
 def sums(g: Tensor, x: Tensor, s: Tensor | None, t: Tensor | None, of: tuple[bool, bool]) -> Pair:
     """The sums of `g * x * t` over the positions and of `g * x * s` over the channels, each if it is asked for."""
     both = g.to(score_dtype(g.dtype)) * x
-    channels = (both.sum(2) if t is None else weighted(both, t)) if of[0] else None
-    positions = (both.sum(1) if s is None else weighted(both.mT, s)) if of[1] else None
+    channels = (both.sum(2) if t is None else _weighted(both, t)) if of[0] else None
+    positions = (both.sum(1) if s is None else _weighted(both.mT, s)) if of[1] else None
     return channels, positions
 
 
-def weighted(x: Tensor, weights: Tensor) -> Tensor:
-    """The sums of `x * weights` over the positions."""
+def weighted(x: Tensor, squeezed: Tensor, max_first: bool, channels: Tensor) -> Tensor:
+    """What factors of `x` get from the gradients of mean and maximum over the channels."""
+    of_mean, of_max = ordered(squeezed, max_first)
+    return _weighted(x, of_mean / x.shape[1]).add_(at_maxima(x, of_max, channels))
+
+
+def _weighted(x: Tensor, weights: Tensor) -> Tensor:
     with no_autocast(x):
         return torch.bmm(x.to(weights.dtype), weights[:, :, None])[:, :, 0]
 
 
-def spread(
-    g: Tensor, s: Tensor | None, t: Tensor | None, each: Tensor | None, inside: bool, pool: Tensor | None
-) -> Tensor:
-    """The gradient of the map, but for what its maxima get."""
-    each = None if each is None else each[:, None]
-    y = _times_plus(g.to(score_dtype(g.dtype)), None if t is None else t[:, None], each if inside else None)
-    y = _times_plus(y, None if s is None else s[:, :, None], None if pool is None else pool[:, :, None])
-    y = y if each is None or inside else y + each
-    return y.to(g.dtype) if y is not g else g.clone()
+def spread(g: Tensor, s: Tensor | None, t: Tensor | None, more: Additions) -> Tensor:
+    """The gradient of the map."""
+    each = None if more.of_mean is None else more.of_mean[:, None] / g.shape[1]
+    pool = None if more.of_average is None else more.of_average[:, :, None] / g.shape[2]
+    y = _times_plus(g.to(score_dtype(g.dtype)), None if t is None else t[:, None], each if more.inside else None)
+    y = _times_plus(y, None if s is None else s[:, :, None], pool)
+    y = y if each is None or more.inside else y + each
+    return with_maxima(y.to(g.dtype) if y is not g else g.clone(), s, more)
 
 
 def _times_plus(x: Tensor, factor: Tensor | None, term: Tensor | None) -> Tensor:
@@ -68,3 +79,33 @@ def _times_plus(x: Tensor, factor: Tensor | None, term: Tensor | None) -> Tensor
     if term is None:
         return x if factor is None else x * factor
     return x + term if factor is None else torch.addcmul(term, x, factor)
+
+
+def blend(x: Tensor, a: Tensor, b: Tensor, offset: Tensor, factor: Tensor, how: Combine) -> Tensor:
+    """`x * (offset + factor * sigmoid(a combined with b))`."""
+    return _sigmoid(x, a, b, how).mul_(factor).add_(offset).mul_(x).to(x.dtype)
+
+
+def blend_sums(
+    g: Tensor, x: Tensor, a: Tensor, b: Tensor, factor: Tensor, how: Combine, acts: bool
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """What each of them gets from the gradient `g` of a blend."""
+    both = g.to(score_dtype(g.dtype)) * x
+    scale = _sigmoid(x, a, b, how)
+    of_offset = both.sum().view(1) if acts else None
+    of_factor = (both * scale).sum().view(1) if acts else None
+    of_scores = torch.ops.aten.sigmoid_backward(both, scale)
+    if how == "product":
+        of_a, of_b = _weighted(of_scores, b), _weighted(of_scores.mT, a)
+    elif how == "sum":
+        of_a, of_b = of_scores.sum(2), of_scores.sum(1)
+    else:
+        one, other = formulas.partials(a[:, :, None], b[:, None], how)
+        of_a, of_b = (of_scores * one).sum(2), (of_scores * other).sum(1)
+    return of_a.mul_(factor), of_b.mul_(factor), of_offset, of_factor
+
+
+def _sigmoid(x: Tensor, a: Tensor, b: Tensor, how: Combine) -> Tensor:
+    """Of all combined scores, as a new map in the memory order of `x`."""
+    scale = torch.empty_like(x, dtype=score_dtype(x.dtype))
+    return COMBINE[how](a[:, :, None], b[:, None], out=scale).sigmoid_()

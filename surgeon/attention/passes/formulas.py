@@ -7,10 +7,18 @@ float32 or better.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from surgeon.attention.passes.dtypes import score_dtype
+
+# A value and its derivative.
+Given = tuple[Tensor, Tensor | None]
+# How a score of a channel and one of a position make one.
+Combine = Literal["sum", "product", "max"]
 
 
 def pools(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,23 +70,93 @@ def weighted(x: Tensor, weights: Tensor) -> Tensor:
 
 
 def spread(
-    g: Tensor, s: Tensor | None, t: Tensor | None, each: Tensor | None, inside: bool, pool: Tensor | None
+    g: Tensor, s: Tensor | None, t: Tensor | None, of_mean: Tensor | None, inside: bool, of_average: Tensor | None
 ) -> Tensor:
     """The gradient of the map, but for what its maxima get.
 
     Args:
         g: the gradient of the product (N, C, L).
-        each: what every channel of a position gets from the mean over them (N, L).
+        of_mean: that of the mean over the channels (N, L).
         inside: whether that mean was taken of `x * s`, and not of `x`.
-        pool: what every position of a channel gets from the mean over them (N, C).
+        of_average: that of the mean over the positions (N, C).
     """
     y = _times_positions(g, t)
-    if each is not None and inside:
-        y = y + each[:, None]
+    if of_mean is not None and inside:
+        y = y + of_mean[:, None] / g.shape[1]
     y = _times_channels(y, s)
-    if each is not None and not inside:
-        y = y + each[:, None]
-    return (y if pool is None else y + pool[:, :, None]).to(g.dtype)
+    if of_mean is not None and not inside:
+        y = y + of_mean[:, None] / g.shape[1]
+    return (y if of_average is None else y + of_average[:, :, None] / g.shape[2]).to(g.dtype)
+
+
+def blend(x: Tensor, a: Tensor, b: Tensor, offset: Tensor, factor: Tensor, how: Combine) -> Tensor:
+    """`x * (offset + factor * sigmoid(a combined with b))`, of scores of channels (N, C) and of positions (N, L)."""
+    return (_wide(x) * (offset + factor * torch.sigmoid(combined(*_both(a, b), how)))).to(x.dtype)
+
+
+def blend_channels(g: Tensor, x: Tensor, a: Tensor, b: Tensor, factor: Tensor, how: Combine) -> Tensor:
+    """What `a` gets from the gradient `g` of a blend: (N, C)."""
+    of_a, _ = partials(*_both(a, b), how)
+    return (_of_scores(g, x, a, b, factor, how) * of_a).sum(2)
+
+
+def blend_positions(g: Tensor, x: Tensor, a: Tensor, b: Tensor, factor: Tensor, how: Combine) -> Tensor:
+    """What `b` gets from the gradient `g` of a blend: (N, L)."""
+    _, of_b = partials(*_both(a, b), how)
+    return (_of_scores(g, x, a, b, factor, how) * of_b).sum(1)
+
+
+def blend_acts(g: Tensor, x: Tensor, a: Tensor, b: Tensor, how: Combine) -> tuple[Tensor, Tensor]:
+    """What `offset` and `factor` get from the gradient `g` of a blend: (1,) each."""
+    both = _wide(g) * x
+    return both.sum().view(1), (both * torch.sigmoid(combined(*_both(a, b), how))).sum().view(1)
+
+
+def blend_along(x: Given, scores: Sequence[Given], how: Combine) -> Tensor:
+    """The derivative of a blend of the map (N, C, *spatial), each thing given with its own derivative or None."""
+    flat = x[0].flatten(2)
+    (a, of_a), (b, of_b), (offset, of_offset), (factor, of_factor) = scores
+    one, other = partials(*_both(a, b), how)
+    scale = torch.sigmoid(combined(*_both(a, b), how))
+    slope = factor * scale * (1 - scale)
+    terms = []
+    if of_a is not None:
+        terms.append(slope * one * of_a[:, :, None])
+    if of_b is not None:
+        terms.append(slope * other * of_b[:, None])
+    if of_offset is not None:
+        terms.append(of_offset.expand_as(scale))
+    if of_factor is not None:
+        terms.append(of_factor * scale)
+    terms = [_wide(flat) * term for term in terms]
+    if x[1] is not None:
+        terms.append(_wide(x[1].flatten(2)) * (offset + factor * scale))
+    return sum(terms[1:], terms[0]).to(flat.dtype).reshape(x[0].shape)
+
+
+def combined(a: Tensor, b: Tensor, how: Combine) -> Tensor:
+    """Scores of channels and of positions as one score."""
+    if how == "max":
+        return torch.maximum(a, b)
+    return a + b if how == "sum" else a * b
+
+
+def partials(a: Tensor, b: Tensor, how: Combine) -> tuple[Tensor | float, Tensor | float]:
+    """The derivatives of `combined` by `a` and by `b`."""
+    if how == "max":
+        # Equals share, as with torch.maximum.
+        side = torch.sign(a - b)
+        return (1 + side) / 2, (1 - side) / 2
+    return (1.0, 1.0) if how == "sum" else (b, a)
+
+
+def _of_scores(g: Tensor, x: Tensor, a: Tensor, b: Tensor, factor: Tensor, how: Combine) -> Tensor:
+    scale = torch.sigmoid(combined(*_both(a, b), how))
+    return _wide(g) * x * (factor * scale * (1 - scale))
+
+
+def _both(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    return a[:, :, None], b[:, None]
 
 
 def _times_channels(x: Tensor, s: Tensor | None) -> Tensor:

@@ -11,147 +11,112 @@ All take the map itself as well, without a gradient of the first order: second d
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from surgeon.attention.passes import formulas
+from surgeon.attention.passes import again, formulas
 from surgeon.attention.passes.axes import as_channels, as_positions
-from surgeon.attention.passes.capture import is_transformed
+from surgeon.attention.passes.capture import is_differentiated
 from surgeon.attention.passes.dtypes import mean, score_dtype
-from surgeon.attention.passes.kernels import Kernels, Pair
-from surgeon.outside.torch import is_legacy_batchedtensor
+from surgeon.attention.passes.kernels import Additions, Kernels, WayBack
 
+# What is read of a map as it starts.
+Read = Literal["average", "pools"]
 # A value and its derivative.
 Given = tuple[Any, Tensor | None]
 
 
-class Start(torch.autograd.Function):
-    """From the map (N, C, *spatial), tensors of zeros without memory of their own; back, from messages, its gradient.
+class Maxima:
+    """Where maxima were on the way there: a channel for each position (N, L), a position for each channel (N, C)."""
 
-    By them are sent: the gradient of the product; its factors of channels (N, C) and of positions (N, L); what every
-    channel of a position gets (N, L), and what the first maximum gets more, with its channel (2, N, L); what every
-    position of a channel gets (N, C), and the first maximum more, with its position (2, N, C).
+    channels: Tensor | None = None
+    positions: Tensor | None = None
+    max_first = False
+
+
+class Start(torch.autograd.Function):
+    """From the map (N, C, *spatial), what is read of it first, and tensors that hold nothing; back, its gradient.
+
+    `read`: "pools", mean and maximum of each channel (N, 2, C); "average", that mean alone (N, C); or nothing.
+
+    The others send messages: the gradient of the product; its factors of channels (N, C), of positions (N, L); the
+    gradients of mean and maximum over the channels (N, 2, L), and the factors that the map had there (N, C).
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, kernels: Kernels, inside: bool) -> tuple[Tensor, ...]:
-        ctx.kernels, ctx.inside, ctx.empty = kernels, inside, x.new_zeros(1).expand(x.shape)
+    def forward(ctx: Any, x: Tensor, kernels: Kernels, inside: bool, maxima: Maxima, read: Read | None) -> Any:
+        ctx.kernels, ctx.inside, ctx.maxima, ctx.read = kernels, inside, maxima, read
+        ctx.shape, ctx.kind = x.shape, {"dtype": x.dtype, "device": x.device}
         ctx.set_materialize_grads(False)
-        return _nothing(x)
+        found = None
+        if read == "pools":
+            found, maxima.positions = kernels.pools(x, True)
+        elif read == "average":
+            found = mean(x.flatten(2), (2,))
+        return found, *_nothing(x)
 
     @staticmethod
-    def backward(
-        ctx: Any,
-        g: Tensor | None,
-        s: Tensor | None,
-        t: Tensor | None,
-        each: Tensor | None,
-        most: Tensor | None,
-        pool: Tensor | None,
-        peak: Tensor | None,
-    ) -> tuple[Tensor, None, None]:
-        # In a second derivative, perhaps, no gradient comes by the product.
-        g = ctx.empty if g is None else g
-        kernels: Any = formulas if _is_differentiated(g) else ctx.kernels
-        x = kernels.spread(_flat(g), s, t, each, ctx.inside, pool)
-        for dim, extra in ((1, most), (2, peak)):
-            if extra is not None:
-                x = _added(x, dim, extra[1].long().unsqueeze(dim), extra[0].to(x.dtype).unsqueeze(dim))
-        return x.reshape(g.shape), None, None
+    def backward(ctx: Any, of_read: Tensor | None, g: Tensor | None, s: Tensor | None, *sent: Tensor | None) -> Any:
+        t, squeezed, factors = sent
+        if g is None:
+            # Of the scores alone, or in a second derivative, no gradient comes by the product.
+            g, s = torch.zeros(1, **ctx.kind).expand(ctx.shape), factors
+        where = ctx.maxima
+        pooled, averaged = (of_read, None) if ctx.read == "pools" else (None, of_read)
+        more = Additions(squeezed, where.max_first, where.channels, ctx.inside, pooled, where.positions, averaged)
+        return _back(ctx.kernels, g).spread(_flat(g), s, t, more).reshape(g.shape), None, None, None, None
 
     @staticmethod
-    def jvp(ctx: Any, along: Tensor, *_: None) -> tuple[Tensor, ...]:
-        return _nothing(along)
+    def jvp(ctx: Any, along: Tensor, *_: None) -> Any:
+        flat = along.flatten(2)
+        if ctx.read is None:
+            return None, *_nothing(along)
+        means = mean(flat, (2,))
+        if ctx.read == "average":
+            return means, *_nothing(along)
+        at_peaks = flat.gather(2, ctx.maxima.positions.long()[:, :, None])[:, :, 0]
+        return torch.stack((means, at_peaks.to(means.dtype)), 1), *_nothing(along)
 
 
 def _nothing(x: Tensor) -> tuple[Tensor, ...]:
-    """Zeros of the shapes of all messages about the map `x`."""
-    zero, wide = x.new_zeros(1), x.new_zeros(1, dtype=score_dtype(x.dtype))
-    channels, positions = x.shape[:2], (x.shape[0], prod(x.shape[2:]))
-    shapes = (channels, positions, positions, (2, *positions), channels, (2, *channels))
-    return zero.expand(x.shape), *(wide.expand(shape) for shape in shapes)
-
-
-class Average(torch.autograd.Function):
-    """The mean of each channel (N, C)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, pool: Tensor) -> Tensor:
-        ctx.count = prod(x.shape[2:])
-        return mean(x.flatten(2), (2,))
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
-        return None, grad / ctx.count
-
-    @staticmethod
-    def jvp(ctx: Any, along: Tensor, _: None) -> Tensor:
-        return mean(along.flatten(2), (2,))
-
-
-class Pools(torch.autograd.Function):
-    """The mean and the maximum of each channel (N, C)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, pool: Tensor, peak: Tensor, kernels: Kernels) -> tuple[Tensor, Tensor]:
-        means, maxima, places = kernels.pools(x, True)
-        ctx.save_for_backward(places)
-        ctx.save_for_forward(places)
-        ctx.count = prod(x.shape[2:])
-        return means, maxima
-
-    @staticmethod
-    def backward(ctx: Any, of_mean: Tensor, of_max: Tensor) -> tuple[None, Tensor, Tensor, None]:
-        (places,) = ctx.saved_tensors
-        return None, of_mean / ctx.count, _with_places(of_max, places), None
-
-    @staticmethod
-    def jvp(ctx: Any, along: Tensor, *_: None) -> tuple[Tensor, Tensor]:
-        (places,) = ctx.saved_tensors
-        flat = along.flatten(2)
-        maxima = flat.gather(2, places[:, :, None])[:, :, 0]
-        return mean(flat, (2,)), maxima.to(score_dtype(along.dtype))
+    """Tensors of the shapes of all messages about the map `x`, without memory of their own."""
+    one, wide = x.new_empty(1), x.new_empty(1, dtype=score_dtype(x.dtype))
+    images, channels, positions = *x.shape[:2], prod(x.shape[2:])
+    shapes = ((images, channels), (images, positions), (images, 2, positions), (images, channels))
+    return one.expand(x.shape), *(wide.expand(shape) for shape in shapes)
 
 
 class Squeeze(torch.autograd.Function):
-    """The mean and the maximum of `x * s` at each position (N, L); `made` gets the product itself."""
+    """The mean and the maximum of `x * s` at each position (N, 2, L); `made` gets the product itself."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, s: Tensor | None, each: Tensor, most: Tensor, kernels: Kernels, made: list[Tensor | None]
-    ) -> tuple[Tensor, Tensor]:
-        means, maxima, places, product = kernels.squeeze(x, as_channels(s, x), True)
+    def forward(ctx: Any, x: Tensor, s: Tensor | None, squeezed: Tensor, factors: Tensor, *rest: Any) -> Tensor:
+        kernels, maxima, max_first, made = rest
+        pair, channels, product = kernels.squeeze(x, as_channels(s, x), max_first, True)
         made.append(product)
-        ctx.save_for_backward(x, s, places)
-        ctx.save_for_forward(x, s, places)
-        ctx.kernels = kernels
-        return means, maxima
+        maxima.channels, maxima.max_first = channels, max_first
+        ctx.save_for_backward(x, s, channels)
+        ctx.save_for_forward(x, s, channels)
+        ctx.kernels, ctx.max_first = kernels, max_first
+        return pair
 
     @staticmethod
-    def backward(ctx: Any, of_mean: Tensor, of_max: Tensor) -> tuple[Tensor | None, ...]:
-        x, s, places = ctx.saved_tensors
-        each, most, of_s = of_mean / x.shape[1], of_max, None
-        if s is not None:
-            most = of_max * s.gather(1, places.long())
-            if ctx.needs_input_grad[1]:
-                kernels = formulas if _is_differentiated(each) else ctx.kernels
-                of_s = _of_factors(kernels, x.flatten(2), each, of_max, places)
-        return None, of_s, each, _with_places(most, places), None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, s, channels = ctx.saved_tensors
+        of_s = None
+        if s is not None and ctx.needs_input_grad[1]:
+            of_s = _back(ctx.kernels, grad).weighted(x.flatten(2), grad, ctx.max_first, channels)
+        return None, of_s, grad, s, None, None, None, None
 
     @staticmethod
-    def jvp(ctx: Any, along: Tensor | None, of_s: Tensor | None, *_: None) -> tuple[Tensor, Tensor]:
-        x, s, places = ctx.saved_tensors
+    def jvp(ctx: Any, along: Tensor | None, of_s: Tensor | None, *_: None) -> Tensor:
+        x, s, channels = ctx.saved_tensors
         flat = _along((x, along), (as_channels(s, x), as_channels(of_s, x))).flatten(2)
-        return mean(flat, (1,)), flat.gather(1, places.long()[:, None])[:, 0].to(score_dtype(x.dtype))
-
-
-def _of_factors(kernels: Any, x: Tensor, each: Tensor, of_max: Tensor, places: Tensor) -> Tensor:
-    """The gradient of the factors by the mean and the maximum over the channels of `x` times them (N, C)."""
-    at_most = x.gather(1, places.long()[:, None])[:, 0].to(of_max.dtype)
-    sums: Tensor = kernels.weighted(x, each)
-    return _added(sums, 1, places.long(), of_max * at_most)
+        at_most = flat.gather(1, channels.long()[:, None])[:, 0]
+        pair = (mean(flat, (1,)), at_most.to(score_dtype(x.dtype)))
+        return torch.stack(pair[::-1] if ctx.max_first else pair, 1)
 
 
 class Product(torch.autograd.Function):
@@ -170,7 +135,7 @@ class Product(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, s, t = ctx.saved_tensors
         needs = ctx.needs_input_grad[1:3]
-        of_s, of_t = _sums(ctx.kernels, _flat(g), x.flatten(2), s, t, needs)
+        of_s, of_t = _back(ctx.kernels, g).sums(_flat(g), x.flatten(2), s, t, needs)
         return None, of_s, of_t, g, s, t, None, None
 
     @staticmethod
@@ -180,11 +145,30 @@ class Product(torch.autograd.Function):
         return _along((x, along), of_channels, (as_positions(t, x), as_positions(of_t, x)))
 
 
-def _sums(kernels: Kernels, g: Tensor, x: Tensor, s: Tensor | None, t: Tensor | None, of: tuple[bool, bool]) -> Pair:
-    if not _is_differentiated(g):
-        return kernels.sums(g, x, s, t, of)
-    of_s = formulas.channel_sums(g, x, t) if of[0] else None
-    return of_s, formulas.position_sums(g, x, s) if of[1] else None
+class Blend(torch.autograd.Function):
+    """`x * (offset + factor * sigmoid(a combined with b))` for scores of channels (N, C) and of positions (N, L)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *rest: Any) -> Tensor:
+        *scores, _, kernels, how = rest
+        ctx.save_for_backward(x, *scores)
+        ctx.save_for_forward(x, *scores)
+        ctx.kernels, ctx.how = kernels, how
+        # No view, which the network could not write into.
+        return kernels.blend(x.flatten(2), *scores, how).reshape(x.shape).data
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, a, b, offset, factor = ctx.saved_tensors
+        back, flat = _back(ctx.kernels, g), _flat(g)
+        acts = any(ctx.needs_input_grad[3:5])
+        of_scores = back.blend_sums(flat, x.flatten(2), a, b, factor, ctx.how, acts)
+        return None, *of_scores, back.blend(flat, a, b, offset, factor, ctx.how).reshape(g.shape), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, along: Tensor | None, *rest: Any) -> Tensor:
+        x, a, b, offset, factor = ctx.saved_tensors
+        return formulas.blend_along((x, along), [*zip((a, b, offset, factor), rest)], ctx.how)
 
 
 def _along(x: Given, s: Given, t: Given = (None, None)) -> Tensor:
@@ -199,22 +183,12 @@ def _along(x: Given, s: Given, t: Given = (None, None)) -> Tensor:
     return sum(terms[1:], terms[0])
 
 
-def _added(x: Tensor, dim: int, places: Tensor, values: Tensor) -> Tensor:
-    """`x`, which nobody else holds, with `values` added at `places` along `dim`."""
-    return x.scatter_add(dim, places, values) if _is_differentiated(x) else x.scatter_add_(dim, places, values)
-
-
-def _with_places(values: Tensor, places: Tensor) -> Tensor:
-    """Both as one message. A float32 holds each place up to 2**24."""
-    return torch.stack([values, places.to(values.dtype)])
-
-
 def _flat(g: Tensor) -> Tensor:
     """The gradient of a map, (N, C, L)."""
     # The old vmap, which takes many gradients at once, does not know `flatten`.
     return g.reshape(*g.shape[:2], -1)
 
 
-def _is_differentiated(g: Tensor) -> bool:
-    """Whether gradients are taken of the backward pass that `g` belongs to, or it is many of them at once."""
-    return torch.is_grad_enabled() or is_transformed() or is_legacy_batchedtensor(g)
+def _back(kernels: Kernels, g: Tensor) -> WayBack:
+    """Who makes the way back of the gradient `g`."""
+    return again if is_differentiated(g) else kernels

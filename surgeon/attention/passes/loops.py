@@ -22,7 +22,7 @@ Formula = Callable[..., Any]
 # equal by chance would be taken for the same.
 IMAGES, CHANNELS, SPATIAL = 6, 224, {1: (3120,), 2: (60, 52), 3: (10, 26, 12)}
 # What an argument is, by its name in `formulas`; all others are factors of the positions.
-MAPS, OF_CHANNELS = ("x", "g"), ("s", "pool", "peak")
+MAPS, OF_CHANNELS = ("x", "g"), ("s", "of_average", "peak", "a")
 
 
 def run(formula: Formula, *given: Any) -> Any:

@@ -1,10 +1,14 @@
-"""Where maxima lie, found in about the time that it takes to read a map once."""
+"""Where maxima lie, found in about the time that it takes to read a map once; and their share of a gradient."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isqrt
 
 from torch import Tensor
+
+from surgeon.attention.passes.dtypes import score_dtype
+from surgeon.attention.passes.kernels import Additions
 
 
 def first_maxima(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
@@ -30,3 +34,26 @@ def _blocks(length: int) -> int:
     (56, 16, 1)
     """
     return next(count for count in range(isqrt(length), 0, -1) if length % count == 0)
+
+
+def at_maxima(x: Tensor, of_max: Tensor, channels: Tensor) -> Tensor:
+    """What factors of `x` get from the gradient of the maximum over the channels (N, C)."""
+    channels = channels.long()
+    found = x.gather(1, channels[:, None])[:, 0].to(score_dtype(x.dtype)) * of_max
+    return found.new_zeros(x.shape[:2]).scatter_add(1, channels, found)
+
+
+def with_maxima(
+    x: Tensor,
+    s: Tensor | None,
+    more: Additions,
+    scatter_add: Callable[[Tensor, int, Tensor, Tensor], Tensor] = Tensor.scatter_add_,
+) -> Tensor:
+    """The gradient `x` of a map, which nobody else holds, with those of its maxima."""
+    if more.of_max is not None and more.channels is not None:
+        channels, extra = more.channels.long(), more.of_max
+        extra = extra * s.gather(1, channels) if s is not None and more.inside else extra
+        x = scatter_add(x, 1, channels[:, None], extra.to(x.dtype)[:, None])
+    if more.of_peak is not None and more.positions is not None:
+        x = scatter_add(x, 2, more.positions.long()[:, :, None], more.of_peak.to(x.dtype)[:, :, None])
+    return x

@@ -12,20 +12,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from surgeon.attention.passes import formulas
 from surgeon.attention.passes.capture import is_captured, is_traced
 from surgeon.attention.passes.dtypes import mean, score_dtype
+from surgeon.attention.passes.formulas import Combine
 
 
-def pools(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean and the maximum of each channel (N, C)."""
-    means, maxima = mean_and_max(x, tuple(range(2, x.dim())))
-    return means.flatten(1), maxima.flatten(1)
+def pools(x: Tensor) -> Tensor:
+    """The mean and the maximum of each channel (N, 2, C)."""
+    return torch.stack([pool.flatten(1) for pool in mean_and_max(x, tuple(range(2, x.dim())))], 1)
 
 
-def squeeze(x: Tensor, s: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The mean and the maximum of `x * s` over the channels (N, 1, *spatial), and that map, if it is another."""
+def squeeze(x: Tensor, s: Tensor | None, max_first: bool) -> tuple[Tensor, Tensor | None]:
+    """The mean and the maximum of `x * s` over the channels (N, 2, *spatial), and that map, if it is another."""
     y = x if s is None else scaled(x, s)
-    return *mean_and_max(y, (1,)), None if s is None else y
+    pair = mean_and_max(y, (1,))
+    return torch.cat(pair[::-1] if max_first else pair, 1), None if s is None else y
 
 
 def product(x: Tensor, s: Tensor | None, t: Tensor | None, made: Tensor | None) -> Tensor:
@@ -33,6 +35,11 @@ def product(x: Tensor, s: Tensor | None, t: Tensor | None, made: Tensor | None) 
     if made is None:
         made = x if s is None else scaled(x, s)
     return made if t is None else scaled(made, t)
+
+
+def blend(x: Tensor, a: Tensor, b: Tensor, offset: Tensor, factor: Tensor, how: Combine) -> Tensor:
+    """`x * (offset + factor * sigmoid(a combined with b))`, of scores with as many axes as `x`."""
+    return scaled(x, offset + factor * torch.sigmoid(formulas.combined(a, b, how)))
 
 
 def mean_and_max(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:

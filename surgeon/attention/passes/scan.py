@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from surgeon.attention.passes import plain
-from surgeon.attention.passes.axes import as_channels, as_positions
-from surgeon.attention.passes.capture import is_captured, is_transformed
-from surgeon.attention.passes.choice import DEFAULT, KERNELS, Passes
+from surgeon.attention.passes.axes import as_channels
+from surgeon.attention.passes.capture import is_ours
+from surgeon.attention.passes.choice import DEFAULT, Passes, chosen
 from surgeon.attention.passes.dtypes import mean
-from surgeon.attention.passes.gradients import Average, Pools, Product, Squeeze, Start
-
-# What a message of float32 tells apart.
-MOST_PLACES = 2**24
+from surgeon.attention.passes.formulas import Combine
+from surgeon.attention.passes.gradients import Blend, Maxima, Product, Read, Squeeze, Start
 
 
 class Scan:
     """The passes over the map `x` (N, C, *spatial).
 
-    Means, maxima and factors are in float32 or better: of channels (N, C), of positions (N, 1, *spatial).
+    All numbers that are read of it are in float32 or better. Factors of channels are (N, C), those of positions are
+    (N, 1, *spatial).
 
     Args:
         passes: what makes them. Where others record or transform what happens, plain operators do.
@@ -31,53 +32,66 @@ class Scan:
     """
 
     def __init__(self, x: Tensor, passes: Passes = DEFAULT, *, apart: bool = False) -> None:
-        self.x = x
-        self.kernels = KERNELS[passes] if _is_ours(x) else None
+        self.x, self.apart = x, apart
+        self.kernels = chosen(passes, x) if is_ours(x) else None
         self.made: Tensor | None = None
         self.learns = torch.is_grad_enabled()
-        if self.kernels is not None and self.learns:
-            messages = Start.apply(x, self.kernels, not apart)
-            self._product, self._squeeze, self._pools = messages[:3], messages[3:5], messages[5:]
+        self.maxima = Maxima()
+        self._sends: tuple[Tensor, ...] = ()
 
     def average(self) -> Tensor:
         """The mean of each channel."""
-        if self.kernels is None or not self.learns:
+        if self.kernels is None or not self.learns or self._sends:
             return mean(self.x, tuple(range(2, self.x.dim())))
-        return Average.apply(self.x, self._pools[0])
+        return self._started("average")
 
-    def pools(self) -> tuple[Tensor, Tensor]:
-        """The mean and the maximum of each channel."""
-        if self.kernels is None:
+    def pools(self) -> Tensor:
+        """The mean and the maximum of each channel (N, 2, C)."""
+        if self.kernels is None or self._sends:
             return plain.pools(self.x)
-        if self.learns:
-            return Pools.apply(self.x, *self._pools, self.kernels)
-        means, maxima, _ = self.kernels.pools(self.x, False)
-        return means, maxima
+        return self._started("pools") if self.learns else self.kernels.pools(self.x, False)[0]
 
-    def squeeze(self, s: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The mean and the maximum over the channels, each times its factor in `s` if there are any."""
+    def _started(self, read: Read | None = None) -> Any:
+        """What is read of the map first, which costs no function of its own; and from here on messages can be sent."""
+        found, *self._sends = Start.apply(self.x, self.kernels, not self.apart, self.maxima, read)
+        return found
+
+    def _messages(self) -> Any:
+        if not self._sends:
+            self._started()
+        return self._sends
+
+    def squeeze(self, s: Tensor | None, *, max_first: bool = False) -> Tensor:
+        """The mean and the maximum over the channels, each times its factor in `s` if there is one (N, 2, *spatial)."""
         if self.kernels is None:
-            means, maxima, self.made = plain.squeeze(self.x, as_channels(s, self.x))
-            return means, maxima
+            pair, self.made = plain.squeeze(self.x, as_channels(s, self.x), max_first)
+            return pair
         if self.learns:
             made: list[Tensor | None] = []
-            means, maxima = Squeeze.apply(self.x, s, *self._squeeze, self.kernels, made)
+            pair = Squeeze.apply(self.x, s, *self._messages()[3:], self.kernels, self.maxima, max_first, made)
             (self.made,) = made
         else:
-            means, maxima, _, self.made = self.kernels.squeeze(self.x, as_channels(s, self.x), False)
-        return as_positions(means, self.x), as_positions(maxima, self.x)
+            pair, _, self.made = self.kernels.squeeze(self.x, as_channels(s, self.x), max_first, False)
+        return pair.unflatten(2, self.x.shape[2:])
 
     def product(self, s: Tensor | None, t: Tensor | None = None) -> Tensor:
         """The map with its factors: those of the channels, which `squeeze` had as well, and those of the positions."""
         if self.kernels is not None and self.learns:
             flat = None if t is None else t.flatten(1)
-            return Product.apply(self.x, s, flat, *self._product, self.kernels, [self.made])
+            return Product.apply(self.x, s, flat, *self._messages()[:3], self.kernels, [self.made])
         kernels = plain if self.kernels is None else self.kernels
         return kernels.product(self.x, as_channels(s, self.x), t, self.made)
 
+    def blend(self, a: Tensor, b: Tensor, how: Combine, offset: Tensor, factor: Tensor) -> Tensor:
+        """The map times `offset + factor * sigmoid(a combined with b)`, of scores of the channels and of positions.
 
-def _is_ours(x: Tensor) -> bool:
-    """Whether nobody looks on who would have to know the passes."""
-    if type(x) not in (Tensor, nn.Parameter) or is_captured() or is_transformed():
-        return False
-    return x.numel() > 0 and max(x.shape[1], x[0, 0].numel()) <= MOST_PLACES
+        Args:
+            offset, factor: tensors of one number.
+        """
+        if self.kernels is None:
+            return plain.blend(self.x, as_channels(a, self.x), b, offset, factor, how)
+        b = b.flatten(1)
+        if self.learns:
+            return Blend.apply(self.x, a, b, offset, factor, self._messages()[0], self.kernels, how)
+        flat = self.x.flatten(2)
+        return self.kernels.blend(flat, a, b, offset, factor, how).reshape(self.x.shape)
