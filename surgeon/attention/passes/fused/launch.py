@@ -1,0 +1,117 @@
+"""How kernels are started: what a program works on, and how many there are."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from math import ceil
+from typing import Any, NamedTuple
+
+import torch
+import triton.language as tl
+from torch import Tensor
+
+from surgeon.attention.passes.dtypes import score_dtype
+
+
+class Tile(NamedTuple):
+    """What a program works on at a time: how many numbers, how many of them side by side, with how many warps."""
+
+    numbers: int
+    line: int
+    warps: int
+
+
+# By pass, where numbers of one column lie side by side and where those of one row do: the fastest on an H200, with
+# bfloat16. Rows are channels and columns positions, but in `squeeze` the other way round.
+TILES = {
+    "pools": (Tile(2048, 64, 8), Tile(2048, 256, 4)),
+    "squeeze": (Tile(1024, 64, 2), Tile(1024, 64, 4)),
+    "product": (Tile(2048, 128, 4), Tile(4096, 256, 8)),
+    "sums": (Tile(2048, 256, 2), Tile(2048, 64, 2)),
+    "weighted": (Tile(2048, 64, 4), Tile(2048, 128, 4)),
+    "spread": (Tile(4096, 64, 4), Tile(4096, 64, 4)),
+    "blend": (Tile(2048, 256, 4), Tile(2048, 256, 2)),
+    "blend_sums": (Tile(2048, 256, 2), Tile(2048, 64, 2)),
+}
+# So many programs keep any GPU busy.
+PROGRAMS = 1024
+
+
+def start(kernel: Any, programs: int, warps: int, *given: Any, **constants: Any) -> None:
+    """Run `programs` of `kernel` on the device of the tensors that are `given`."""
+    device = next(value for value in given if isinstance(value, Tensor)).device
+    # Triton looks at the current device, and not at that of what it is given.
+    is_current = device.type != "cuda" or device.index == torch.cuda.current_device()
+    with nullcontext() if is_current else torch.cuda.device(device):
+        kernel[(programs,)](*given, num_warps=warps, **constants)
+
+
+def tiled(kernel: Any, x: Tensor, given: tuple[Any, ...], maps: tuple[Tensor, ...], **how: Any) -> None:
+    """Run `kernel` on each tile of the map `x` (N, C, L)."""
+    images, channels, positions = x.shape
+    down, across, warps = sides(kernel.__name__, x)
+    programs = images * ceil(channels / down) * ceil(positions / across)
+    strides = [stride for map_ in maps for stride in map_.stride()]
+    how = {**how, "WIDE": wide(x), "CHANNELS": down, "POSITIONS": across}
+    start(kernel, programs, warps, *given, channels, positions, *strides, **how)
+
+
+class Parts:
+    """How sums over the map `x` (N, C, L) are cut: into chunks of positions, as long as they can be while there are
+    programs enough, and into blocks of channels."""
+
+    def __init__(self, name: str, x: Tensor) -> None:
+        images, channels, positions = x.shape
+        self.x = x
+        self.down, self.across, self.warps = sides(name, x)
+        self.blocks = ceil(channels / self.down)
+        wanted = min(ceil(PROGRAMS / (images * self.blocks)), ceil(positions / self.across))
+        self.chunk = ceil(ceil(positions / wanted) / self.across) * self.across
+        self.chunks = ceil(positions / self.chunk)
+
+    @property
+    def programs(self) -> int:
+        return self.x.shape[0] * self.blocks * self.chunks
+
+    def results(self) -> tuple[Tensor, Tensor]:
+        """Room for what channels get from each chunk, and positions from each block."""
+        images, channels, positions = self.x.shape
+        shapes = ((images, self.chunks, channels), (images, self.blocks, positions))
+        one, other = (self.x.new_empty(shape, dtype=score_dtype(self.x.dtype)) for shape in shapes)
+        return one, other
+
+    def run(self, kernel: Any, g: Tensor | None, x: Tensor, *given: Tensor | None, **how: Any) -> None:
+        strides = (*(x if g is None else g).stride(), *x.stride())
+        small = (g, x, *given, *x.shape[1:], self.chunk, *strides)
+        how = {**how, "WIDE": wide(x), "CHANNELS": self.down, "POSITIONS": self.across}
+        start(kernel, self.programs, self.warps, *small, **how)
+
+
+def whole(parts: Any) -> Any:
+    """The sum of partial sums (N, parts, numbers)."""
+    return parts if parts is None else parts.squeeze(1) if parts.shape[1] == 1 else parts.sum(1)
+
+
+def sides(name: str, x: Tensor) -> tuple[int, int, int]:
+    """The sides of a tile of `x` (N, rows, columns), down and across, and its warps."""
+    rows, columns = x.shape[1:]
+    if columns == 1 or (rows > 1 and x.stride(1) < x.stride(2)):
+        tile = TILES[name][0]
+        down = min(_power(rows), tile.line)
+        return down, min(_power(columns), tile.numbers // down), tile.warps
+    tile = TILES[name][1]
+    across = min(_power(columns), tile.line)
+    return min(_power(rows), tile.numbers // across), across, tile.warps
+
+
+def _power(length: int) -> int:
+    """The next power of two."""
+    return 1 << (length - 1).bit_length()
+
+
+def wide(x: Tensor) -> Any:
+    return tl.float64 if x.dtype == torch.float64 else tl.float32
+
+
+def dense(x: Any) -> Any:
+    return None if x is None else x.contiguous()
