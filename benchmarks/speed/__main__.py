@@ -2,6 +2,7 @@
 
     python -m benchmarks.speed                        # all groups: about half an hour on two cores
     python -m benchmarks.speed --groups modules --rounds 5
+    python -m benchmarks.speed --device cuda          # on a GPU: bfloat16, batches of 128; about ten minutes
     python -m benchmarks.speed --page                 # docs/performance.md from the table
 
 Nothing else may run meanwhile. Cases of a group take turns, in one process; ratios are made within it. The allocator is
@@ -17,9 +18,12 @@ import os
 import sys
 from pathlib import Path
 
+from benchmarks.kernels import page as kernels
+from benchmarks.kernels.__main__ import ON_A_GPU
+from benchmarks.kernels.__main__ import TABLE as COUNTED
 from benchmarks.speed import page
-from benchmarks.speed.cases import FORMATS, NETWORKS, STAGES
-from benchmarks.speed.measure import THREADS, Group, in_a_process
+from benchmarks.speed.cases import FORMATS, NETWORKS, PIXELS, STAGES, Group
+from benchmarks.speed.measure import THREADS, in_a_process
 from benchmarks.sweep import rows
 
 TABLE = Path(__file__).parents[1] / "speed.csv"
@@ -31,9 +35,28 @@ SETTINGS = {
     "OMP_NUM_THREADS": str(THREADS),
 }
 # Float32 in both orders at all stages; half precision at the first.
-MODULES: list[Group] = [(shape, layout, "float32") for shape, layout in itertools.product(STAGES, FORMATS)]
-MODULES += [(STAGES[0], layout, "bfloat16") for layout in FORMATS]
-GROUPS: dict[str, list[Group]] = {"modules": MODULES, "networks": [*itertools.product(NETWORKS, FORMATS)]}
+CPU = [Group((8, *stage), layout, "float32") for stage, layout in itertools.product(STAGES, FORMATS)]
+CPU += [Group((8, *STAGES[0]), layout, "bfloat16") for layout in FORMATS]
+# On a GPU by graphs: to tell it what to do takes longer than to do it.
+GPU = [Group((128, *stage), "channels_last", "bfloat16", "cuda", graph=True) for stage in STAGES]
+GPU += [Group((128, *STAGES[0]), "NCHW", "bfloat16", "cuda", graph=True)]
+GPU += [Group((128, *STAGES[0]), "channels_last", dtype, "cuda", graph=True) for dtype in ("float16", "float32")]
+NETWORK = (3, PIXELS, PIXELS)
+GROUPS: dict[str, dict[str, list[Group]]] = {
+    "cpu": {
+        "modules": CPU,
+        "networks": [Group((8, *NETWORK), layout, "float32", "cpu", name) for name in NETWORKS for layout in FORMATS],
+    },
+    "cuda": {
+        "modules": GPU,
+        "networks": [
+            Group((128, *NETWORK), "channels_last", "bfloat16", "cuda", name, graph)
+            for name in NETWORKS
+            for graph in (True, False)
+        ],
+    },
+}
+KINDS = ["modules", "networks"]
 
 
 def main() -> None:
@@ -41,11 +64,17 @@ def main() -> None:
     if not args.page:
         _settle()
         for kind in args.groups:
-            for group in GROUPS[kind]:
-                if not args.names or any(name in " ".join(map(str, group)) for name in args.names):
-                    in_a_process(args.output, kind, group, args.rounds)
+            for group in GROUPS[args.device][kind]:
+                if not args.names or any(
+                    word in f"{group.name} {group.layout} {group.dtype} {group.where}." for word in args.names
+                ):
+                    in_a_process(args.output, group, args.rounds, args.without)
     if args.page or args.output == TABLE:
-        PAGE.write_text(page.written(rows(args.output)), encoding="utf-8")
+        PAGE.write_text(page_of(args.output), encoding="utf-8")
+
+
+def page_of(table: Path) -> str:
+    return page.written(rows(table), kernels.section(rows(COUNTED), rows(ON_A_GPU)))
 
 
 def _settle() -> None:
@@ -56,8 +85,10 @@ def _settle() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=[*GROUPS], help="only these kinds")
+    parser.add_argument("--groups", nargs="+", choices=KINDS, default=KINDS, help="only these kinds")
+    parser.add_argument("--device", choices=GROUPS, default="cpu", help="cpu (the default) or cuda")
     parser.add_argument("--names", nargs="+", help="only groups with one of these words, such as resnet50")
+    parser.add_argument("--without", nargs="+", default=[], help="no cases with one of these words, such as compiled")
     parser.add_argument("--rounds", type=int, default=15, help="rounds of all cases of a group (default 15)")
     parser.add_argument("--output", type=Path, default=TABLE, help="the table (default benchmarks/speed.csv)")
     parser.add_argument("--page", action="store_true", help="write docs/performance.md from the table, measure nothing")

@@ -15,9 +15,9 @@ from benchmarks.speed.rivals import Published, timms
 from surgeon.attention import build
 
 # The maps at which the stages of a ResNet-50 end, for images of 224 pixels.
-STAGES = ((8, 256, 56, 56), (8, 512, 28, 28), (8, 1024, 14, 14), (8, 2048, 7, 7))
+STAGES = ((256, 56, 56), (512, 28, 28), (1024, 14, 14), (2048, 7, 7))
 FORMATS = {"NCHW": torch.contiguous_format, "channels_last": torch.channels_last}
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 NETWORKS = {
     "resnet18": lambda: torchvision.models.resnet18(),
     "resnet50": lambda: torchvision.models.resnet50(),
@@ -25,7 +25,40 @@ NETWORKS = {
     "convnext_tiny": lambda: torchvision.models.convnext_tiny(),
     "efficientnet_b0": lambda: timm.create_model("efficientnet_b0"),
 }
-BATCH, PIXELS = 8, 224
+PIXELS = 224
+
+
+# Whether a case, given with its name, is to be timed.
+Wanted = Callable[[tuple[str, Any]], bool]
+
+
+class Group(NamedTuple):
+    """What is timed in turn: on a map of that shape (N, C, H, W), or whole networks on a batch of images.
+
+    graph: whether a GPU is told once, by a CUDA graph, and not for each operator.
+    """
+
+    shape: tuple[int, ...]
+    layout: str
+    dtype: str
+    device: str = "cpu"
+    network: str = ""
+    graph: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.network or " x ".join(map(str, self.shape))
+
+    @property
+    def where(self) -> str:
+        return f"{self.device} graph" if self.graph else self.device
+
+    def map(self) -> Tensor:
+        x = torch.randn(self.shape, device=self.device, dtype=DTYPES[self.dtype])
+        return x.contiguous(memory_format=FORMATS[self.layout])
+
+    def put(self, module: nn.Module) -> nn.Module:
+        return module.to(self.device, DTYPES[self.dtype]).to(memory_format=FORMATS[self.layout])
 
 
 class Case(NamedTuple):
@@ -56,17 +89,13 @@ MODULES: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
-def module_cases(shape: tuple[int, ...], layout: str, dtype: str) -> Iterator[Case]:
+def module_cases(group: Group, wanted: Wanted) -> Iterator[Case]:
     """A copy of the map, then each module on it: in eval mode without gradients, and a training step."""
-    x, g = (_map(shape, layout, dtype) for _ in range(2))
+    x, g = group.map(), group.map()
     yield Case("a copy of the map", x.clone, lambda: (x.clone(), x.clone()))
-    for name, make in MODULES.items():
+    for name, make in filter(wanted, MODULES.items()):
         torch.manual_seed(0)
-        yield _case(name, make(shape[1]).to(DTYPES[dtype]).to(memory_format=FORMATS[layout]), x, g)
-
-
-def _map(shape: tuple[int, ...], layout: str, dtype: str) -> Tensor:
-    return torch.randn(shape).to(DTYPES[dtype]).contiguous(memory_format=FORMATS[layout])
+        yield _case(name, group.put(make(group.shape[1])), x, g)
 
 
 # With attention at the end of every residual block.
@@ -86,12 +115,21 @@ def _with(model: nn.Module, attention: Any) -> nn.Module:
     return surgeon.inject(model, attention, init="paper")
 
 
-def network_cases(name: str, layout: str) -> Iterator[Case]:
+def network_cases(group: Group, wanted: Wanted) -> Iterator[Case]:
     """The network plain and with each attention."""
-    x = _map((BATCH, 3, PIXELS, PIXELS), layout, "float32")
-    for attention, put in ATTENTION.items():
+    x = group.map()
+    for attention, put in filter(wanted, ATTENTION.items()):
         torch.manual_seed(0)
-        yield _case(attention, put(NETWORKS[name]()).to(memory_format=FORMATS[layout]), x, None)
+        yield _case(attention, group.put(put(NETWORKS[group.network]())), x, None)
+
+
+def cases(group: Group, without: list[str]) -> list[Case]:
+    """All cases of a group whose name has none of these words."""
+
+    def wanted(item: tuple[str, Any]) -> bool:
+        return not any(word in item[0] for word in without)
+
+    return [*(network_cases if group.network else module_cases)(group, wanted)]
 
 
 def _case(name: str, module: nn.Module, x: Tensor, g: Tensor | None) -> Case:

@@ -4,69 +4,67 @@ from __future__ import annotations
 
 import multiprocessing
 import platform
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import timm
 import torch
 import torchvision
 
-from benchmarks.speed.cases import Case, module_cases, network_cases
+from benchmarks.speed.cases import Case, Group, cases
 from benchmarks.speed.timing import keeps, timed
 from benchmarks.sweep import rows, write
 
 COLUMNS = (
-    "kind,group,layout,dtype,case,forward_ms,forward_low,forward_high,step_ms,step_low,step_high,kept_mb,machine".split(
-        ","
-    )
-)
+    "kind group batch layout dtype device case forward_ms forward_low forward_high step_ms step_low step_high kept_mb machine"
+).split()
 THREADS = 2
-# A map's shape or a network's name, its order in memory, its dtype.
-Group = tuple[Any, ...]
-CASES: dict[str, Callable[..., Iterator[Case]]] = {"modules": module_cases, "networks": network_cases}
 
 
-def in_a_process(path: Path, kind: str, group: Group, rounds: int) -> None:
+def in_a_process(path: Path, group: Group, rounds: int, without: list[str]) -> None:
     """Measure a group in a process of its own: torch.compile stops after some shapes of one module."""
-    process = multiprocessing.get_context("spawn").Process(target=_measured, args=(path, kind, group, rounds))
+    process = multiprocessing.get_context("spawn").Process(target=_measured, args=(path, group, rounds, without))
     process.start()
     process.join()
     if process.exitcode:
-        raise SystemExit(f"{kind}, {group}: the process ended with {process.exitcode}")
+        raise SystemExit(f"{group}: the process ended with {process.exitcode}")
 
 
-def _measured(path: Path, kind: str, group: Group, rounds: int) -> None:
+def _measured(path: Path, group: Group, rounds: int, without: list[str]) -> None:
     torch.set_num_threads(THREADS)
-    cases = CASES[kind](*group)
-    name, layout, *dtype = group
-    text = name if isinstance(name, str) else " x ".join(map(str, name))
-    _measure(path, (kind, text, str(layout), str(dtype[0]) if dtype else "float32"), [*cases], rounds)
+    torch.backends.cudnn.benchmark = True
+    measure(path, group, cases(group, without), rounds)
 
 
-def _measure(path: Path, group: tuple[str, ...], cases: list[Case], rounds: int) -> None:
+def measure(path: Path, group: Group, those: list[Case], rounds: int) -> None:
     """The rows of one group, in place of what the table had of it."""
-    times, kept = timed(cases, rounds), keeps(cases)
+    kept, times = keeps(those), timed(those, rounds, group)
+    kind = "networks" if group.network else "modules"
+    key = (kind, group.name, str(group.shape[0]), group.layout, group.dtype, group.where)
     found = [
-        dict(zip(COLUMNS, (*group, name, *_text(*forward), *_text(*step), f"{kept[name] / 1e6:.1f}", machine())))
+        dict(
+            zip(
+                COLUMNS, (*key, name, *_text(*forward), *_text(*step), f"{kept[name] / 1e6:.1f}", machine(group.device))
+            )
+        )
         for name, (forward, step) in times.items()
     ]
-    others = [row for row in rows(path) if tuple(row[column] for column in COLUMNS[:4]) != group]
+    others = [row for row in rows(path) if tuple(row[column] for column in COLUMNS[: len(key)]) != key]
     write(path, COLUMNS, others + found)
-    print(", ".join(group), flush=True)
+    print(*key, sep=", ", flush=True)
 
 
 def _text(*values: float) -> list[str]:
     return [f"{value:.3f}" for value in values]
 
 
-def machine() -> str:
-    """The processor, as far as it tells, and what ran on it."""
-    told: Any = Path("/proc/cpuinfo")
-    names = (
-        [line.partition(":")[2].strip() for line in told.read_text().splitlines() if "model name" in line]
-        if told.exists()
-        else []
-    )
-    name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, {THREADS} threads, torch {torch.__version__}, torchvision {torchvision.__version__}, timm {timm.__version__}"
+def machine(device: str) -> str:
+    """The processor or the GPU, as far as it tells, and what ran on it."""
+    where = f"{_processor()}, {THREADS} threads" if device == "cpu" else torch.cuda.get_device_name()
+    return f"{where}, torch {torch.__version__}, torchvision {torchvision.__version__}, timm {timm.__version__}"
+
+
+def _processor() -> str:
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text().splitlines() if told.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -16,8 +16,8 @@ in one process; times of one group are comparable, those of two groups are not.
 
 **Which path to choose**
 
-- Nothing to do: as it comes, attention runs by torch's own operators, on any device, and a training step keeps no map but
-  the one that the module is given (the published form keeps two).
+- Nothing to do: as it comes, attention runs by torch's own operators, and on a GPU by kernels of its own; a training step
+  keeps no map but the one that the module is given (the published form keeps two).
 - `surgeon.compile(model)`, or `inject(..., compile=True)`: the attention alone runs as loops that torch.compile makes, while the
   network stays eager: no graph breaks, no new compilation for other sizes, layers stay layers (hooks, LoRA, quantization).
   The first call takes a minute or so; on a CPU it needs a C++ compiler.
@@ -28,28 +28,31 @@ in one process; times of one group are comparable, those of two groups are not.
 """
 
 
-def written(rows: list[Row]) -> str:
-    """The whole page."""
+def written(rows: list[Row], gpu: str) -> str:
+    """The whole page, `gpu` being what it says of Triton's kernels."""
     parts = [HEAD, _networks([row for row in rows if row["kind"] == "networks"])]
-    parts += [_modules([row for row in rows if row["kind"] == "modules"]), _machines(rows)]
+    parts += [_modules([row for row in rows if row["kind"] == "modules"]), gpu, _machines(rows)]
     return "\n".join(part for part in parts if part)
 
 
 def _networks(rows: list[Row]) -> str:
     lines = [
         "## Whole networks\n",
-        "Batches of 8 images of 224 pixels, float32; attention at the end of every residual block. More time than without"
+        "Images of 224 pixels; attention at the end of every residual block. More time than without"
         " attention, and what more a training step keeps in memory for its way back. Rounds of a whole network differ by a"
         " tenth and more where these were measured: smaller differences, and gains, are noise.\n",
-        "| network | layout | attention | inference | training step | kept |",
-        "|---|---|---|---|---|---|",
+        "| network | batch | layout | dtype | where | attention | inference | training step | kept |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for (group, layout), those in _groups(rows):
+    for (group, layout, *rest), those in _groups(rows, "batch", "dtype", "device"):
         plain, *others = those
         for row in others:
             more = [f"{100 * (float(row[name]) / float(plain[name]) - 1):+.0f} %" for name in ("forward_ms", "step_ms")]
             kept = f"{float(row['kept_mb']) - float(plain['kept_mb']):+.0f} MB"
-            lines.append(f"| {group} | {layout} | {row['case']} | {' | '.join(more)} | {kept} |")
+            batch, dtype, where = rest
+            lines.append(
+                f"| {group} | {batch} | {layout} | {dtype} | {where} | {row['case']} | {' | '.join(more)} | {kept} |"
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -59,10 +62,10 @@ def _modules(rows: list[Row]) -> str:
         "In copies of its map: forward without gradients, and forward and backward in training. In brackets the middle half"
         " of all rounds.\n",
     ]
-    for (group, layout, dtype), those in _groups(rows, "dtype"):
+    for (group, layout, dtype, where), those in _groups(rows, "dtype", "device"):
         copy, *others = those
         lines += [
-            f"### {group}, {layout}, {dtype}: a copy takes {float(copy['forward_ms']):.2f} ms\n",
+            f"### {group}, {layout}, {dtype}, {where}: a copy takes {float(copy['forward_ms']):.2f} ms\n",
             "| module | forward | forward and backward | kept, in maps |",
             "|---|---|---|---|",
         ]

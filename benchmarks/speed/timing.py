@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.speed.cases import Case
+from benchmarks.speed.cases import Case, Group
 
 
 class Times(NamedTuple):
@@ -20,23 +20,52 @@ class Times(NamedTuple):
     high: float
 
 
-def timed(cases: Sequence[Case], rounds: int) -> dict[str, tuple[Times, Times]]:
+def timed(cases: Sequence[Case], rounds: int, group: Group) -> dict[str, tuple[Times, Times]]:
     """Of each case: its forward and its step."""
+    clock = _milliseconds if group.device == "cpu" else _on_the_gpu
+    prepared = {case.name: [_prepared(run, group) for run in (case.forward, case.step)] for case in cases}
     found: dict[str, tuple[list[float], list[float]]] = {case.name: ([], []) for case in cases}
     for number in range(rounds + 2):
-        for case in cases:
-            for times, run in zip(found[case.name], (case.forward, case.step)):
-                took = _milliseconds(run)
+        for name, runs in prepared.items():
+            for times, run in zip(found[name], runs):
+                took = clock(run)
                 # In the first two rounds loops are compiled and memory is asked for.
                 if number > 1:
                     times.append(took)
     return {name: (_times(forward), _times(step)) for name, (forward, step) in found.items()}
 
 
+def _prepared(run: Callable[[], Any], group: Group) -> Callable[[], Any]:
+    """`run`, or a CUDA graph of it."""
+    if not group.graph:
+        return run
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            run()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay
+
+
 def _milliseconds(run: Callable[[], Any]) -> float:
     began = time.perf_counter()
     run()
     return (time.perf_counter() - began) * 1e3
+
+
+def _on_the_gpu(run: Callable[[], Any], times: int = 3) -> float:
+    """Several in a row, as a loop over batches has them."""
+    torch.cuda.synchronize()
+    began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    began.record()
+    for _ in range(times):
+        run()
+    ended.record()
+    torch.cuda.synchronize()
+    return began.elapsed_time(ended) / times
 
 
 def _times(values: list[float]) -> Times:

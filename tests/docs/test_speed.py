@@ -5,10 +5,9 @@ import torch
 
 pytestmark = pytest.mark.network
 
-from benchmarks.speed import page  # noqa: E402
-from benchmarks.speed.__main__ import PAGE, TABLE  # noqa: E402
-from benchmarks.speed.cases import Case  # noqa: E402
-from benchmarks.speed.measure import COLUMNS, _measure  # noqa: E402
+from benchmarks.speed.__main__ import PAGE, TABLE, page_of  # noqa: E402
+from benchmarks.speed.cases import Case, Group  # noqa: E402
+from benchmarks.speed.measure import COLUMNS, measure  # noqa: E402
 from benchmarks.speed.rivals import Published  # noqa: E402
 from benchmarks.speed.timing import kept  # noqa: E402
 from benchmarks.sweep import rows  # noqa: E402
@@ -16,14 +15,14 @@ from surgeon.attention import build  # noqa: E402
 
 
 def test_the_page_is_current():
-    assert PAGE.read_text(encoding="utf-8") == page.written(rows(TABLE))
+    assert PAGE.read_text(encoding="utf-8") == page_of(TABLE)
 
 
 def test_a_group_is_measured_and_takes_the_place_of_an_older_one(tmp_path):
     path = tmp_path / "speed.csv"
     cases = [Case("a", lambda: None, lambda: None), Case("b", lambda: None, lambda: None)]
     for _ in range(2):
-        _measure(path, ("modules", "2 x 3", "NCHW", "float32"), cases, 3)
+        measure(path, Group((2, 3), "NCHW", "float32"), cases, 3)
     found = rows(path)
     assert [row["case"] for row in found] == ["a", "b"] and [*found[0]] == COLUMNS
 

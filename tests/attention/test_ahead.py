@@ -1,0 +1,44 @@
+"""The Triton kernels compiled for GPUs that need not be here, and their traffic counted."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+pytest.importorskip("triton", reason="torch for CPUs alone comes without Triton")
+from benchmarks.kernels.launches import passes  # noqa: E402
+
+pytestmark = pytest.mark.export
+
+COMPILE = """
+import json, torch
+from benchmarks.kernels.ahead import TARGETS, needs
+from benchmarks.kernels.launches import launch, passes
+made = passes((2, 64, 14, 14), torch.channels_last, torch.bfloat16)
+print(json.dumps({name: [needs(launch(one.run), target) for target in TARGETS] for name, one in made.items()}))
+"""
+
+
+def test_all_compile_for_an_a100_and_an_h100_and_spill_nothing():
+    env = os.environ | {"TRITON_INTERPRET": "0"}
+    done = subprocess.run([sys.executable, "-c", COMPILE], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert set(found) == set(passes((1, 8, 4, 4), torch.channels_last, torch.float32))
+    for name, those in found.items():
+        for registers, spilled, shared in those:
+            assert 16 <= registers <= 255 and spilled == 0 and shared <= 48 * 1024, name
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="counted in Triton's interpreter, which is for machines without a GPU")
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["first", "last"])
+def test_each_reads_and_writes_little_more_than_its_maps(layout):
+    from benchmarks.kernels.traffic import traffic
+
+    size = 256 * 16 * 16 * 4
+    for name, one in passes((1, 256, 16, 16), layout, torch.float32).items():
+        counted = traffic(one.run)
+        assert one.maps * size < counted < 1.3 * one.maps * size, name
