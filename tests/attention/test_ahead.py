@@ -33,7 +33,9 @@ def test_all_compile_for_an_a100_and_an_h100_and_spill_nothing():
             assert 16 <= registers <= 255 and spilled == 0 and shared <= 48 * 1024, name
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="counted in Triton's interpreter, which is for machines without a GPU")
+@pytest.mark.skipif(
+    torch.cuda.is_available(), reason="counted in Triton's interpreter, which is for machines without a GPU"
+)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["first", "last"])
 def test_each_reads_and_writes_little_more_than_its_maps(layout):
     from benchmarks.kernels.traffic import traffic
