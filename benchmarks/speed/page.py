@@ -20,7 +20,7 @@ in one process; times of one group are comparable, those of two groups are not.
   keeps no map but the one that the module is given (the published form keeps two).
 - `surgeon.compile(model)`, or `inject(..., compile=True)`: the attention alone runs as loops that torch.compile makes, while the
   network stays eager: no graph breaks, no new compilation for other sizes, layers stay layers (hooks, LoRA, quantization).
-  The first call takes a minute or so; on a CPU it needs a C++ compiler.
+  The first call takes a minute or so; on a CPU it needs a C++ compiler. On a GPU only maps under a megabyte are left to it.
 - `torch.compile(model)`: the whole network; there attention is plain operators, which the compiler fuses itself.
 - SE and ECA read the map once and cost accordingly; CBAM reads it three times, and its convolution over positions takes
   as long as a copy on a map of 56 x 56 by itself.

@@ -23,9 +23,9 @@ FUSED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def chosen(passes: Passes, x: Tensor) -> Kernels:
-    """What makes the passes over `x`. On a GPU, Triton's kernels take the place of torch's operators."""
+    """What makes the passes over `x`. On a GPU Triton's kernels do, compiled or not: loops read a map more often."""
     is_fit = x.device.type == DEVICE and x.dtype in FUSED and x.nbytes >= LEAST
-    kernels: Kernels | None = _fused(x.device) if passes == "eager" and is_fit else None
+    kernels: Kernels | None = _fused(x.device) if is_fit else None
     return kernels or KERNELS[passes]
 
 
