@@ -14,7 +14,8 @@ from tests.shared import toy
 from tests.shared.steps import FORMS, SHAPES, ordered, outcome, plain, random, the_same
 
 compiles = pytest.mark.skipif(
-    not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler"
+    not (shutil.which("g++") or shutil.which("clang++")) or torch.__version__ < "2.7",
+    reason="torch.compile needs a C++ compiler; and that of torch 2.6 writes what none compiles (minima of int32)",
 )
 
 
