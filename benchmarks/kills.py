@@ -78,7 +78,9 @@ def main() -> None:
                 break
         finished(broken)
         same = curve(broken) == curve(whole)
-        print(f"killed {kills} times: the curves of {len(curve(whole))} steps are {'the same' if same else 'DIFFERENT'}")
+        print(
+            f"killed {kills} times: the curves of {len(curve(whole))} steps are {'the same' if same else 'DIFFERENT'}"
+        )
         sys.exit(not same)
 
 

@@ -171,7 +171,8 @@ def train(args):
                 right = accuracy(net, judging, args, device, rank, world)
                 with run.averaged():
                     smooth = accuracy(net, judging, args, device, rank, world)
-                bar.print(f"epoch {epoch + 1}/{args.epochs}  accuracy {right:.4f}, averaged {smooth:.4f}")
+                if rank == 0:
+                    bar.print(f"epoch {epoch + 1}/{args.epochs}  accuracy {right:.4f}, averaged {smooth:.4f}")
         run.finish(network(args.source))
         return run.curve
 

@@ -42,8 +42,11 @@ def images(data, size=224):
         home = root if (root / name).is_dir() else root.parent if root.name == name else None
         if home is not None:
             crop = [v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip()]
-            training = kind(home, train=True, transform=_prepared(crop))
-            return training, kind(home, train=False, transform=_prepared([])), len(training.classes)
+            try:
+                training = kind(home, train=True, transform=_prepared(crop))
+                return training, kind(home, train=False, transform=_prepared([])), len(training.classes)
+            except RuntimeError as error:
+                raise Bad(f"finetune: {root / name} is not whole: {error}") from None
     random = [v2.RandomResizedCrop(size, antialias=True), v2.RandomHorizontalFlip()]
     training, judging = _folder(root / "train", random), _folder(root / "val", [v2.Resize(size), v2.CenterCrop(size)])
     if training.classes != judging.classes:
