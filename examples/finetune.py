@@ -161,11 +161,7 @@ def train(args):
                     torch.manual_seed(1_000_000 * args.seed + len(run.curve))  # of drop-outs
                     with torch.autocast(device.type, dtype) if dtype else nullcontext():
                         loss = F.cross_entropy(called(pixels.to(device)), labels.to(device))
-                    scaler.scale(loss).backward()
-                    scaler.step(optimizer)
-                    scaler.update()
-                    optimizer.zero_grad()
-                    schedule.step()
+                    run.step(loss)
                     run.count(averaged(loss.detach(), world))
                     bar.update(task, advance=1, description=f"epoch {epoch + 1}  loss {run.curve[-1]:.4f}")
                 right = accuracy(net, judging, args, device, rank, world)

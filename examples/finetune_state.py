@@ -25,6 +25,15 @@ class Run:
         self.average = {key: tensor.detach().clone() for key, tensor in net.state_dict().items()}
         self.file = args.output / "last.pt"
 
+    def step(self, loss):
+        """Let all that learns follow the gradient of `loss`."""
+        optimizer, scaler = self.parts["optimizer"], self.parts["scaler"]
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        self.parts["schedule"].step()
+
     @torch.no_grad()
     def count(self, loss):
         """One step is over: average the weights, and save now and then."""
