@@ -28,11 +28,14 @@ class Run:
     def step(self, loss):
         """Let all that learns follow the gradient of `loss`."""
         optimizer, scaler = self.parts["optimizer"], self.parts["scaler"]
+        scale = scaler.get_scale()
         scaler.scale(loss).backward()
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()
-        self.parts["schedule"].step()
+        # In fp16 a step whose gradients overflow is left out, and the scale lowered.
+        if scaler.get_scale() >= scale:
+            self.parts["schedule"].step()
 
     @torch.no_grad()
     def count(self, loss):

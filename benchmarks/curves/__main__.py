@@ -19,7 +19,7 @@ from benchmarks.runs import measure
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="runs of each start (default 10)")
+    parser.add_argument("--seeds", type=int, default=7, help="runs of each start (default 7)")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--output", type=Path, default=TABLE, help="the table (default benchmarks/curves.csv)")
     args = parser.parse_args()

@@ -33,7 +33,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="the folder in which cifar-10-batches-py lies (default: the digits)")
-    parser.add_argument("--seeds", type=int, default=10, help="runs of each setting (default 10)")
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each setting (default 5)")
     parser.add_argument("--epochs", type=int, help="of each training (default 8 for digits, 30 for CIFAR-10)")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--output", type=Path, default=TABLE, help="the table (default benchmarks/noise.csv)")
