@@ -28,3 +28,4 @@ from .surgery.summary import report as report
 from .surgery.training import add_to as add_to
 from .surgery.training import freeze as freeze
 from .surgery.training import param_groups as param_groups
+from .surgery.widening import widen_input as widen_input

@@ -16,6 +16,7 @@ from surgeon.attention import attention_modules
 from surgeon.errors import BadFile, BadModel, BadOption
 from surgeon.networks import catalogue, library
 from surgeon.networks.blueprint import CODE, Arguments, Base
+from surgeon.networks.channels import found_in
 from surgeon.networks.settings import NAME_IT, changed
 from surgeon.networks.weights import shapes_of
 from surgeon.trace import inputs
@@ -53,7 +54,8 @@ def _text(shape: Iterable[int]) -> str:
 def fit(base: Base, shapes: Shapes) -> Base:
     """`base`, its arguments chosen so that its network has exactly the tensors in `shapes`.
 
-    Number of classes, auxiliary heads and frozen norms are read from the keys; nothing else is guessed.
+    Number of classes, channels of the image, auxiliary heads and frozen norms are read from the keys; nothing else is
+    guessed.
 
     Raises:
         BadFile: no choice of these fits; names the first difference.
@@ -65,6 +67,10 @@ def _fitted(base: Base, shapes: Shapes) -> Fit:
     misses = []
     for arguments in _variants(base, shapes):
         stock = library.build(base, arguments=arguments, empty=True)
+        channels = _channels(base, stock, shapes)
+        if channels:
+            arguments = arguments | channels
+            stock = library.build(base, arguments=arguments, empty=True)
         classes = _classes(base, shapes_of(stock), shapes)
         if classes is not None:
             arguments = arguments | {"num_classes": classes}
@@ -91,6 +97,14 @@ def _variants(base: Base, shapes: Shapes) -> Iterator[Arguments]:
     if base.library == "timm":
         # As `reset_classifier(0)` leaves a network.
         yield {"num_classes": 0}
+
+
+def _channels(base: Base, stock: nn.Module, shapes: Shapes) -> Arguments:
+    """The arguments for another number of channels of the image, where such a number explains what differs."""
+    found = found_in(stock, shapes)
+    if not found or base.library not in ("timm", "torchvision"):
+        return {}
+    return {library.INPUT: found} if base.library == "torchvision" else {"in_chans": next(iter(found.values()))}
 
 
 def _classes(base: Base, own: Shapes, shapes: Shapes) -> int | None:

@@ -17,6 +17,7 @@ from torch import nn
 from surgeon.errors import BadOption, UnknownName, suggest
 from surgeon.networks import code, download
 from surgeon.networks.blueprint import CODE, Arguments, Base
+from surgeon.networks.channels import with_channels
 from surgeon.networks.code import LIBRARIES, names_code
 from surgeon.networks.onboard import SAMPLE, SAMPLES, fill, is_sample
 from surgeon.networks.settings import settle
@@ -26,6 +27,8 @@ from surgeon.outside.torch import child_table
 
 # An argument of surgeon's own: the epsilon of a detector's frozen norms.
 FROZEN = "frozen_norms"
+# Another one: {path of a convolution that reads the image: its number of channels}. timm has `in_chans` for it.
+INPUT = "input_channels"
 # Arguments with which the libraries' builders read files or download.
 LOADING = frozenset(
     "checkpoint_path pretrained pretrained_cfg pretrained_cfg_overlay cache_dir weights weights_backbone".split()
@@ -143,14 +146,16 @@ def _timm(name: str, pretrained: bool, arguments: Arguments) -> nn.Module:
 def _torchvision(name: str, pretrained: bool, arguments: Arguments) -> nn.Module:
     builder = torchvision.models.get_model_builder(name)
     options = dict(arguments)
-    frozen = options.pop(FROZEN, None)
+    frozen, channels = options.pop(FROZEN, None), options.pop(INPUT, None)
     if not pretrained and any(part in builder.__module__ for part in (".detection.", ".segmentation.")):
         options.setdefault("weights_backbone", None)
     # Their slow truncated-normal start is announced as deprecated, and its absence as well.
     if not pretrained and builder.__module__.endswith((".googlenet", ".inception")):
         options.setdefault("init_weights", False)
     model = builder(weights="DEFAULT" if pretrained else None, **options)
-    return model if pretrained or frozen is None else _freeze(model, frozen)
+    if not pretrained and frozen is not None:
+        _freeze(model, frozen)
+    return with_channels(model, dict(channels or {}))
 
 
 def _code(name: str, pretrained: bool, arguments: Arguments) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The only file that changes a model: puts gates in and takes them out, all or nothing."""
+"""The only file that gives a model other classes and children: puts gates in and takes them out, all or nothing."""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ class _Changed(_Whole):
         if (
             graph is None
             or graph.path in self.paths
-            or _kind(args) != _kind(graph.args)
-            or _kind(kwargs) != _kind(graph.kwargs)
+            or kind(args) != kind(graph.args)
+            or kind(kwargs) != kind(graph.kwargs)
         ):
             return super().called(module, args, kwargs)
         result = graph.result
@@ -74,14 +74,14 @@ def try_out(observation: Observation, stitches: Sequence[splice.Stitch]) -> None
         # What is inside a gate was looked at when it was planned.
         vars(gate)["attend"] = torch.clone
     graph = observation.scene.graph
-    if observation.hooks or _answer(observation, _Changed(graph, sites)) != _kind(graph.result):
+    if observation.hooks or _answer(observation, _Changed(graph, sites)) != kind(graph.result):
         # A module that did not run may have left something for another.
         answer = _answer(observation, None if observation.hooks else _Whole())
         if isinstance(answer, Exception):
             raise CheckFailed(
                 f"the network would not run with attention in it: {_first_line(answer)}; nothing was changed."
             ) from answer
-        if answer != _kind(graph.result):
+        if answer != kind(graph.result):
             raise CheckFailed("the network would answer in other shapes with attention in it; nothing was changed.")
 
 
@@ -93,7 +93,7 @@ def _answer(observation: Observation, listener: Listener | None) -> object:
         with preserved(observation.model), listening(trunk, listener), torch.no_grad(), Shapes():
             # Lists of their own, since a forward may change those that it is called with.
             args, kwargs = tree_map_only(torch.Tensor, lambda tensor: tensor, (graph.args, graph.kwargs))
-            return _kind(trunk(*args, **kwargs))
+            return kind(trunk(*args, **kwargs))
     except Exception as error:  # the model's own code, which may raise anything
         return error
 
@@ -104,7 +104,7 @@ def _blank(site: Site) -> Gate:
     return gate.eval()
 
 
-def _kind(result: object) -> tuple[object, ...]:
+def kind(result: object) -> tuple[object, ...]:
     """All of an answer but its numbers."""
     if isinstance(result, torch.Tensor):
         return result.shape, result.dtype

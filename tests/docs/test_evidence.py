@@ -1,0 +1,135 @@
+"""The page of evidence says what the tables say; and each experiment runs, on a few images."""
+
+import csv
+
+import pytest
+import torch
+import torchvision
+
+from benchmarks import evidence, runs
+from benchmarks.curves import measure as curves
+from benchmarks.looks import measure as looks
+from benchmarks.looks import tasks as canvases
+from benchmarks.noise import measure as noise
+from benchmarks.noise import tasks
+from benchmarks.sweep import rows
+
+pytestmark = pytest.mark.network
+
+
+def test_the_page_is_current():
+    assert evidence.PAGE.read_text(encoding="utf-8") == evidence.written(), "run: python -m benchmarks.evidence"
+
+
+def few(of, count=64):
+    """A task with its first images only, of one epoch."""
+    parts = (of.images[:count], of.labels[:count], of.test[:50], of.test_labels[:50])
+    return tasks.Task(*parts, of.trained, of.fresh, epochs=1, crops=of.crops)
+
+
+@pytest.mark.parametrize(("stem", "attention"), [("kept", "none"), ("mean", "eager"), ("fresh", "paper")])
+def test_noise_beside_real_channels(stem, attention, monkeypatch):
+    small = few(tasks.digits())
+    monkeypatch.setattr(noise, "task", lambda name, folder: small)
+    row = noise.measured(noise.Run("digits", stem, "6", attention, "1", "0"))
+    assert list(row) == noise.COLUMNS and 0 <= float(row["accuracy"]) <= 1 and float(row["kernels"]) >= 0
+    scores = [row[channel] for channel in noise.CHANNELS]
+    assert all(score == "" for score in scores) if attention == "none" else all(0 < float(s) < 1 for s in scores)
+    assert (row["off"] == "") == (attention == "none")
+
+
+def test_without_noise(monkeypatch):
+    small = few(tasks.digits())
+    monkeypatch.setattr(noise, "task", lambda name, folder: small)
+    assert noise.measured(noise.Run("digits", "kept", "3", "none", "1", "0"))["kernels"] == ""
+
+
+def test_new_weights_start_as_they_are_called():
+    of = few(tasks.digits())
+    weights = {}
+    for stem in ("kept", "mean", "fresh"):
+        torch.manual_seed(0)
+        weights[stem] = noise.network(of, stem, 6, 1, 0, torch.device("cpu")).conv1[0].weight
+    real = weights["kept"][:, :3]
+    assert torch.equal(weights["mean"][:, :3], real) and not weights["kept"][:, 3:].any()
+    assert torch.equal(weights["mean"][:, 3:4], real.mean(1, keepdim=True)) and weights["fresh"][:, 3:].any()
+
+
+def test_cifar(monkeypatch, tmp_path):
+    class Cifar:
+        def __init__(self, folder, train):
+            assert folder == str(tmp_path)
+            draw = torch.Generator().manual_seed(int(train))
+            self.data = torch.randint(0, 256, (8, 32, 32, 3), generator=draw, dtype=torch.uint8).numpy()
+            self.targets = [number % 10 for number in range(8)]
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", Cifar)
+    tasks.task.cache_clear()
+    row = noise.measured(noise.Run("cifar10", "kept", "6", "eager", "1", "0"), str(tmp_path))
+    tasks.task.cache_clear()
+    assert 0 < float(row["red"]) < 1
+
+
+def test_images_are_shifted_and_mirrored():
+    image = torch.arange(64.0).view(1, 1, 8, 8).expand(40, 1, 8, 8)
+    moved = tasks.shifted(image, torch.Generator().manual_seed(0))
+    assert moved.shape == image.shape and len({tuple(one.flatten().tolist()) for one in moved}) > 20
+
+
+def test_a_command_goes_on_where_it_stopped(tmp_path):
+    chosen = [noise.Run("digits", "kept", "6", "none", "1", str(seed)) for seed in range(3)]
+    path = tmp_path / "noise.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, noise.COLUMNS)
+        writer.writeheader()
+        writer.writerow(dict.fromkeys(noise.COLUMNS, "0") | chosen[1]._asdict())
+    runs.measure(chosen, told, noise.COLUMNS, path, 1)
+    runs.measure(chosen, refused, noise.COLUMNS, path, 1)
+    found = rows(path)
+    assert [row["seed"] for row in found] == ["1", "0", "2"] and [row["accuracy"] for row in found] == ["0", "1", "1"]
+
+
+def told(run):
+    return dict.fromkeys(noise.COLUMNS, "1") | run._asdict()
+
+
+def refused(run):
+    raise AssertionError("it is there already")
+
+
+@pytest.mark.parametrize("start", curves.STARTS)
+def test_the_first_steps(start, monkeypatch):
+    monkeypatch.setattr(curves, "train", lambda seed: curves.surgeon.samples.load())
+    monkeypatch.setattr(curves, "STEPS", 2)
+    row = curves.measured(curves.Run(start, "1e-4", "0"))
+    assert row.keys() == {*curves.Run._fields, "0", "1", "2"}
+    alone = curves.accuracy(curves.surgeon.samples.load(), *curves.surgeon.samples.digits("test"))
+    assert (row["0"] == f"{alone:.3f}") == (start != "paper")
+
+
+def test_the_digit_is_where_the_box_says():
+    drawn = canvases.drawn("test", torch.Generator().manual_seed(0))
+    digits, labels = canvases.small("test")
+    assert torch.equal(drawn.labels, labels) and (drawn.boxes.sum((1, 2)) == canvases.DIGIT**2).all()
+    inside = drawn.images[:, 0][drawn.boxes].view(-1, canvases.DIGIT, canvases.DIGIT)
+    assert (inside >= digits[:, 0]).all() and (drawn.images.amax((1, 2, 3)) <= 1).all()
+    assert drawn.images[:, 0][~drawn.boxes].any()
+
+
+@pytest.mark.parametrize("attention", looks.ATTENTION)
+def test_where_it_looks(attention, monkeypatch):
+    monkeypatch.setattr(looks, "EPOCHS", 1)
+    full = canvases.drawn
+    monkeypatch.setattr(
+        looks, "drawn", lambda split, draw: canvases.Canvases(*(part[:64] for part in full(split, draw)))
+    )
+    row = looks.measured(looks.Run(attention, "" if attention == "none" else "eager", "0"))
+    assert list(row) == looks.COLUMNS and 0 <= float(row["cam"]) <= 1
+    assert (row["spatial"] != "") == (attention in ("cbam", "bam"))
+
+
+def test_shares():
+    maps, boxes = torch.ones(2, 4, 4), torch.zeros(2, 4, 4, dtype=torch.bool)
+    boxes[:, :2, :2] = True
+    maps[1] = boxes[1].float()
+    assert looks.inside(maps, boxes) == pytest.approx((0.25 + 1) / 2)
