@@ -12,6 +12,7 @@ from .files.formats import save as save
 from .files.intake import load as load
 from .files.pretrained import from_pretrained as from_pretrained
 from .operation import apply as apply
+from .operation import fold as fold
 from .operation import inject as inject
 from .operation import like as like
 from .operation import places as places

@@ -100,6 +100,10 @@ class NotCompiled(UserWarning):
     """Attention stays as it is, since nothing can be compiled here."""
 
 
+class FoldedAttention(UserWarning):
+    """Attention that was folded for deployment is put into training mode: its norms and its start are gone."""
+
+
 class UnusedSite(UserWarning):
     """The network's output depends on none of the maps that attention goes to: it would never learn."""
 

@@ -3,6 +3,7 @@
 places   what is there            plan     decide, change nothing
 apply    do what was decided      inject   both in one call
 remove   take it out again        like     the same on a network built anew
+fold     ready for deployment
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from torch import nn
 
 from surgeon import rulebook
 from surgeon.anatomy.observation import observed
-from surgeon.attention import compiling
+from surgeon.attention import attention_modules, compiling
 from surgeon.sites import DEFAULT_INIT
-from surgeon.surgery import again, aim, decide, holders, operate, saving
+from surgeon.surgery import again, aim, decide, folding, holders, operate, saving
 from surgeon.surgery.alone import alone
 from surgeon.trace.noise import note, noted, resolved
 
@@ -172,9 +173,38 @@ def remove(model: Model) -> Model:
     """Take all attention out again: the original objects, classes and keys. Returns the model."""
     with alone(model):
         operate.remove(model)
-        saving.detach(model)
-        note(model, None)
+        _forget(model)
     return model
+
+
+def fold(model: Model) -> Model:
+    """Make the attention in `model` ready for deployment, in place; returns the model, whose answers stay, to rounding.
+
+    The norms inside gates become part of the layers in front of them, and the slope of a gate's scores part of its last
+    layer. A gamma or a share of 1 is left out. A gate that lets everything pass (a gamma of 0, an exact start that was
+    never trained, one that is switched off) is taken out, as `remove` does. Other gammas and the gain stay, since no
+    layer could hold them; modules that surgeon did not write stay as they are.
+
+    It is for evaluation alone: a folded gate that is put into training mode warns (FoldedAttention). `save`, `load`,
+    exporters, `check`, `report` and `remove` take it as any other; published weights are loaded before folding.
+
+    Raises:
+        BadModel: no attention; a network in training mode; or a gate with a hook, an adapter or another layer in it
+            than was put in, none of which could be kept. The model is as it was then.
+
+    >>> model = fold(surgeon.inject(torchvision.models.resnet18().eval(), "cbam", init="paper"))
+    """
+    with alone(model):
+        folding.fold(model, lambda: example_of(model, None, rulebook.load()))
+        if not attention_modules(model):
+            _forget(model)
+    return model
+
+
+def _forget(model: nn.Module) -> None:
+    """Leave no note of an operation on a network without attention."""
+    saving.detach(model)
+    note(model, None)
 
 
 def example_of(model: nn.Module, example_inputs: Any, book: Sequence[Rule]) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from surgeon.attention.cbam import CONV, NORM, Branches
 from surgeon.attention.gate import SILENT, Gate, Init, gain, gamma, silence, slope
-from surgeon.attention.options import choice, whole
+from surgeon.attention.options import choice, flag, whole
 from surgeon.attention.passes import Scan
 from surgeon.attention.passes.axes import as_channels
 from surgeon.attention.passes.dtypes import score_dtype
@@ -39,6 +39,7 @@ class BAM(Gate):
         branches: both, or the channel or spatial branch alone.
         convs: number of dilated convolutions.
         layers: number of hidden layers of the channel branch.
+        norm: batch normalisation in both branches; `surgeon.fold` leaves none.
 
     Start: a fresh published module multiplies its map by about 1.5.
     Cost: one module a stage, not a block; on ResNet-50 3.94 instead of 3.86 billion multiply-adds.
@@ -59,14 +60,16 @@ class BAM(Gate):
         branches: Branches = "both",
         convs: int = 2,
         layers: int = 1,
+        norm: bool = True,
     ) -> None:
         super().__init__(channels, init=init, dims=dims)
         is_paper = choice("form", form, ("released", "paper")) == "paper"
         self.combine = choice("combine", combine or ("sum" if is_paper else "product"), get_args(Combine))
         branches = choice("branches", branches, ("both", "channel", "spatial"))
         hidden = max(1, channels // whole("reduction", reduction))
-        channel = ChannelBranch(channels, hidden, is_paper, dims, layers=layers)
-        spatial = SpatialBranch(channels, hidden, is_paper, dims, dilation=dilation, convs=convs)
+        flag("norm", norm)
+        channel = ChannelBranch(channels, hidden, is_paper, dims, layers=layers, norm=norm)
+        spatial = SpatialBranch(channels, hidden, is_paper, dims, dilation=dilation, convs=convs, norm=norm)
         self.channel = channel if branches != "spatial" else None
         self.spatial = spatial if branches != "channel" else None
         self.gamma = gamma(init)
@@ -147,14 +150,14 @@ class ChannelBranch(Branch):
 
     kind = "fc"
 
-    def __init__(self, channels: int, hidden: int, is_paper: bool, dims: int, *, layers: int) -> None:
+    def __init__(self, channels: int, hidden: int, is_paper: bool, dims: int, *, layers: int, norm: bool) -> None:
         super().__init__()
         widths = [channels, *[hidden] * whole("layers", layers), channels]
         self.steps, self.dims = len(widths) - 1, dims
         for step, (inputs, outputs) in enumerate(pairwise(widths), 1):
             layer = nn.Linear(inputs, outputs)
             self.add_module(f"fc{step}", layer)
-            if step < self.steps or is_paper:
+            if norm and (step < self.steps or is_paper):
                 # The published code has BatchNorm1d, which tools that freeze or convert a network of images pass by.
                 self.add_module(f"bn{step}", NORM[dims](outputs))
             nn.init.zeros_(layer.bias)
@@ -171,7 +174,9 @@ class SpatialBranch(Branch):
 
     kind = "conv"
 
-    def __init__(self, channels: int, hidden: int, is_paper: bool, dims: int, *, dilation: int, convs: int) -> None:
+    def __init__(
+        self, channels: int, hidden: int, is_paper: bool, dims: int, *, dilation: int, convs: int, norm: bool
+    ) -> None:
         super().__init__()
         conv, pad = CONV[dims], whole("dilation", dilation)
         dilated = [conv(hidden, hidden, 3, padding=pad, dilation=dilation) for _ in range(whole("convs", convs, 0))]
@@ -179,7 +184,7 @@ class SpatialBranch(Branch):
         self.steps = len(layers)
         for step, layer in enumerate(layers, 1):
             self.add_module(f"conv{step}", layer)
-            if step < self.steps or is_paper:
+            if norm and (step < self.steps or is_paper):
                 self.add_module(f"bn{step}", NORM[dims](layer.out_channels))
             nn.init.kaiming_normal_(layer.weight, mode="fan_out")
             nn.init.zeros_(layer.get_parameter("bias"))

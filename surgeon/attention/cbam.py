@@ -38,6 +38,7 @@ class CBAM(Gate):
         branches: both, or the channel or spatial scores alone.
         order: channel-first; spatial-first; parallel, where both scores are taken from x.
         norm: batch normalisation after the convolution.
+        conv_bias: whether the convolution has a bias, which `surgeon.fold` makes of the norm.
         maps: what the convolution sees: max and mean over the channels in this order (timm's: mean, max), or
             conv, a learned 1x1 convolution.
 
@@ -63,13 +64,14 @@ class CBAM(Gate):
         branches: Branches = "both",
         order: Order = "channel-first",
         norm: bool = True,
+        conv_bias: bool = False,
         maps: Names = ("max", "mean"),
     ) -> None:
         super().__init__(channels, init=init, dims=dims)
         self.order = choice("order", order, ("channel-first", "spatial-first", "parallel"))
         branches = choice("branches", branches, ("both", "channel", "spatial"))
         channel = ChannelScale(channels, init, reduction=reduction, pools=pools, bias=bias)
-        spatial = SpatialScale(channels, init, dims, kernel_size=kernel_size, norm=norm, maps=maps)
+        spatial = SpatialScale(channels, init, dims, kernel_size=kernel_size, norm=norm, conv_bias=conv_bias, maps=maps)
         self.channel = channel if branches != "spatial" else None
         self.spatial = spatial if branches != "channel" else None
 
@@ -127,13 +129,16 @@ class ChannelScale(nn.Module):
 class SpatialScale(nn.Module):
     """A factor for each position from maps of one channel: (N, maps, *spatial) -> (N, 1, *spatial)."""
 
-    def __init__(self, channels: int, init: Init, dims: int, *, kernel_size: int, norm: bool, maps: Names) -> None:
+    def __init__(
+        self, channels: int, init: Init, dims: int, *, kernel_size: int, norm: bool, conv_bias: bool, maps: Names
+    ) -> None:
         super().__init__()
         self.maps = subset("maps", maps, ("max", "mean", "conv"))
         if "conv" in self.maps:
             self.squeeze = CONV[dims](channels, 1, 1, bias=False)
         pad = odd("kernel_size", kernel_size) // 2
-        self.conv = CONV[dims](len(self.maps), 1, kernel_size, padding=pad, bias=False)
+        has_bias = flag("conv_bias", conv_bias)
+        self.conv = CONV[dims](len(self.maps), 1, kernel_size, padding=pad, bias=has_bias)
         self.bn = NORM[dims](1, momentum=0.01) if flag("norm", norm) else None
         self.gamma = gamma(init)
         self.gain: Tensor | None
@@ -141,6 +146,8 @@ class SpatialScale(nn.Module):
         self.slope: Tensor | None
         self.register_buffer("slope", slope(init))
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
+        if self.conv.bias is not None:
+            nn.init.zeros_(self.conv.bias)
         if self.bn is not None and init != "identity":
             # As the released networks start; at identity gamma is the zero, and a second would only delay it.
             nn.init.zeros_(self.bn.weight)

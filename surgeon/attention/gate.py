@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal, NoReturn, TypedDict, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.fx import Proxy
+from typing_extensions import Self
 
 from surgeon.attention.layouts import Layout, Size
 from surgeon.attention.mix import mixed
@@ -15,7 +17,7 @@ from surgeon.attention.passes.axes import as_channels
 from surgeon.attention.passes.capture import is_captured
 from surgeon.attention.passes.choice import DEFAULT
 from surgeon.attention.told import Told
-from surgeon.errors import BadModel
+from surgeon.errors import BadModel, FoldedAttention
 from surgeon.sites import Site
 
 # How a fresh gate starts.
@@ -63,6 +65,7 @@ class Gate(nn.Module):
     maps: where `record` collects the scores; None outside it.
     told: who tells it how high and wide the map of its tokens is, where its owner's forward does not know that.
     passes: what makes the passes over its map: "eager", torch's operators one by one, or "compiled".
+    folded: True where `surgeon.fold` made it for deployment.
     operation: which operation on the network put it there, counted from 1; 0 outside a network.
     together: the paths of all gates that this operation put in, so that those which stay know of those which went.
     """
@@ -75,6 +78,7 @@ class Gate(nn.Module):
     operation = 0
     # For gates from files that pickle wrote before there was a choice.
     passes = DEFAULT
+    folded = False
 
     def __init__(self, channels: int, *, init: Init = "identity", dims: int = 2) -> None:
         super().__init__()
@@ -112,6 +116,16 @@ class Gate(nn.Module):
         if size is None and self.told is not None and self.weighs_positions and not is_captured():
             size = self.told.size_of(layout.length(x), self)
         return layout.restore(self.attend(layout.view(x, size, alike=not self.weighs_positions)), x)
+
+    def train(self, mode: bool = True) -> Self:
+        if mode and self.folded:
+            warnings.warn(
+                "this attention was folded for deployment, and trains as if its norms were frozen: train the network "
+                "as it was before surgeon.fold.",
+                FoldedAttention,
+                stacklevel=2,
+            )
+        return super().train(mode)
 
     @property
     def pace(self) -> float:

@@ -43,6 +43,8 @@ def load_published(model: nn.Module, state_dict: Mapping[str, Any]) -> dict[str,
     if any(tensor.is_meta for tensor in own.values()):
         raise BadModel("the model is on meta and holds no weights: model.to_empty(device='cpu') first.")
     gates = attention_modules(model)
+    if any(gate.folded for gate in gates.values()):
+        raise BadModel("the attention here was folded, and has no place for published weights: load them, then fold.")
     opened = gammas(gates)
     names = published_names(gates)
     # A trainer keeps the network as an attribute (`net.`, `model.`); what else it has is no part of the network.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from torch import nn
@@ -19,10 +19,11 @@ from surgeon.surgery.operations import alike, owned
 
 def plans(other: nn.Module) -> list[Plan]:
     """What was done to `other`, in that order: gates of one operation that were made alike are one Plan."""
-    return [_plan(gates) for gates in alike(other)]
+    return [plan_of(gates) for gates in alike(attention_modules(other))]
 
 
-def _plan(gates: dict[str, Gate]) -> Plan:
+def plan_of(gates: Mapping[str, Gate]) -> Plan:
+    """The plan that puts gates at their paths which were made alike, in one operation."""
     path, first = next(iter(gates.items()))
     assert first.made is not None, "gates without their origin are left out"
     sites = (owned(gate.site, path) for path, gate in gates.items() if gate.site)
@@ -103,4 +104,4 @@ def copy_attention(model: nn.Module, other: nn.Module) -> None:
         own = target.state_dict()
         fitting = {key: held for key, held in gate.state_dict().items() if own[key].shape == cast(Any, held).shape}
         target.load_state_dict(fitting, strict=False)
-        target.enabled = gate.enabled
+        target.enabled, target.folded = gate.enabled, gate.folded

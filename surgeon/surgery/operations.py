@@ -28,13 +28,13 @@ def operations_of(model: nn.Module) -> tuple[Plan, ...]:
     sites = costed_sites(model)
     for path, gate in attention_modules(model).items():
         _refuse_objects(path, _origin(path, gate)["options"])
-    return tuple(_plan(gates, sites) for gates in alike(model))
+    return tuple(_plan(gates, sites) for gates in alike(attention_modules(model)))
 
 
-def alike(model: nn.Module) -> list[dict[str, Gate]]:
-    """The gates of `model` that surgeon made, by path: those of one operation that were made alike together."""
+def alike(all_gates: Mapping[str, Gate]) -> list[dict[str, Gate]]:
+    """Those of the gates, by path, that surgeon made: those of one operation that were made alike together."""
     groups: dict[tuple[int, str], dict[str, Gate]] = {}
-    for path, gate in attention_modules(model).items():
+    for path, gate in all_gates.items():
         if gate.site is not None and gate.made is not None:
             made = [gate.made["attention"], gate.made["init"], gate.made["options"]]
             groups.setdefault((gate.operation, repr(made)), {})[path] = gate

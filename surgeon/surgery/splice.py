@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -220,8 +221,11 @@ def take_back(undo: Sequence[Undo]) -> None:
         _show(module, children, gates)
 
 
-def remove(model: nn.Module) -> int:
+def remove(model: nn.Module, owners: Iterable[str] | None = None) -> int:
     """Take all that surgeon has put into `model` out again, class by class and key by key.
+
+    Args:
+        owners: the paths of the modules that are to be what they were; all if not given.
 
     Returns:
         the number of gates that were taken out.
@@ -230,6 +234,8 @@ def remove(model: nn.Module) -> int:
         BadModel: someone else has put a subclass upon surgeon's (a parametrization, a sharded module).
     """
     modules = dict(model.named_modules())
+    if owners is not None:
+        modules = {path: modules[path] for path in owners}
     for path, module in modules.items():
         base, *_ = grafts_of(module)
         if hasattr(base, "grafted_from"):
@@ -241,6 +247,30 @@ def remove(model: nn.Module) -> int:
     for module, name in exchanged:
         module.forward = getattr(module, name)
     return sum(isinstance(gate, Gate) for undo in before for gate in undo.gates.values())
+
+
+def exchange(model: nn.Module, gates: Mapping[str, Gate]) -> None:
+    """Put each of `gates` in the place of the gate at its path; whoever tells that one the size of a map tells it."""
+    for path, gate in gates.items():
+        owner, name = model.get_submodule(path.rpartition(".")[0]), path.rpartition(".")[2]
+        old: object = child_table(owner)[name]
+        if gate.told is not None:
+            gate.told.gates = [gate if other is old else other for other in gate.told.gates]
+        vars(owner)[CHILDREN] = {**child_table(owner), name: gate}
+
+
+@contextmanager
+def all_or_nothing(model: nn.Module) -> Iterator[None]:
+    """Inside, modules may be given other classes and children; if anything is raised, all have those from before."""
+    before = [(module, type(module), dict(vars(module))) for module in model.modules()]
+    try:
+        yield
+    except BaseException:
+        for module, cls, attributes in before:
+            module.__class__ = cls
+            vars(module).clear()
+            vars(module).update(attributes)
+        raise
 
 
 def _before(module: nn.Module) -> Undo:
