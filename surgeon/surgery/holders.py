@@ -37,12 +37,14 @@ def optimizers_of(model: Any) -> list[Optimizer]:
     held = _held_elsewhere(model)
     if not held:
         return []
-    reducers = [reducer for reducer in _holders(held, *_reducers()) if reducer is not model]
-    if reducers:
+    # One search for both: each goes through all that the garbage collector knows.
+    holders = _holders(held, Optimizer, *_reducers())
+    if any(reducer is not model for reducer in _reducing(holders)):
         # One that nobody uses any more may wait for the garbage collector.
-        reducers.clear()
+        holders.clear()
         gc.collect()
-    for reducer in _holders(held, *_reducers()):
+        holders = _holders(held, Optimizer, *_reducers())
+    for reducer in _reducing(holders):
         # Handed over itself, it is refused as what it is.
         if reducer is model:
             return []
@@ -52,7 +54,8 @@ def optimizers_of(model: Any) -> list[Optimizer]:
             f"operate first, and wrap it in {kind} afterwards (or delete the {kind}, operate, and wrap again)."
         )
     weights = set(model.parameters())
-    return [optimizer for optimizer in _holders(held, Optimizer) if not weights.isdisjoint(weights_in(optimizer))]
+    optimizers = [holder for holder in holders if issubclass(type(holder), Optimizer)]
+    return [optimizer for optimizer in optimizers if not weights.isdisjoint(weights_in(optimizer))]
 
 
 def weights_in(optimizer: Optimizer) -> set[Any]:
@@ -99,6 +102,11 @@ def _reducers() -> list[type]:
     return [nn.parallel.DistributedDataParallel, *fsdp]
 
 
+def _reducing(holders: Iterable[Any]) -> list[Any]:
+    """Those that reduce gradients."""
+    return [holder for holder in holders if issubclass(type(holder), tuple(_reducers()))]
+
+
 def schedulers_of(optimizer: Optimizer) -> list[Any]:
     """What sets the learning rates of `optimizer`, torch's own and others' that hold it as `optimizer`."""
     if all("initial_lr" not in group for group in optimizer.param_groups):
@@ -123,12 +131,17 @@ def _holders(held: Sequence[Any], *kinds: type) -> list[Any]:
     break other threads: who holds a tuple that another thread is just making stops it from being finished.
     """
     near: list[Any] = list(held[:: max(1, len(held) // SAMPLE)])
+    above: list[Any] = []
     found: dict[int, Any] = {}
     for _ in range(FAR):
-        above = gc.get_referrers(*near) if near else []
+        if not near:
+            break
+        # What this search itself notes down refers to all that it found, and would keep it going.
+        ours = list(map(id, (held, near, above, found)))
+        above = gc.get_referrers(*near)
         # Some objects answer `isinstance` with work of their own; their type does not.
         found |= {id(thing): thing for thing in above if issubclass(type(thing), kinds)}
-        near = [thing for thing in above if type(thing) in (list, dict, set) and thing is not near]
+        near = [thing for thing in above if type(thing) in (list, dict, set) and id(thing) not in ours]
     return [thing for thing in found.values() if type(thing) not in (list, dict, set)]
 
 
