@@ -70,10 +70,17 @@ def _facts(label: Label) -> dict[str, Any]:
         "parameters of the attention": sum(site.parameters or 0 for plan in recipe.operations for site in plan),
         **({"opened": opened_in_words(recipe.opened)} if recipe.opened else {}),
         "bytes": sum(entry.nbytes for entry in label.tensors.values()),
+        **_folded(recipe.settings),
         **({"runs on": str(recipe.example)} if recipe.example else {}),
         "made with": ", ".join(f"{name} {version}" for name, version in recipe.versions.items()),
         "SHA-256 of the base": recipe.sha256,
     }
+
+
+def _folded(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Said of files that `surgeon fold` wrote."""
+    is_folded = any(values.get("folded") for values in settings.values())
+    return {"folded": "for deployment: norms inside layers, nothing left to train"} if is_folded else {}
 
 
 def _base(base: Base) -> str:

@@ -1,5 +1,6 @@
 from . import convert as convert
 from . import example as example
+from . import fold as fold
 from . import formats as formats
 from . import intake as intake
 from . import parts as parts

@@ -20,7 +20,21 @@ from tests.shared.small import TINY, output, stir, tiny
 
 pytestmark = pytest.mark.network
 
-COMMANDS = ("places", "plan", "inject", "show", "strip", "delta", "merge", "export", "check", "verify", "maps", "tour")
+COMMANDS = (
+    "places",
+    "plan",
+    "inject",
+    "show",
+    "strip",
+    "delta",
+    "merge",
+    "export",
+    "fold",
+    "check",
+    "verify",
+    "maps",
+    "tour",
+)
 
 
 @pytest.fixture
