@@ -1,5 +1,6 @@
 """Every test draws the same numbers, alone and in any order; on one thread, so that no test quarrels about the cores."""
 
+import gc
 import os
 import random
 import re
@@ -53,6 +54,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("fast")
         if ".pt2" in item.nodeid:
             item.add_marker("programs")
+
+
+def settle() -> None:
+    """Take what is alive, modules and torch's caches, out of what the garbage collector goes through again and again.
+
+    So do surgeon's searches for whoever holds a network: among a million objects they take seconds.
+    """
+    if len(gc.get_objects(generation=2)) > 50_000:
+        gc.collect()
+        gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    settle()
+
+
+# Between two files no fixture of a file is left.
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
+    yield
+    if nextitem is not None and nextitem.path != item.path:
+        settle()
 
 
 def reseed() -> None:
