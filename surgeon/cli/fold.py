@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from surgeon import files
 from surgeon.cli import options as o
 from surgeon.cli import screen
@@ -27,7 +29,7 @@ def fold(
     )
     done = files.fold.fold(loaded, output, format=format, force=force)
     before, after = done.modules
-    facts = {
+    facts: dict[str, Any] = {
         "attention modules": len(done.gates),
         "left out": list(done.gone) if as_json else ", ".join(done.gone) or "none",
         "modules": [before, after] if as_json else f"{after} in place of {before}",
