@@ -141,7 +141,7 @@ def test_what_would_not_run_is_not_changed():
 
 def test_an_answer_in_other_shapes(monkeypatch):
     model = toy.Net()
-    monkeypatch.setattr(trial, "_kind", lambda result, seen=[]: seen.append(1) or len(seen))
+    monkeypatch.setattr(trial, "kind", lambda result, seen=[]: seen.append(1) or len(seen))
     with pytest.raises(
         CheckFailed, match="^the network would answer in other shapes with attention in it; nothing was changed.$"
     ):
