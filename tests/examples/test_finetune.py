@@ -70,13 +70,18 @@ def test_the_gates_and_the_head_learn_first(finetune, here):
     assert moved and all(".cbam" in key or key.startswith("fc.") for key in moved)
 
 
-@pytest.mark.parametrize("words", [["--checkpointing"], ["--precision", "bf16"], ["--precision", "fp16"]])
-def test_other_ways_to_compute(finetune, here, words):
+def test_checkpointing_changes_no_loss(finetune, here):
     plain = finetune.train(finetune.options(["--output", "plain", *SHORT]))
-    other = finetune.train(finetune.options(["--output", "other", *SHORT, *words]))
-    # In the first epoch, where little learns; in fp16 its first step overflows, and is left out.
-    assert other == plain if words == ["--checkpointing"] else other[:5] == pytest.approx(plain[:5], rel=0.3)
-    assert max(other) < 1
+    assert finetune.train(finetune.options(["--output", "other", *SHORT, "--checkpointing"])) == plain
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_other_precisions(finetune, here, precision):
+    one = ["--epochs", "1", "--batch", "512"]
+    plain = finetune.train(finetune.options(["--output", "plain", *one]))
+    other = finetune.train(finetune.options(["--output", "other", *one, "--precision", precision]))
+    # Where little learns; in fp16 the first step overflows, and is left out.
+    assert other == pytest.approx(plain, rel=0.3) and other != plain
 
 
 def test_a_folder_of_pictures(finetune, here):
