@@ -8,6 +8,8 @@ from .attention.gates import record as record
 from .attention.naming import register as register
 from .checkpoints.published import load_published as load_published
 from .errors import SurgeonError as SurgeonError
+from .evidence.comparing import compare as compare
+from .evidence.ranking import rank as rank
 from .files.formats import save as save
 from .files.intake import load as load
 from .files.pretrained import from_pretrained as from_pretrained

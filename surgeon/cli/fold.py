@@ -27,7 +27,7 @@ def fold(
     )
     done = files.fold.fold(loaded, output, format=format, force=force)
     before, after = done.modules
-    facts = {
+    facts: dict[str, object] = {
         "attention modules": len(done.gates),
         "left out": list(done.gone) if as_json else ", ".join(done.gone) or "none",
         "modules": [before, after] if as_json else f"{after} in place of {before}",
