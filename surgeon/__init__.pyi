@@ -8,8 +8,6 @@ from .attention.gates import record as record
 from .attention.naming import register as register
 from .checkpoints.published import load_published as load_published
 from .errors import SurgeonError as SurgeonError
-from .evidence.comparing import compare as compare
-from .evidence.ranking import rank as rank
 from .files.formats import save as save
 from .files.intake import load as load
 from .files.pretrained import from_pretrained as from_pretrained
@@ -20,6 +18,8 @@ from .operation import like as like
 from .operation import places as places
 from .operation import plan as plan
 from .operation import remove as remove
+from .pages.evidence.comparing import compare as compare
+from .pages.evidence.ranking import rank as rank
 from .pages.maps import maps as maps
 from .sites import Plan as Plan
 from .sites import Site as Site

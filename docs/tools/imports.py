@@ -13,7 +13,7 @@ ORDER = (
     *("errors", "outside", "version", "paths", "sites"),
     *("attention", "trace", "forward", "anatomy"),
     *("checkpoints", "networks", "rulebook", "surgery"),
-    *("operation", "programs", "samples", "files", "pages", "evidence", "__init__", "cli"),
+    *("operation", "programs", "samples", "files", "pages", "__init__", "cli"),
 )
 
 

@@ -9,13 +9,14 @@ import surgeon
 from surgeon import files
 from surgeon.cli import options as o
 from surgeon.cli import screen
+from surgeon.cli.maps import SIZE, sides
 from surgeon.errors import BadOption
 from surgeon.files.atomic import refuse_target, replacing
 
 if TYPE_CHECKING:
-    from surgeon.evidence.comparing import Comparison
-    from surgeon.evidence.ranking import Ranking
     from surgeon.files.intake import LoadedModel
+    from surgeon.pages.evidence.comparing import Comparison
+    from surgeon.pages.evidence.ranking import Ranking
 
 BASE = Annotated[
     str, o.argument("The network without: a checkpoint, or torchvision:NAME, timm:NAME or sample:digits as they come.")
@@ -40,6 +41,7 @@ def compare(
     file: o.FILE,
     data: DATA,
     batch: BATCH = 32,
+    size: SIZE = None,
     html: PAGE = None,
     force: o.FORCE = False,
     allow_pickle: o.PICKLE = False,
@@ -54,7 +56,7 @@ def compare(
     _refuse(html, force)
     loaded = _attention(file, allow_pickle=allow_pickle, allow_imports=allow_imports)
     plain = files.proof.base_of(base, loaded, file, allow_pickle=allow_pickle)
-    found = surgeon.compare(plain, loaded.model, data, batch=batch, name=str(loaded.base))
+    found = surgeon.compare(plain, loaded.model, data, batch=batch, size=sides(size), name=str(loaded.base))
     _tell(found, html, force=force, as_json=as_json, quiet=quiet)
 
 
@@ -62,6 +64,7 @@ def rank(
     file: o.FILE,
     data: DATA,
     batch: BATCH = 32,
+    size: SIZE = None,
     keep: KEEP = None,
     output: OUTPUT = None,
     format: o.FORMAT = None,
@@ -88,7 +91,7 @@ def rank(
     count = len(surgeon.attention_modules(loaded.model))
     if keep is not None and keep > count:
         raise BadOption(f"--keep {keep}: {file} has {count} attention modules.")
-    found = surgeon.rank(loaded.model, data, batch=batch, name=str(loaded.base))
+    found = surgeon.rank(loaded.model, data, batch=batch, size=sides(size), name=str(loaded.base))
     if keep is not None and output is not None:
         gone = [worth.path for worth in found.sites[keep:]]
         if gone:

@@ -27,7 +27,7 @@ def difference(gained: int, lost: int, count: int) -> tuple[float, float]:
         gained: how many the second alone has right. lost: how many the first alone.
 
     >>> [round(end, 4) for end in difference(4, 1, 500)]
-    [-0.0043, 0.0163]
+    [-0.0036, 0.0155]
     """
     whole = count + 2
     middle = (gained - lost) / whole

@@ -12,10 +12,10 @@ from surgeon.attention.costs import costed_sites
 from surgeon.attention.opened import opened
 from surgeon.attention.options import whole
 from surgeon.errors import BadModel, BadOption
-from surgeon.evidence.data import Data, labelled
-from surgeon.evidence.layout import aligned
-from surgeon.evidence.odds import Z
-from surgeon.evidence.scoring import Scores, Variant, scored
+from surgeon.pages.evidence.data import Data, labelled
+from surgeon.pages.evidence.layout import aligned
+from surgeon.pages.evidence.odds import Z
+from surgeon.pages.evidence.scoring import Scores, Variant, scored
 from surgeon.pages.render import render
 from surgeon.version import VERSION
 
@@ -110,14 +110,16 @@ def _bar(loss: float, most: float) -> str:
     return ("#" if loss > 0 else "-") * round(BAR * abs(loss) / most if most else 0)
 
 
-def rank(model: nn.Module, data: Data, *, batch: int = 32, name: str | None = None) -> Ranking:
+def rank(
+    model: nn.Module, data: Data, *, batch: int = 32, size: tuple[int, int] | None = None, name: str | None = None
+) -> Ranking:
     """What each gate of `model` is worth on labelled images: what is lost when it alone is switched off.
 
     It takes a run for each gate, and two more. Gates that do the same work make each other look worthless: the ranking
     says what one is worth beside all others. The model is as it was afterwards.
 
     Args:
-        data, batch: as for `surgeon.compare`.
+        data, batch, size: as for `surgeon.compare`.
         name: what the network is called; the name of its class if not given.
 
     Raises:
@@ -130,7 +132,7 @@ def rank(model: nn.Module, data: Data, *, batch: int = 32, name: str | None = No
     gates = attention_modules(model)
     if not gates:
         raise BadModel(f"this {type(model).__name__} has no attention to rank: surgeon.inject puts some in.")
-    images = labelled(data, model, batch=batch)
+    images = labelled(data, model, batch=batch, size=size)
     states = [partial(disabled, model, path) for path in gates]
     variants = [Variant(model), Variant(model, lambda: disabled(model)), *(Variant(model, state) for state in states)]
     with_all, off, *without = scored(images, variants)
@@ -159,5 +161,5 @@ def _lost(with_all: Scores, without: Scores) -> tuple[float, float, float]:
 
 def _gamma(gate: Gate) -> float | None:
     names = {name: weight for name, weight in gate.named_parameters() if not name.startswith("inner.")}
-    found = [float(weight) for name, weight in names.items() if name.rpartition(".")[2] in ("gamma", "share")]
+    found = [weight.item() for name, weight in names.items() if name.rpartition(".")[2] in ("gamma", "share")]
     return sum(found) / len(found) if found else None

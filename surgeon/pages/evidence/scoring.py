@@ -18,7 +18,7 @@ from surgeon.trace.state import in_mode
 if TYPE_CHECKING:
     from torch import nn
 
-    from surgeon.evidence.data import Labelled
+    from surgeon.pages.evidence.data import Labelled
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ def scored(data: Labelled, variants: Sequence[Variant]) -> list[Scores]:
         for model in {id(variant.model): variant.model for variant in variants}.values():
             stack.enter_context(in_mode(model, False))
         for images, labels in data.batches():
+            if not len(images):
+                continue
             for variant, scores in zip(variants, found):
                 answer = _answer(variant, images, labels, data)
                 target = labels.to(answer.device)

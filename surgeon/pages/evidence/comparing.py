@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from surgeon.attention import attention_modules, disabled
 from surgeon.errors import BadModel
-from surgeon.evidence.costs import ROUNDS, milliseconds, peak
-from surgeon.evidence.data import Data, labelled
-from surgeon.evidence.layout import aligned
-from surgeon.evidence.odds import chance, difference, interval
-from surgeon.evidence.scoring import Scores, Variant, scored
+from surgeon.pages.evidence.costs import ROUNDS, milliseconds, peak
+from surgeon.pages.evidence.data import Data, labelled
+from surgeon.pages.evidence.layout import aligned
+from surgeon.pages.evidence.odds import chance, difference, interval
+from surgeon.pages.evidence.scoring import Scores, Variant, scored
 from surgeon.pages.render import render
 from surgeon.surgery import again
 from surgeon.version import VERSION
@@ -124,7 +124,14 @@ class Comparison:
 
 
 def compare(
-    base: nn.Module, model: nn.Module, data: Data, *, batch: int = 32, rounds: int = ROUNDS, name: str | None = None
+    base: nn.Module,
+    model: nn.Module,
+    data: Data,
+    *,
+    batch: int = 32,
+    size: tuple[int, int] | None = None,
+    rounds: int = ROUNDS,
+    name: str | None = None,
 ) -> Comparison:
     """What the attention in `model` brings on labelled images, and what it costs: beside `base`, and switched off.
 
@@ -135,6 +142,7 @@ def compare(
         data: `sample:digits`; a folder with a folder of images for each class; a pair of tensors; or batches of images
             and labels, as a DataLoader gives them.
         batch: images at a time, where that is not given.
+        size: height and width that image files are brought to; what the network was made for if not given.
         rounds: runs of each network that are timed, in turn.
         name: what the network is called; the name of its class if not given.
 
@@ -150,7 +158,7 @@ def compare(
     if not attention_modules(model):
         raise BadModel(f"this {type(model).__name__} has no attention to compare: surgeon.inject puts some in.")
     again.check_alike(base, model, again.plans(model))
-    images = labelled(data, model, batch=batch)
+    images = labelled(data, model, batch=batch, size=size)
     variants = (Variant(base), Variant(model), Variant(model, lambda: disabled(model)))
     scores = scored(images, variants)
     first = next(images.batches())[0]

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surgeon.evidence.scoring import Variant
 from surgeon.outside.torch import OpOverload, TorchDispatchMode, tree_leaves
+from surgeon.pages.evidence.scoring import Variant
 from surgeon.trace.state import in_mode
 
 # Runs of each network that are measured, after one that is not.
