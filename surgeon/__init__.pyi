@@ -18,6 +18,8 @@ from .operation import like as like
 from .operation import places as places
 from .operation import plan as plan
 from .operation import remove as remove
+from .pages.evidence.comparing import compare as compare
+from .pages.evidence.ranking import rank as rank
 from .pages.maps import maps as maps
 from .sites import Plan as Plan
 from .sites import Site as Site

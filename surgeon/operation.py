@@ -15,13 +15,14 @@ from torch import nn
 from surgeon import rulebook
 from surgeon.anatomy.observation import observed
 from surgeon.attention import attention_modules, compiling
+from surgeon.attention.gates import matching
 from surgeon.sites import DEFAULT_INIT
-from surgeon.surgery import again, aim, decide, folding, holders, operate, saving
+from surgeon.surgery import again, aim, budgets, decide, folding, holders, operate, regraft, saving
 from surgeon.surgery.alone import alone
 from surgeon.trace.noise import note, noted, resolved
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from surgeon.rulebook.book import Folders
     from surgeon.rulebook.grammar import Rule
@@ -52,6 +53,7 @@ def plan(
     where: Where = "residual",
     replace: bool = False,
     init: str = DEFAULT_INIT,
+    budget: Mapping[str, float] | None = None,
     rules: Folders | None = None,
     example_inputs: Any = None,
     **options: Any,
@@ -72,6 +74,8 @@ def plan(
             layers at 0, in front of steep scores (`eager`) or plain ones, or by a gamma at 0, which opens slowly;
             `paper`, the published module as it is. Modules that surgeon did not write have a gamma of 0 in each of
             the three.
+        budget: what all sites together may cost, as a share of the network's own: `{"macs": 0.02}`,
+            `{"parameters": 0.01}`, or both. The cheapest sites are taken, as many as it pays for.
         rules: one more folder of rules, or a list of them.
         example_inputs: what to run the model on, if surgeon can't guess: a tensor, a tuple of arguments, a dict of
             keywords, or a text such as `pixel_values=2x3x224x224 input_ids=2x7:int64`.
@@ -82,9 +86,11 @@ def plan(
         BadModel, BadInput, BadModule, BadRule, Untraceable: in one line each.
     """
     decide.check_options(attention, init, options)
+    budgets.check(budget)
     book = rulebook.load(rules)
     with observed(model, example_of(model, example_inputs, book)) as observation:
-        return decide.plan(observation, attention, where, init, book, options, replace=replace)
+        decided = decide.plan(observation, attention, where, init, book, options, replace=replace)
+        return decided if budget is None else budgets.within(decided, budget, observation)
 
 
 def apply(model: Model, plan: Plan, *, example_inputs: Any = None, check: Check = "stitches") -> Model:
@@ -169,11 +175,26 @@ def like(model: Model, other: nn.Module, *, example_inputs: Any = None) -> Model
     return model
 
 
-def remove(model: Model) -> Model:
-    """Take all attention out again: the original objects, classes and keys. Returns the model."""
+def remove(model: Model, *sites: str) -> Model:
+    """Take attention out again: the original objects, classes and keys. Returns the model.
+
+    Args:
+        sites: globs over the paths of gates, or of modules that hold them; all attention if not given. Where a module
+            keeps other gates, they are put in anew, as if there had never been more.
+
+    Raises:
+        UnknownName: a pattern that matches no gate.
+    """
     with alone(model):
-        operate.remove(model)
-        _forget(model)
+        gates = attention_modules(model) if sites else {}
+        put = {path: gate for path, gate in gates.items() if gate.site is not None}
+        gone = matching(put, sites) if sites else {}
+        if len(gone) < len(put):
+            kept = {path: gate for path, gate in put.items() if path not in gone}
+            regraft.leave(model, put, kept, lambda: example_of(model, None, rulebook.load()))
+        else:
+            operate.remove(model)
+            _forget(model)
     return model
 
 

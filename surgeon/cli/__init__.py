@@ -9,6 +9,7 @@ from typing import NoReturn, cast
 import typer
 
 from surgeon.cli import files, operate, rules, script
+from surgeon.cli.evidence import compare, rank
 from surgeon.cli.fold import fold
 from surgeon.cli.maps import maps
 from surgeon.cli.tour import command as touring
@@ -29,6 +30,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "The first minute": (touring.tour,),
     "Operations": (operate.places, operate.plan, operate.inject),
     "Files": (files.show, files.strip, files.delta, files.merge, files.export, fold, files.check, files.verify),
+    "Evidence": (compare, rank),
     "Pictures": (maps,),
     "Scripts": (script.run,),
 }

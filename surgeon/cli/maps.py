@@ -56,7 +56,6 @@ def maps(
     refuse_target(Path(output).resolve(), force)
     needed("matplotlib")
     loaded = intake.open_source(file, allow_pickle=allow_pickle, allow_imports=allow_imports)
-    sides = _numbers(size, "--size", 2)
     seen = seen_by(
         loaded.model,
         images,
@@ -64,9 +63,9 @@ def maps(
         classes=number,
         cam=not no_cam,
         layer=layer,
-        size=(int(sides[0]), int(sides[1])) if sides else None,
-        mean=_numbers(mean, "--mean"),
-        std=_numbers(std, "--std"),
+        size=sides(size),
+        mean=numbers(mean, "--mean"),
+        std=numbers(std, "--std"),
     )
     seen.save(output, force=force)
     page = str(Path(output) / "index.html")
@@ -78,7 +77,13 @@ def maps(
     screen.say(f"written: {page} ({len(seen.names)} images)", quiet=quiet)
 
 
-def _numbers(text: str | None, name: str, count: int | None = None) -> tuple[float, ...] | None:
+def sides(text: str | None) -> tuple[int, int] | None:
+    """`--size 224,224` as height and width."""
+    found = numbers(text, "--size", 2)
+    return (int(found[0]), int(found[1])) if found else None
+
+
+def numbers(text: str | None, name: str, count: int | None = None) -> tuple[float, ...] | None:
     """`0.5,0.5,0.5` as numbers."""
     if text is None:
         return None

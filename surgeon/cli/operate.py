@@ -79,6 +79,7 @@ def plan(
     replace: o.REPLACE = False,
     setting: o.SET = None,
     init: o.INIT = DEFAULT_INIT,
+    budget: o.BUDGET = None,
     rules: o.RULES = None,
     example: o.EXAMPLE = None,
     arch: o.ARCH = None,
@@ -116,6 +117,7 @@ def plan(
         where=_where(where),
         replace=replace,
         init=init,
+        budget=o.pairs(budget, "--budget") or None,
         rules=rules,
         example_inputs=loaded.example,
         **o.pairs(setting, "--set"),
@@ -140,6 +142,7 @@ def inject(
     replace: o.REPLACE = False,
     setting: o.SET = None,
     init: o.INIT_OR_PLAN = None,
+    budget: o.BUDGET = None,
     rules: o.RULES = None,
     example: o.EXAMPLE = None,
     arch: o.ARCH = None,
@@ -168,7 +171,8 @@ def inject(
     With weights in which the attention is trained already: `surgeon inject torchvision:resnet50 --attention cbam
     --published cbam_resnet50.pth --output resnet50_cbam.safetensors`
     """
-    planned = _planned(attention, plan_file, {"--where": where, "--set": setting, "--init": init, "--replace": replace})
+    beside = {"--where": where, "--set": setting, "--init": init, "--replace": replace, "--budget": budget}
+    planned = _planned(attention, plan_file, beside)
     if published is not None:
         _only_published(source, weights, pretrained)
     with screen.bar("reading", quiet=quiet or as_json) as progress:
@@ -192,6 +196,7 @@ def inject(
             where=_where(where),
             replace=replace,
             init=init or DEFAULT_INIT,
+            budget=o.pairs(budget, "--budget") or None,
             rules=rules,
             example_inputs=loaded.example,
             **o.pairs(setting, "--set"),

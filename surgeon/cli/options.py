@@ -113,6 +113,14 @@ EXAMPLE = Annotated[
         "'pixel_values=2x3x224x224 input_ids=2x7:int64', or a .pt, .npz or .safetensors with the tensors.",
     ),
 ]
+BUDGET = Annotated[
+    list[str] | None,
+    option(
+        "--budget",
+        metavar="KEY=SHARE",
+        help="Only the cheapest sites: macs=0.02 for two percent of the network's multiply-adds, or parameters=0.01.",
+    ),
+]
 RULES = Annotated[list[str] | None, option(help="One more folder of rules; may be repeated.")]
 
 # What is written, and what is printed.
@@ -133,7 +141,7 @@ JSON = Annotated[bool, switch("--json", help="Print JSON instead of text.")]
 QUIET = Annotated[bool, switch("--quiet", "-q", help="Print nothing but errors.")]
 
 # What an option with KEY=VALUE may look like, for its error.
-EXAMPLES = {"--set": "reduction=8", "--arg": "in_chans=1"}
+EXAMPLES = {"--set": "reduction=8", "--arg": "in_chans=1", "--budget": "macs=0.02"}
 
 
 def pairs(texts: Iterable[str] | None, name: str) -> dict[str, Any]:
@@ -142,7 +150,7 @@ def pairs(texts: Iterable[str] | None, name: str) -> dict[str, Any]:
     A value that is valid JSON is read as JSON, any other as text.
 
     Args:
-        name: the option that they were given to, `--set` or `--arg`.
+        name: the option that they were given to, `--set`, `--arg` or `--budget`.
 
     Raises:
         BadOption: one without `=`.

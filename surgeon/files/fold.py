@@ -54,11 +54,18 @@ def fold(loaded: LoadedModel, output: str | PathLike[str], *, format: str | None
     distance = None
     if expected is not None:
         distance = max_abs_diff(expected.outputs, answered(model, expected.example).outputs)
-    text = recipe.to_text(recipe_of(model, base=loaded.base, example=loaded.example))
-    # What came in is another network: its checkpoint shows no shape that this one could have.
-    note = formats.write(model, text, output, loaded=None, format=format, force=force)
+    note = write_anew(loaded, output, format=format, force=force)
     gone = tuple(path for path in before if path not in after)
     return Folded(tuple(after), gone, (count, _modules(model)), distance, note)
+
+
+def write_anew(
+    loaded: LoadedModel, output: str | PathLike[str], *, format: str | None = None, force: bool = False
+) -> str | None:
+    """Write a network whose attention is another than in the file that it came from; returns what there is to say."""
+    text = recipe.to_text(recipe_of(loaded.model, base=loaded.base, example=loaded.example))
+    # The checkpoint that came in shows no shape that this one could have.
+    return formats.write(loaded.model, text, output, format=format, force=force)
 
 
 def _modules(model: nn.Module) -> int:

@@ -10,7 +10,7 @@ from torch import nn
 from surgeon import networks
 from surgeon.attention import attention_modules, disabled
 from surgeon.checkpoints import digest
-from surgeon.errors import BadFile, BadInput, CheckFailed
+from surgeon.errors import BadFile, BadInput, BadOption, CheckFailed
 from surgeon.files import intake, store
 from surgeon.files.recipe import Recipe
 from surgeon.files.store import SurgeonFile
@@ -95,6 +95,21 @@ def _own_stock(opened: SurgeonFile) -> nn.Module:
     """The base with its weights from the file itself."""
     model = networks.build(opened.recipe.base, empty=True)
     return load_weights(model, completed(model, store.stock(opened.recipe, opened.tensors)))
+
+
+def base_of(
+    base: str | PathLike[str], loaded: intake.LoadedModel, file: str, *, allow_pickle: bool = False
+) -> nn.Module:
+    """The base of a network that was taken in from `file`, as somebody else has it.
+
+    Raises:
+        BadOption: it names another network. BadFile: a checkpoint of another, or one with attention.
+    """
+    if loaded.recipe is None:
+        raise BadOption(f"{file} does not say what its base is: it was not written by surgeon.")
+    if intake.is_name(base) and str(networks.parse(str(base))) != str(loaded.base):
+        raise BadOption(f"{file} is {loaded.base} with attention, not {base}: give that as the base.")
+    return _base_model(base, loaded.recipe, allow_pickle)
 
 
 def _base_model(base: str | PathLike[str], recipe: Recipe, allow_pickle: bool) -> nn.Module:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from surgeon.anatomy.counting import macs
 from surgeon.attention import attention_modules
-from surgeon.pages.counting import macs
 from surgeon.pages.forward import Forward
 from surgeon.pages.placing import Places, Spot
 from surgeon.pages.sketch import Box, Mark, Sketch, Stage

@@ -62,7 +62,7 @@ def read(
 
 def normalised(pixels: Tensor, model: nn.Module, mean: Numbers | None, std: Numbers | None) -> Tensor:
     """Pixels from 0 to 1 as the network was trained with them."""
-    own = _noted(model) or (IMAGENET if pixels.shape[1] == 3 else ((0.0,), (1.0,)))
+    own = _noted(model, pixels.shape[1]) or (IMAGENET if pixels.shape[1] == 3 else ((0.0,), (1.0,)))
     means, stds = mean or own[0], std or own[1]
     for name, numbers in (("mean", means), ("std", stds)):
         if len(numbers) not in (1, pixels.shape[1]):
@@ -71,12 +71,11 @@ def normalised(pixels: Tensor, model: nn.Module, mean: Numbers | None, std: Numb
     return (pixels - shift) / scale
 
 
-def _noted(model: nn.Module) -> tuple[Numbers, Numbers] | None:
+def _noted(model: nn.Module, channels: int) -> tuple[Numbers, Numbers] | None:
     """What timm's notes on the weights say; None where those are of another number of channels."""
     config: Any = getattr(model, "pretrained_cfg", None)
     if not isinstance(config, Mapping) or not config.get("mean") or not config.get("std"):
         return None
-    channels = next(iter(guesses(model)))[0]
     return (config["mean"], config["std"]) if len(config["mean"]) == channels else None
 
 

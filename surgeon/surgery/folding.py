@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from surgeon.attention import Gate, attention_modules
 from surgeon.attention.folding import folded
 from surgeon.errors import BadModel
-from surgeon.surgery import splice
-from surgeon.surgery.regraft import regraft
+from surgeon.surgery.regraft import leave
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,14 +31,7 @@ def fold(model: nn.Module, example: Callable[[], Any]) -> None:
         raise BadModel(f"{training} is in training mode, and is folded for evaluation alone: call model.eval() first.")
     found = {path: _folded(path, gate) for path, gate in before.items()}
     kept = {path: gate for path, gate in found.items() if gate is not None}
-    gone = found.keys() - kept
-    with splice.all_or_nothing(model):
-        for gate in kept.values():
-            gate.together = tuple(path for path in gate.together if path not in gone)
-        if _are_entangled(before, gone) or _are_parted(before, kept):
-            return regraft(model, kept, example())
-        splice.remove(model, {path.rpartition(".")[0] for path in gone})
-        splice.exchange(model, {path: gate for path, gate in kept.items() if gate is not before[path]})
+    leave(model, before, kept, example)
 
 
 def _folded(path: str, gate: Gate) -> Gate | None:
@@ -48,22 +39,3 @@ def _folded(path: str, gate: Gate) -> Gate | None:
         return folded(gate)
     except BadModel as error:
         raise BadModel(f"{path} can't be folded: {error}") from None
-
-
-def _are_entangled(before: Mapping[str, Gate], gone: Iterable[str]) -> bool:
-    """Whether a gate that goes shares a forward with one that stays, or is told something by another module."""
-    count = Counter(path.rpartition(".")[0] for path in before)
-    leaving = Counter(path.rpartition(".")[0] for path in gone)
-    return any(count[owner] != leaving[owner] for owner in leaving) or any(before[path].told for path in gone)
-
-
-def _are_parted(before: Mapping[str, Gate], kept: Mapping[str, Gate]) -> bool:
-    """Whether gates of one module that were made alike are so no more: in a file they would be two operations.
-
-    Built again from that, they would come in another order, under each other's names.
-    """
-    made: dict[tuple[str, int, str], set[str]] = {}
-    for path, gate in kept.items():
-        old = before[path]
-        made.setdefault((path.rpartition(".")[0], old.operation, repr(old.made)), set()).add(repr(gate.made))
-    return any(len(different) > 1 for different in made.values())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,23 @@ if TYPE_CHECKING:
     from torch import nn
 
     from surgeon.attention import Gate
+
+
+def leave(model: nn.Module, before: Mapping[str, Gate], kept: Mapping[str, Gate], example: Callable[[], Any]) -> None:
+    """Let `kept` be what is left of the attention of `model`, in place, all or nothing.
+
+    Args:
+        before: all gates that surgeon put there, by path. kept: some of them, or what takes their places.
+        example: gives what to watch the model on, where that is needed.
+    """
+    gone = before.keys() - kept
+    with splice.all_or_nothing(model):
+        for gate in kept.values():
+            gate.together = tuple(path for path in gate.together if path not in gone)
+        if kept and (_are_entangled(before, gone) or _are_parted(before, kept)):
+            return regraft(model, kept, example())
+        splice.remove(model, {path.rpartition(".")[0] for path in gone})
+        splice.exchange(model, {path: gate for path, gate in kept.items() if gate is not before[path]})
 
 
 def regraft(model: nn.Module, gates: Mapping[str, Gate], example: Any) -> None:
@@ -45,3 +63,22 @@ def _put_in(model: nn.Module, gates: Mapping[str, Gate], example: Any) -> None:
         for name in ("site", "layout", "told", "operation", "together"):
             setattr(gate, name, getattr(fresh[path], name))
     splice.exchange(model, placed)
+
+
+def _are_entangled(before: Mapping[str, Gate], gone: Iterable[str]) -> bool:
+    """Whether a gate that goes shares a forward with one that stays, or is told something by another module."""
+    count = Counter(path.rpartition(".")[0] for path in before)
+    leaving = Counter(path.rpartition(".")[0] for path in gone)
+    return any(count[owner] != leaving[owner] for owner in leaving) or any(before[path].told for path in gone)
+
+
+def _are_parted(before: Mapping[str, Gate], kept: Mapping[str, Gate]) -> bool:
+    """Whether gates of one module that were made alike are so no more: in a file they would be two operations.
+
+    Built again from that, they would come in another order, under each other's names.
+    """
+    made: dict[tuple[str, int, str], set[str]] = {}
+    for path, gate in kept.items():
+        old = before[path]
+        made.setdefault((path.rpartition(".")[0], old.operation, repr(old.made)), set()).add(repr(gate.made))
+    return any(len(different) > 1 for different in made.values())

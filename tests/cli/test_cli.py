@@ -34,6 +34,8 @@ COMMANDS = (
     "verify",
     "maps",
     "tour",
+    "compare",
+    "rank",
 )
 
 
