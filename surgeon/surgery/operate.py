@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
@@ -119,7 +120,7 @@ def _is_channels_last(owner: nn.Module, model: nn.Module) -> bool:
 
     Kernels of depthwise and of 1 x 1 convolutions are contiguous in either order: they can't tell.
     """
-    for kernel in (*_floats(owner), *_floats(model)):
+    for kernel in chain(_floats(owner), _floats(model)):
         if kernel.dim() == 4:
             is_last = kernel.is_contiguous(memory_format=torch.channels_last)
             if is_last != kernel.is_contiguous(memory_format=torch.contiguous_format):
@@ -128,7 +129,7 @@ def _is_channels_last(owner: nn.Module, model: nn.Module) -> bool:
 
 
 def _floats(module: nn.Module) -> Iterator[Tensor]:
-    return (tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point())
+    return (tensor for tensor in chain(module.parameters(), module.buffers()) if tensor.is_floating_point())
 
 
 def _real(model: nn.Module, graph: Graph, example: Arguments | None) -> Arguments:

@@ -31,7 +31,7 @@ class Listener(Protocol):
 class Shared:
     """What all modules of one skeleton share: who is told of their calls.
 
-    twins: what the skeleton was made of, kept alive for those who hold it by weak references only.
+    twins: all of the skeleton's parts, kept alive for those who hold one by weak references only.
     """
 
     twins: Twins
@@ -66,6 +66,7 @@ def skeleton(model: nn.Module, *, numbers: bool = False) -> nn.Module:
             copied = twins.of_model(model)
     except Exception as error:  # any class may forbid to make an instance of it
         raise BadModel(f"{type(model).__name__} can't be looked at: {type(error).__name__}: {error}") from error
+    twins.let_go()
     shared = Shared(twins)
     for module in twins.modules:
         if not isinstance(module, torch.jit.ScriptModule):

@@ -76,6 +76,10 @@ class Twins:
             return twin
         return _maker(value)(self, value)
 
+    def let_go(self) -> None:
+        """Hold the twins alone, and no longer what they were made of: who holds a model's weights is asked for."""
+        self._alive.clear()
+
     def _remember(self, value: Any, twin: Any) -> Any:
         # Kept alive, or Python gives its id to another.
         self._alive.append(value)

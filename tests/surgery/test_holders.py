@@ -131,6 +131,17 @@ def test_networks_that_nobody_else_holds_are_not_looked_for(monkeypatch):
         assert not holders.optimizers_of(model)
 
 
+def test_a_look_at_a_network_leaves_no_reference_to_its_weights():
+    """What a look leaves behind waits for the garbage collector, which may be long in coming."""
+    gc.disable()
+    try:
+        model = Net()
+        surgeon.plan(model, "cbam", where="*conv", example_inputs=torch.zeros(2, 3, 8, 8))
+        assert not holders._held_elsewhere(model)
+    finally:
+        gc.enable()
+
+
 class Wrapper(torch.optim.Optimizer):
     """As accelerate wraps one: an Optimizer by its class alone, which hands everything on."""
 
