@@ -18,10 +18,14 @@ from surgeon.errors import TRIED, BadVersion
 from surgeon.programs.vet import reader_kind
 
 # What is not fast.
-OTHERS = ("network", "export", "many", "clients", "tools", "browser")
+OTHERS = ("network", "export", "kernels", "many", "clients", "tools", "browser")
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+# Of a device that is not there, torch.manual_seed notes down each time who asked for it: a whole stack, for later.
+for device in (torch.cuda, torch.xpu):
+    if not device.is_available():
+        device.manual_seed_all = lambda seed: None
 # Loaded before any test file is read: what a file sets for itself, it sets in its own decorators.
 settings.register_profile("surgeon", deadline=None, derandomize=True)
 settings.load_profile("surgeon")

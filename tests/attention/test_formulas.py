@@ -15,6 +15,7 @@ def expected(name, gate, x, options):
     return torch.from_numpy(getattr(formulas, name)(x.numpy(), weights, gate.training, **options))
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("init", ["identity", "paper"])
 @pytest.mark.parametrize(("name", "options"), formulas.FORMS, ids=formulas.NAMES)
 @settings(max_examples=12)

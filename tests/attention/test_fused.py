@@ -11,10 +11,13 @@ from tests.shared.steps import FORMS, SHAPES, ordered, outcome, plain, random, t
 
 triton = pytest.importorskip("triton", reason="torch for CPUs alone comes without Triton")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-pytestmark = pytest.mark.skipif(
-    DEVICE == "cpu" and Version(triton.__version__) < Version("3.6"),
-    reason="the interpreter of Triton before 3.6 can't count up to a number that it is given",
-)
+pytestmark = [
+    pytest.mark.kernels,
+    pytest.mark.skipif(
+        DEVICE == "cpu" and Version(triton.__version__) < Version("3.6"),
+        reason="the interpreter of Triton before 3.6 can't count up to a number that it is given",
+    ),
+]
 ORDERS = ["first", "last", "tokens"]
 CASES = [(form, SHAPES[0], order) for form in FORMS for order in ORDERS]
 CASES += [(form, shape, order) for form in ("cbam", "bam") for shape in SHAPES[1:] for order in ORDERS[:2]]

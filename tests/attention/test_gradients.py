@@ -7,9 +7,10 @@ from surgeon.attention import build
 from surgeon.attention.layouts import Layout
 from tests.shared import formulas
 from tests.shared.gates import FOREIGN, forms, randomized
+from tests.shared.pairs import pairs
 
-# torch compiles its rules for dual numbers with what it calls deprecated.
-dual = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:FutureWarning")
+# torch compiles its rules for dual numbers, with what it calls deprecated.
+warns = pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:FutureWarning")
 inits = pytest.mark.parametrize("init", ["identity", "paper"])
 
 
@@ -33,18 +34,19 @@ def test_gradcheck_with_batch_statistics(name):
 
 
 # A published module as timm wrote it sums in float16, and nothing around it can help.
+STARTS = [("identity", 1.0), ("identity", 1e4), ("paper", 1.0), ("paper", 1e4)]
+HALVES = [torch.float16, torch.bfloat16]
 SIZES = [
-    (name, options, init, size)
-    for name, options in formulas.FORMS + FOREIGN
-    for init, size in [("identity", 1.0), ("identity", 1e4), ("paper", 1.0), ("paper", 1e4)]
-    if not ((name, options) in FOREIGN and init == "paper" and size > 1)
+    (form, start, dtype)
+    for form, start, dtype in pairs(formulas.FORMS + FOREIGN, STARTS, HALVES)
+    if not (form in FOREIGN and start == ("paper", 1e4))
 ]
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize(("name", "options", "init", "size"), SIZES)
-def test_finite_in_autocast(name, options, init, size, dtype):
+@pytest.mark.parametrize(("form", "start", "dtype"), SIZES, ids=str)
+def test_finite_in_autocast(form, start, dtype):
     """The gradient of a scale is a sum over 1024 positions of 1e4 * 2: beyond float16 already."""
+    (name, options), (init, size) = form, start
     torch.manual_seed(0)
     gate = build(name, 16, init=init, **options).train()
     x = (torch.rand(2, 16, 32, 32) * size).to(dtype).requires_grad_()
@@ -55,10 +57,9 @@ def test_finite_in_autocast(name, options, init, size, dtype):
     assert all(weight.grad.isfinite().all() for weight in gate.parameters())
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@inits
-@pytest.mark.parametrize(("name", "options"), formulas.FORMS, ids=formulas.NAMES)
-def test_a_model_in_half_precision_stays_close_to_itself_in_float32(name, options, init, dtype):
+@pytest.mark.parametrize(("form", "init", "dtype"), pairs(formulas.NAMES, ["identity", "paper"], HALVES))
+def test_a_model_in_half_precision_stays_close_to_itself_in_float32(form, init, dtype):
+    name, options = formulas.FORMS[formulas.NAMES.index(form)]
     torch.manual_seed(0)
     gate = randomized(build(name, 16, init=init, **options)).to(dtype).eval()
     x = torch.randn(2, 16, 9, 7).to(dtype)
@@ -108,7 +109,8 @@ def test_the_network_may_go_on_in_place(name, dtype, init):
     assert x.grad.isfinite().all()
 
 
-@dual
+@pytest.mark.export
+@warns
 @pytest.mark.parametrize("name", ["cbam", "bam", "se", "eca", "timm:gc"])
 def test_forward_mode_and_gradients_side_by_side(name):
     """Dual numbers, and vmap over the backward pass of one map."""
@@ -118,7 +120,8 @@ def test_forward_mode_and_gradients_side_by_side(name):
     assert torch.autograd.gradcheck(gate, (x,), check_forward_ad=True, check_batched_grad=True)
 
 
-@dual
+@pytest.mark.export
+@warns
 @pytest.mark.parametrize("name", ["cbam", "se", "timm:se"])
 def test_forward_mode_in_half_precision(name):
     gate, x = randomized(build(name, 6)).half().eval(), torch.randn(2, 6, 3, 4).half().requires_grad_()
@@ -129,7 +132,8 @@ def test_forward_mode_in_half_precision(name):
     torch.testing.assert_close(got.float(), want, rtol=2e-2, atol=2e-2)
 
 
-@dual
+@pytest.mark.export
+@warns
 def test_windows_in_forward_mode():
     gate = randomized(build("se", 6)).eval()
     gate.layout = Layout("NCGL", (2, 3))

@@ -12,17 +12,17 @@ from tests.shared.bits import same_bits
 from tests.shared.gates import randomized
 from tests.shared.layouts import DTYPES, LAYOUTS
 from tests.shared.numbers import awkward
+from tests.shared.pairs import pairs
 
 pytestmark = pytest.mark.fast
 starts = pytest.mark.parametrize("init", SILENT)
 forms = pytest.mark.parametrize(("name", "options"), formulas.FORMS, ids=formulas.NAMES)
 
 
-@starts
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("dtype", DTYPES)
-@forms
-def test_the_same_bits(init, name, options, dtype, training):
+@pytest.mark.parametrize(("form", "dtype", "init"), pairs(formulas.NAMES, DTYPES, SILENT))
+def test_the_same_bits(form, dtype, init, training):
+    name, options = formulas.FORMS[formulas.NAMES.index(form)]
     gate, x = build(name, 16, init=init, **options).to(dtype).train(training), awkward((2, 16, 5, 6), dtype)
     assert same_bits(gate(x), x)
     x[0, 3, 2, 2], x[1, 5, 0, 0] = float("inf"), float("-inf")

@@ -11,6 +11,7 @@ from surgeon import errors
 from surgeon.attention import build
 from surgeon.attention.passes import factors, loops, scan
 from tests.shared import toy
+from tests.shared.pairs import pairs
 from tests.shared.steps import FORMS, SHAPES, ordered, outcome, plain, random, the_same
 
 compiles = pytest.mark.skipif(
@@ -19,9 +20,7 @@ compiles = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("order", ["first", "last", "tokens"])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("form", "shape", "order"), pairs([*FORMS], SHAPES, ["first", "last", "tokens"]), ids=str)
 def test_eager_is_plain(form, shape, order, monkeypatch):
     torch.manual_seed(1)
     gate, x, g = random(*FORMS[form], shape, torch.float64)

@@ -76,11 +76,13 @@ TREES = st.recursive(
 FORMS = st.builds(Form, st.lists(TREES, max_size=3).map(tuple), st.dictionaries(st.text(max_size=3), TREES, max_size=3))
 
 
+@pytest.mark.many
 @given(FORMS)
 def test_json_gives_every_form_back(form):
     assert from_json(json.loads(json.dumps(to_json(form)))) == form
 
 
+@pytest.mark.many
 @given(st.lists(SPECS.filter(lambda spec: spec.values is None), min_size=1, max_size=3))
 def test_the_text_of_tensors_alone_is_read_again(specs):
     form = Form(tuple(specs))
