@@ -22,7 +22,7 @@ Cell = tuple[str, str]
 COLUMNS = "tool,group,attention,start,verdict,told,seconds".split(",")
 CELLS: list[Cell] = [(attention, start) for attention in WHERE for start in STARTS]
 # Seconds that all rows of one tool may take.
-LIMIT = 900
+LIMIT = 1800
 Row = dict[str, Any]
 ORDER = {name: number for number, name in enumerate(TOOLS)}
 

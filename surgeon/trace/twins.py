@@ -78,7 +78,8 @@ class Twins:
 
     def let_go(self) -> None:
         """Hold the twins alone, and no longer what they were made of: who holds a model's weights is asked for."""
-        self._alive.clear()
+        self._alive = list(self._known.values())
+        self._known.clear()
 
     def _remember(self, value: Any, twin: Any) -> Any:
         # Kept alive, or Python gives its id to another.
