@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from benchmarks import cells, shortcuts
 from benchmarks.sweep import arguments, rows, sweep
 from surgeon import networks, rulebook
-from surgeon.anatomy.observation import observed
+from surgeon.anatomy.watch import observed
 from surgeon.errors import SurgeonError
 from surgeon.rulebook import match, owner
 from surgeon.rulebook.words import WORDS, Candidate

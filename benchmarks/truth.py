@@ -6,7 +6,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from surgeon.anatomy import sizes
-from surgeon.anatomy.observation import observed
+from surgeon.anatomy.watch import observed
 from surgeon.trace.axes import MOVES, VIEWS
 
 LIST = Path(__file__).with_name("clients.yaml")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from surgeon import rulebook
-from surgeon.anatomy.observation import observed
+from surgeon.anatomy.watch import observed
 from surgeon.attention import attention_modules, compiling
 from surgeon.attention.gates import matching
 from surgeon.sites import DEFAULT_INIT

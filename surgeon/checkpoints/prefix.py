@@ -34,3 +34,9 @@ def strip_prefix(tensors: Mapping[str, T], prefix: str) -> tuple[dict[str, T], d
     own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
     rest = {key: value for key, value in tensors.items() if not key.startswith(prefix)}
     return own, rest
+
+
+def unprefixed(tensors: Mapping[str, T], expected: Iterable[str]) -> tuple[dict[str, T], str]:
+    """(the network's tensors under their own keys, what stood in front of them)."""
+    prefix = find_prefix(tensors, expected)
+    return strip_prefix(tensors, prefix)[0], prefix

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from surgeon.attention import attention_modules
 from surgeon.attention.published_names import Place, gammas, published_names
-from surgeon.checkpoints.prefix import find_prefix, strip_prefix
+from surgeon.checkpoints.prefix import unprefixed
 from surgeon.errors import BadFile, BadModel
 
 # What data parallel and compiled training leave in front of every key.
@@ -48,7 +48,7 @@ def load_published(model: nn.Module, state_dict: Mapping[str, Any]) -> dict[str,
     opened = gammas(gates)
     names = published_names(gates)
     # A trainer keeps the network as an attribute (`net.`, `model.`); what else it has is no part of the network.
-    published, _ = strip_prefix(published, find_prefix(published, [*own, *names]))
+    published, _ = unprefixed(published, [*own, *names])
     places = _places(published, own, names)
     _complete(published, places, own, optional=opened)
     values = {place.key: _fit(published[key], own[place.key], place.order) for key, place in places.items()}

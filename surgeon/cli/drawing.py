@@ -13,8 +13,8 @@ from surgeon.files.atomic import refuse_target, replacing
 from surgeon.sites import opened_in_words
 
 if TYPE_CHECKING:
-    from surgeon.files.intake import LoadedModel
     from surgeon.files.label import Label
+    from surgeon.files.loaded import LoadedModel
     from surgeon.pages.page import Head
     from surgeon.pages.sketch import Sketch
     from surgeon.rulebook.book import Folders

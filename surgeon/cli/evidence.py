@@ -14,7 +14,7 @@ from surgeon.errors import BadOption
 from surgeon.files.atomic import refuse_target, replacing
 
 if TYPE_CHECKING:
-    from surgeon.files.intake import LoadedModel
+    from surgeon.files.loaded import LoadedModel
     from surgeon.pages.evidence.comparing import Comparison
     from surgeon.pages.evidence.ranking import Ranking
 

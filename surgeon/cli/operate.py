@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from surgeon.files.convert import Conversion, Progress
-    from surgeon.files.intake import LoadedModel
+    from surgeon.files.loaded import LoadedModel
     from surgeon.sites import Plan
 
 LIST = o.option("--list", metavar="LIBRARY", help="List what there is by name: torchvision, timm or sample.")

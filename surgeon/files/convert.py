@@ -19,7 +19,7 @@ from surgeon.errors import BadFile, BadInput, CheckFailed
 from surgeon.files import formats, recipe, store
 from surgeon.files.atomic import refuse_target
 from surgeon.files.derive import recipe_of
-from surgeon.files.intake import LoadedModel
+from surgeon.files.loaded import LoadedModel
 from surgeon.networks import samples
 from surgeon.networks.samples import Answer
 from surgeon.sites import Plan

@@ -11,7 +11,7 @@ from surgeon.errors import BadInput, BadModel, BadOption
 from surgeon.files import formats, recipe
 from surgeon.files.atomic import refuse_target
 from surgeon.files.derive import recipe_of
-from surgeon.files.intake import LoadedModel
+from surgeon.files.loaded import LoadedModel
 from surgeon.networks.samples import answered
 from surgeon.trace.outputs import max_abs_diff
 

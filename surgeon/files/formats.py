@@ -15,7 +15,7 @@ from surgeon.errors import BadModel, BadOption, suggest
 from surgeon.files import folder, rebuild, recipe, store
 from surgeon.files.atomic import replacing
 from surgeon.files.derive import recipe_of
-from surgeon.files.intake import LoadedModel
+from surgeon.files.loaded import LoadedModel
 from surgeon.files.unwrap import eager, expression, held, unwrapped
 from surgeon.networks.blueprint import Base
 from surgeon.outside.timm import opens_folders

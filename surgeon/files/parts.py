@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from surgeon import networks
 from surgeon.checkpoints import digest, nested, optimizer
 from surgeon.checkpoints.checkpoint import Checkpoint
-from surgeon.checkpoints.prefix import find_prefix
+from surgeon.checkpoints.prefix import find_prefix, unprefixed
 from surgeon.errors import BadFile, BadOption
 from surgeon.files import folder, formats, intake, rebuild, store
 from surgeon.files.atomic import replacing
+from surgeon.files.loaded import LoadedModel
 from surgeon.files.recipe import Recipe, to_text
 from surgeon.files.store import SurgeonFile
 from surgeon.trace.noise import resolved
@@ -135,7 +136,7 @@ def merge(
         recipe, tensors, str(part), allow_imports=allow_imports, copy=False, example_inputs=example_inputs
     )
     example = resolved(recipe.example if example_inputs is None else example_inputs, model)
-    loaded = intake.LoadedModel(model, recipe.base, str(base), weights.checkpoint, weights.prefix, example=example)
+    loaded = LoadedModel(model, recipe.base, str(base), weights.checkpoint, weights.prefix, example=example)
     formats.write(model, to_text(recipe), output, loaded=loaded, format=format, force=force)
 
 
@@ -153,7 +154,7 @@ def _base_weights(base: str | PathLike[str], recipe: Recipe, allow_pickle: bool,
     found = intake.open_file(base, allow_pickle=allow_pickle, ema=ema)
     if isinstance(found, nn.Module):
         return _BaseWeights(dict(found.state_dict()))
-    tensors, prefix = intake.unwrapped(found, recipe.stock)
+    tensors, prefix = unprefixed(found.tensors, recipe.stock)
     difference = rebuild.first_key_difference(recipe.stock, (key for key in tensors if not recipe.is_attention(key)))
     if difference:
         raise BadFile(f"{base} is not the base {recipe.base}: {difference}.")

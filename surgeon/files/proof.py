@@ -12,6 +12,7 @@ from surgeon.attention import attention_modules, disabled
 from surgeon.checkpoints import digest
 from surgeon.errors import BadFile, BadInput, BadOption, CheckFailed
 from surgeon.files import intake, store
+from surgeon.files.loaded import LoadedModel
 from surgeon.files.recipe import Recipe
 from surgeon.files.store import SurgeonFile
 from surgeon.networks.blueprint import PROGRAM
@@ -97,9 +98,7 @@ def _own_stock(opened: SurgeonFile) -> nn.Module:
     return load_weights(model, completed(model, store.stock(opened.recipe, opened.tensors)))
 
 
-def base_of(
-    base: str | PathLike[str], loaded: intake.LoadedModel, file: str, *, allow_pickle: bool = False
-) -> nn.Module:
+def base_of(base: str | PathLike[str], loaded: LoadedModel, file: str, *, allow_pickle: bool = False) -> nn.Module:
     """The base of a network that was taken in from `file`, as somebody else has it.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from surgeon import networks, rulebook
-from surgeon.anatomy.observation import observed
+from surgeon.anatomy.watch import observed
 from surgeon.networks.blueprint import CODE, PROGRAM
 from surgeon.pages.draw import draw, draw_alone, entries
 from surgeon.trace.noise import resolved

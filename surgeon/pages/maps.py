@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from surgeon.anatomy.observation import observed
+from surgeon.anatomy.watch import observed
 from surgeon.attention import attention_modules, disabled, record
 from surgeon.attention.gates import matching
 from surgeon.errors import BadInput, BadModel, BadOption

@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from surgeon import rulebook
-from surgeon.anatomy.observation import observed
+from surgeon.anatomy.watch import observed
 from surgeon.attention import attention_modules
 from surgeon.attention.costs import costed_sites
 from surgeon.attention.opened import opened

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from surgeon.anatomy.observation import observed
+from surgeon.anatomy.watch import observed
 from surgeon.errors import BadModel, BadOption, SurgeonError, UnknownName, suggest
 from surgeon.paths import lies_in
 from surgeon.rulebook import book as rulebook

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from surgeon.anatomy.observation import observed
 from surgeon.anatomy.scene import Scene
 from surgeon.anatomy.steps import taker
+from surgeon.anatomy.watch import observed
 from surgeon.errors import SurgeonError, Untraceable
 from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import match, owner

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 from surgeon import networks
-from surgeon.anatomy.observation import observed
+from surgeon.anatomy.watch import observed
 from surgeon.errors import SurgeonError
 from surgeon.networks import code
 from surgeon.rulebook import book as rulebook

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from surgeon.anatomy.observation import run_of
+from surgeon.anatomy.watch import run_of
 from surgeon.attention import attention_modules, lost_attention
 from surgeon.forward.subclass import forward_of, grafts_of
 

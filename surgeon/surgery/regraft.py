@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from surgeon.anatomy.observation import observed
+from surgeon.anatomy.watch import observed
 from surgeon.surgery import again, operate, splice
 from surgeon.surgery.operations import alike, owned
 

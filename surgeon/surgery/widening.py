@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from surgeon import rulebook
-from surgeon.anatomy.observation import Observation, observed
+from surgeon.anatomy.observation import Observation
 from surgeon.anatomy.stem import first_convolutions
+from surgeon.anatomy.watch import observed
 from surgeon.attention import attention_modules
 from surgeon.errors import BadModel, BadOption, SurgeonError, suggest
 from surgeon.networks import channels as stems

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import surgeon
-from surgeon.anatomy.observation import observed
+from surgeon.anatomy.watch import observed
 from surgeon.errors import BadInput, Untraceable
 from surgeon.forward.alike import kind_of
 from surgeon.forward.kept import Kept

@@ -6,7 +6,7 @@ from torch import nn
 
 import surgeon
 from surgeon import rulebook
-from surgeon.anatomy.observation import observed
+from surgeon.anatomy.watch import observed
 from surgeon.errors import UnusedSite
 from surgeon.pages.draw import draw, draw_alone, entries
 from surgeon.pages.forward import Forward

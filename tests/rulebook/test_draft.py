@@ -5,7 +5,7 @@ import timm
 import torch
 from torch import nn
 
-from surgeon.anatomy.observation import observed
+from surgeon.anatomy.watch import observed
 from surgeon.errors import BadModel, UnknownName
 from surgeon.networks import library
 from surgeon.rulebook import book as rulebook

@@ -2,7 +2,7 @@
 
 import pytest
 
-from surgeon.anatomy.observation import observed
+from surgeon.anatomy.watch import observed
 from surgeon.networks import library
 from surgeon.rulebook import book as rulebook
 from surgeon.rulebook import match

@@ -1,7 +1,7 @@
 """A toy network as it is seen: for tests of what looks at a run."""
 
-from surgeon.anatomy.observation import observed
 from surgeon.anatomy.scene import Scene
+from surgeon.anatomy.watch import observed
 from tests.shared import toy
 
 

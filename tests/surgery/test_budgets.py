@@ -6,7 +6,7 @@ from torch import nn
 
 import surgeon
 from surgeon.anatomy.counting import macs
-from surgeon.anatomy.observation import observed
+from surgeon.anatomy.watch import observed
 from surgeon.errors import BadOption
 from tests.shared import toy
 

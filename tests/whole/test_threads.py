@@ -11,7 +11,7 @@ import torchvision
 from torch import nn
 
 import surgeon
-from surgeon.anatomy.observation import observed
+from surgeon.anatomy.watch import observed
 from surgeon.errors import BadModel
 from surgeon.surgery.alone import alone
 from tests.shared import toy
