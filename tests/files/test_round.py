@@ -11,6 +11,7 @@ import timm
 import torch
 
 import surgeon
+from surgeon.checkpoints.prefix import unprefixed
 from surgeon.cli import run
 from surgeon.files import convert, intake
 from surgeon.networks import library
@@ -115,7 +116,7 @@ def test_what_comes_in_goes_out_and_comes_back(network, kind, target, tmp_path):
         assert torch.equal(said(loaded), expected)
     back = tmp_path / f"back_{target}.safetensors"
     assert run(["strip", str(tmp_path / target), "-o", str(back), "-q"]) == 0
-    tensors = intake.unwrapped(intake.open_file(back), plain.state_dict())[0]
+    tensors = unprefixed(intake.open_file(back).tensors, plain.state_dict())[0]
     assert_same_bits(dict(sorted(tensors.items())), dict(sorted(plain.state_dict().items())))
 
 
