@@ -14,7 +14,7 @@ from pathlib import Path
 
 from surgeon.errors import BadFile, SurgeonError
 
-# Windows has no such locks.
+# Windows has no such locks, and opens no folder.
 if sys.platform != "win32":
     import fcntl
 
@@ -128,7 +128,8 @@ def _is_full(error: Exception, folder: Path) -> bool:
 def _sync(path: Path) -> None:
     for file in [path] if path.is_file() else sorted(path.rglob("*")):
         if file.is_file():
-            with open(file, "rb") as handle:
+            # Windows syncs what was opened for writing alone.
+            with open(file, "r+b") as handle:
                 os.fsync(handle)
 
 
@@ -144,7 +145,7 @@ def _swap(new: Path, target: Path) -> None:
 
 def _exchange(new: Path, target: Path) -> None:
     """Linux swaps two names in one step; elsewhere there is a moment without the old one."""
-    libc = ctypes.CDLL(None, use_errno=True)
+    libc = None if sys.platform == "win32" else ctypes.CDLL(None, use_errno=True)
     swap = getattr(libc, "renameat2", None)
     if swap is None or swap(AT_FDCWD, os.fsencode(new), AT_FDCWD, os.fsencode(target), RENAME_EXCHANGE):
         target.rename(new.with_name(f"{new.name}.old"))
@@ -158,6 +159,8 @@ def _umask() -> int:
 
 
 def _sync_folder(folder: Path) -> None:
+    if sys.platform == "win32":
+        return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -80,7 +80,7 @@ def write_config(model: nn.Module, text: str, path: Path) -> None:
         "pretrained_cfg": settings,
         "model_args": {"recipe": json.loads(text)},
     }
-    path.write_text(json.dumps(data, indent=1, default=str))
+    path.write_text(json.dumps(data, indent=1, default=str), encoding="utf-8")
 
 
 def write_stock_config(base: Base, path: Path) -> None:

@@ -93,7 +93,7 @@ def _read(folder: str | PathLike[str]) -> dict[str, Any]:
             "(One on the Hub has to be fetched first: huggingface_hub.snapshot_download.)"
         )
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(path.read_text(encoding="utf-8"))
         if int(data["format"]) > FORMAT:
             raise BadFile(f"{path} has format {data['format']}; this surgeon reads up to {FORMAT}: upgrade it.")
         return {

@@ -1,15 +1,20 @@
 """Outputs appear whole or not at all: killed at any moment, and with the disk full."""
 
+import ctypes
+import errno
+import fcntl
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import surgeon
 from surgeon.errors import BadFile
+from surgeon.files import atomic
 from surgeon.files.atomic import replacing
 from tests.shared.bits import assert_same_bits
 from tests.shared.small import tiny
@@ -128,6 +133,47 @@ def test_a_file_and_a_folder_take_each_others_place(tmp_path):
     with replacing(tmp_path / "x", force=True) as fresh:
         fresh.write_text("file again")
     assert (tmp_path / "x").read_text() == "file again" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    """What Windows refuses: to open a folder, to sync what was not opened for writing, and C's library without a name."""
+
+    def no_folder(path, *args):
+        if os.path.isdir(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return os.open(path, *args)
+
+    def for_writing(handle):
+        if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        os.fsync(handle)
+
+    def no_library(name, *args, **kwargs):
+        raise TypeError("argument of type 'NoneType' is not iterable")
+
+    monkeypatch.setattr(atomic.sys, "platform", "win32")
+    monkeypatch.setattr(atomic, "os", SimpleNamespace(**vars(os) | {"open": no_folder, "fsync": for_writing}))
+    monkeypatch.setattr(ctypes, "CDLL", no_library)
+
+
+@pytest.mark.parametrize("old", ["nothing", "a file", "a folder"])
+@pytest.mark.parametrize("new", ["a file", "a folder"])
+def test_by_the_rules_of_windows(old, new, tmp_path, windows):
+    target = tmp_path / "target"
+    make(target, old, "old")
+    with replacing(target, force=True) as path:
+        make(path, new, "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+    assert (target if new == "a file" else target / "inside").read_text() == "new"
+
+
+def make(path, kind, text):
+    if kind == "a folder":
+        path.mkdir()
+        (path / "inside").write_text(text)
+    elif kind == "a file":
+        path.write_text(text)
 
 
 def test_an_ordinary_file_has_ordinary_rights(tmp_path):
