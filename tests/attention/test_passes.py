@@ -202,6 +202,71 @@ def test_compiled_has_second_derivatives():
     assert torch.autograd.gradgradcheck(gate.eval(), (x.requires_grad_(),), fast_mode=True)
 
 
+def forget():
+    """Loops are looked for anew, and compiled again only where there are none."""
+    loops._made.cache_clear()
+    loops._fitting.cache_clear()
+
+
+def asked(gate):
+    """As `surgeon.compile` asks whether anything can be compiled, under the caller's gradients."""
+    assert loops.missing(torch.device("cpu")) is None
+
+
+def in_training(gate):
+    gate(torch.randn(3, 16, 6, 5, requires_grad=True)).square().sum().backward()
+
+
+def before_a_mean(gate):
+    """The gradient is one number for each channel, said again at each position."""
+    gate(torch.randn(3, 16, 6, 5, requires_grad=True)).mean((2, 3)).square().sum().backward()
+
+
+def beside_others(gate):
+    """The map, and its gradient, are parts of maps that lie side by side."""
+    x = torch.randn(3, 24, 6, 5, requires_grad=True)
+    torch.cat([gate(x[:, :16]), x], 1).square().sum().backward()
+
+
+def in_autocast(gate):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = gate(torch.randn(3, 16, 6, 5, requires_grad=True))
+    y.square().sum().backward()
+
+
+def for_second_derivatives(gate):
+    x = torch.randn(3, 16, 6, 5, requires_grad=True)
+    torch.autograd.grad(gate(x).square().sum(), x, create_graph=True)
+
+
+def without_gradients(gate):
+    with torch.no_grad():
+        gate(torch.randn(3, 16, 6, 5))
+
+
+def in_inference_mode(gate):
+    with torch.inference_mode():
+        gate(torch.randn(3, 16, 6, 5))
+
+
+WAYS = [asked, in_training, before_a_mean, beside_others, in_autocast]
+WAYS += [for_second_derivatives, without_gradients, in_inference_mode]
+
+
+@compiles
+@pytest.mark.export
+@pytest.mark.parametrize("form", ["cbam", "bam"])
+@torch._dynamo.config.patch(error_on_recompile=True)
+def test_no_loop_is_compiled_twice_whatever_is_around_the_gate(form):
+    """Of each kind of arguments one: a second one would take seconds, and after eight torch.compile gives up."""
+    gate = build(form, 16, init="paper")
+    gate.passes = "compiled"
+    forget()
+    loops._loops.cache_clear()
+    for way in (*WAYS, *reversed(WAYS)):
+        way(gate)
+
+
 def no_compiler(*given, **options):
     raise RuntimeError("g++ not found\nmany lines")
 
@@ -219,12 +284,12 @@ def test_a_compiled_network_runs_on_a_machine_without_a_compiler(monkeypatch):
     gate, x, g = random(*FORMS["cbam"], (3, 16, 6, 5), torch.float32)
     gate.passes = "compiled"
     monkeypatch.setattr(loops, "_loops", no_compiler)
-    loops._made.cache_clear()
+    forget()
     try:
         with pytest.warns(errors.NotCompiled, match="not compiled"):
             got = outcome(gate, x, g)
     finally:
-        loops._made.cache_clear()
+        forget()
     the_same(got, plain(gate, x, g, monkeypatch), rtol=1e-4, atol=1e-5)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, lru_cache
 from inspect import signature
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,9 +16,35 @@ from torch import Tensor
 from surgeon.attention.passes import formulas
 from surgeon.errors import NotCompiled
 
-# What a formula is compiled for: of each tensor its dtype, device, which axes have length 1, and its order in memory.
-Kind = tuple[Any, ...]
 Formula = Callable[..., Any]
+
+
+class Look(NamedTuple):
+    """What a tensor is, its numbers aside."""
+
+    dtype: torch.dtype
+    device: torch.device
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    is_inference: bool
+
+
+class Kind(NamedTuple):
+    """What of a tensor its loops depend on, beside its lengths.
+
+    ones: which axes have length 1. order: the axes, from the outermost in memory to the innermost. repeated: which axes
+    are one number said again, as in the gradient of a mean. is_whole: whether nothing lies between its numbers.
+    """
+
+    dtype: torch.dtype
+    device: torch.device
+    ones: tuple[bool, ...]
+    order: tuple[int, ...]
+    repeated: tuple[bool, ...]
+    is_whole: bool
+    is_inference: bool
+
+
 # The lengths that loops are compiled with: what a compiler chooses by them should suit large maps, and lengths that are
 # equal by chance would be taken for the same.
 IMAGES, CHANNELS, SPATIAL = 6, 224, {1: (3120,), 2: (60, 52), 3: (10, 26, 12)}
@@ -29,26 +56,52 @@ def run(formula: Formula, *given: Any) -> Any:
     """`formula(*given)`, by loops and without gradients; compiled at the first call with arguments of this kind."""
     # As what they are, and not as views of something: torch.compile would look at that as well.
     given = tuple(value.data if isinstance(value, Tensor) else value for value in given)
-    return _made(formula, *(_kind(value) for value in given))(*given)
+    with _alone(given[0].device.type):
+        return _fitting(formula, *map(_look, given))(*given)
+
+
+def _look(value: Any) -> Any:
+    """The look of a tensor; anything else is its own."""
+    if not isinstance(value, Tensor):
+        return value
+    return Look(value.dtype, value.device, value.shape, value.stride(), value.is_inference())
+
+
+@lru_cache(maxsize=1024)
+def _fitting(formula: Formula, *looks: Any) -> Callable[..., Any]:
+    """The loops for arguments that look so. Noted down: a small map is multiplied faster than its kind is found."""
+    return _made(formula, *map(_kind, looks))
+
+
+@contextmanager
+def _alone(device: str) -> Iterator[None]:
+    """Without gradients and autocast: loops are compiled for the state of these as well, and what they do is fixed."""
+    if not torch.is_autocast_enabled(device):
+        with torch.no_grad():
+            yield
+    else:
+        with torch.no_grad(), torch.autocast(device, enabled=False):
+            yield
 
 
 def missing(device: torch.device) -> str | None:
     """Why nothing can be compiled for `device`; None if it can."""
-    kinds = (_kind(torch.ones(shape, device=device)) for shape in ((2, 2, 2), (2, 2)))
+    kinds = (_kind(_look(torch.ones(shape, device=device))) for shape in ((2, 2, 2), (2, 2)))
     try:
-        _loops(formulas.weighted, *kinds)
+        with _alone(device.type):
+            _loops(formulas.weighted, *kinds)
     except Exception as error:
         return _reason(error, device)
     return None
 
 
 @cache
-def _made(formula: Formula, *kinds: Kind) -> Callable[..., Any]:
+def _made(formula: Formula, *kinds: Any) -> Callable[..., Any]:
     """The loops; the formula itself where they can't be made, as on a machine that a compiled network was taken to."""
     try:
         return _loops(formula, *kinds)
     except Exception as error:
-        told = _reason(error, next(kind[1] for kind in kinds if len(kind) > 1))
+        told = _reason(error, next(kind.device for kind in kinds if isinstance(kind, Kind)))
         warnings.warn(f"attention runs by plain operators, not compiled: {told}", NotCompiled, stacklevel=2)
         return formula
 
@@ -59,37 +112,53 @@ def _reason(error: Exception, device: torch.device) -> str:
     return f"torch.compile needs {needs} and said: {lines[0][:200]}"
 
 
-def _kind(value: Any) -> Kind:
-    """What of an argument the loops depend on, beside its lengths."""
-    if isinstance(value, Tensor):
-        return value.dtype, value.device, tuple(length == 1 for length in value.shape), _order(value)
-    return (value,)
+def _kind(look: Any) -> Any:
+    """The kind of a tensor that looks so; anything else is its own."""
+    if not isinstance(look, Look):
+        return look
+    shape, strides = look.shape, look.strides
+    order = tuple(sorted(range(len(shape)), key=lambda axis: -strides[axis]))
+    ones = tuple(length == 1 for length in shape)
+    repeated = tuple(stride == 0 and not one for stride, one in zip(strides, ones))
+    whole = _is_whole(shape, strides, order)
+    return Kind(look.dtype, look.device, ones, order, repeated, whole, look.is_inference)
 
 
-def _order(x: Tensor) -> tuple[int, ...]:
-    """The axes of `x`, from the outermost in memory to the innermost."""
-    strides = x.stride()
-    return tuple(sorted(range(x.dim()), key=lambda axis: -strides[axis]))
+def _is_whole(shape: Sequence[int], strides: Sequence[int], order: Sequence[int]) -> bool:
+    expected = 1
+    for axis in reversed(order):
+        if shape[axis] > 1 and strides[axis]:
+            if strides[axis] != expected:
+                return False
+            expected *= shape[axis]
+    return True
 
 
 @cache
-def _loops(formula: Formula, *kinds: Kind) -> Callable[..., Any]:
+def _loops(formula: Formula, *kinds: Any) -> Callable[..., Any]:
     """A function of its own: torch.compile counts how often it compiled each, and stops at eight."""
     code = formula.__code__.replace(co_name=f"{formula.__name__}_{abs(hash(kinds))}")
     own = FunctionType(code, formula.__globals__, formula.__name__, formula.__defaults__)
     loops = torch.compile(own, dynamic=True, fullgraph=True)
-    loops(*(_typical(name, kind) for name, kind in zip(signature(formula).parameters, kinds)))
+    named = zip(signature(formula).parameters, kinds)
+    loops(*(_typical(name, kind, number) for number, (name, kind) in enumerate(named, 2)))
     return loops
 
 
-def _typical(name: str, kind: Kind) -> Any:
-    """An argument of that kind with the lengths that loops are compiled with."""
-    if len(kind) == 1:
-        return kind[0]
-    dtype, device, ones, order = kind
-    lengths = [1 if one else length for one, length in zip(ones, _lengths(name, len(ones)))]
-    x = torch.zeros([lengths[axis] for axis in order], dtype=dtype, device=device)
-    return x.permute([order.index(axis) for axis in range(len(order))]).data
+def _typical(name: str, kind: Any, number: int) -> Any:
+    """An argument of that kind with the lengths that loops are compiled with; `number` is another for each."""
+    if not isinstance(kind, Kind):
+        return kind
+    lengths = [1 if one else length for one, length in zip(kind.ones, _lengths(name, len(kind.ones)))]
+    held = [1 if again else length for again, length in zip(kind.repeated, lengths)]
+    if not kind.is_whole:
+        # As a part of several maps that lie side by side, of each argument in another number.
+        held[1] *= number
+    with torch.inference_mode(kind.is_inference):
+        x = torch.zeros([held[axis] for axis in kind.order], dtype=kind.dtype, device=kind.device)
+        x = x.permute([kind.order.index(axis) for axis in range(len(kind.order))])
+        part = x if kind.is_whole else x.narrow(1, 0, lengths[1])
+        return part.expand(lengths).data
 
 
 def _lengths(name: str, dims: int) -> tuple[int, ...]:
