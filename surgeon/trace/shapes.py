@@ -40,12 +40,19 @@ def result_of(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
             return args[0].new_empty(*args[0].shape[:-1], args[2].shape[-1])
     in_place = function in _SUMS_IN_PLACE or function in _ACTIVATIONS and (kwargs.get("inplace") or args[-1] is True)
     if function in _NORMS or function in _ACTIVATIONS:
-        return _written(args[0]) if in_place else torch.empty_like(args[0])
+        return _written(args[0]) if in_place else _like(args[0])
     if (in_place or function in _SUMS) and not kwargs and len(args) == 2:
         whole = _whole(*args)
         if whole is not None and (whole is args[0] or not in_place):
-            return _written(whole) if in_place else torch.empty_like(whole)
+            return _written(whole) if in_place else _like(whole)
     return function(*args, **kwargs)
+
+
+def _like(tensor: torch.Tensor) -> torch.Tensor:
+    """As `torch.empty_like`, which torch works out in Python for tensors on meta."""
+    if not tensor.is_contiguous():
+        return torch.empty_like(tensor)
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
 
 
 def _written(tensor: torch.Tensor) -> torch.Tensor:
