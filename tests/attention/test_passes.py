@@ -267,6 +267,13 @@ def test_no_loop_is_compiled_twice_whatever_is_around_the_gate(form):
         way(gate)
 
 
+def test_on_meta_nothing_is_compiled(monkeypatch):
+    monkeypatch.setattr(loops, "_loops", no_compiler)
+    gate = build("cbam", 8, init="paper").to("meta")
+    gate.passes = "compiled"
+    assert gate(torch.randn(2, 8, 5, 6, device="meta", requires_grad=True)).shape == (2, 8, 5, 6)
+
+
 def no_compiler(*given, **options):
     raise RuntimeError("g++ not found\nmany lines")
 

@@ -26,7 +26,8 @@ def chosen(passes: Passes, x: Tensor) -> Kernels:
     """What makes the passes over `x`. On a GPU Triton's kernels do, compiled or not: loops read a map more often."""
     is_fit = x.device.type == DEVICE and x.dtype in FUSED and x.nbytes >= LEAST
     kernels: Kernels | None = _fused(x.device) if is_fit else None
-    return kernels or KERNELS[passes]
+    # On meta there is nothing to be fast at.
+    return kernels or KERNELS["eager" if x.is_meta else passes]
 
 
 def kernels_of_small(x: Tensor) -> Any:

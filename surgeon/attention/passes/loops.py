@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache, lru_cache
 from inspect import signature
 from types import FunctionType
@@ -76,12 +76,9 @@ def _fitting(formula: Formula, *looks: Any) -> Callable[..., Any]:
 @contextmanager
 def _alone(device: str) -> Iterator[None]:
     """Without gradients and autocast: loops are compiled for the state of these as well, and what they do is fixed."""
-    if not torch.is_autocast_enabled(device):
-        with torch.no_grad():
-            yield
-    else:
-        with torch.no_grad(), torch.autocast(device, enabled=False):
-            yield
+    is_on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    with torch.no_grad(), torch.autocast(device, enabled=False) if is_on else nullcontext():
+        yield
 
 
 def missing(device: torch.device) -> str | None:
