@@ -7,26 +7,40 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surgeon.attention.passes.capture import is_traced
+from surgeon.attention.passes.capture import is_captured, is_traced
 from surgeon.attention.passes.dtypes import score_dtype
 
 
 def mixed(x: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
     """`x + gamma * (y - x)`, with gradients for all three; `x` itself, bit for bit, where gamma is 0 or y is x."""
-    # A trace that is saved can hold operators alone; trained further, it would not open a gamma of 0.
-    if is_traced():
-        return _mixed(x, y, gamma)
-    # torch.compile takes no function with a forward derivative.
-    return (_Mix if torch.compiler.is_compiling() else _ForwardMix).apply(x, y, gamma)
+    if not is_captured():
+        return _Mix.apply(x, y, gamma)
+    # What is saved can hold operators alone. A trace is checked against one without gradients: there it is one form.
+    learns = gamma.requires_grad and torch.is_grad_enabled() or is_traced()
+    return _opening(x, y, gamma) if learns else _mixed(x, y, gamma)
 
 
 def _mixed(x: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
     # Written out, 0 * (y - x) is NaN where y is infinite, and -0.0 + 0.0 is not -0.0.
-    return torch.where((gamma == 0) | (x == y), x, x + gamma.to(x.dtype) * (y - x))
+    return torch.where(_is_still(x, y, gamma), x, x + gamma.to(x.dtype) * (y - x))
+
+
+def _is_still(x: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
+    return (gamma == 0) | (x == y)
+
+
+def _opening(x: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
+    """`_mixed` by operators whose own gradients are right: `where` alone would leave a gamma of 0 without one."""
+    dtype = score_dtype(x.dtype)
+    moved = gamma.to(dtype) * (y.to(dtype) - x)
+    # Less nothing, x keeps its bits; the nothing has the gradient of what x will be moved by.
+    nothing = torch.nan_to_num(moved, nan=0.0, posinf=0.0, neginf=0.0)
+    still = x - (nothing.detach() - nothing)
+    return torch.where(_is_still(x, y, gamma), still, x + moved).to(x.dtype)
 
 
 class _Mix(torch.autograd.Function):
-    """`_mixed`, whose `where` alone would leave gamma without a gradient."""
+    """`_mixed` with its gradients, in float32 or better, and a derivative in forward mode."""
 
     generate_vmap_rule = True
 
@@ -37,6 +51,7 @@ class _Mix(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -44,15 +59,6 @@ class _Mix(torch.autograd.Function):
         part, dtype = gamma.to(x.dtype), score_dtype(x.dtype)
         along = grad.to(dtype) * (y.to(dtype) - x)
         return grad * (1 - part), grad * part, along.sum().reshape(1).to(gamma.dtype)
-
-
-class _ForwardMix(_Mix):
-    """`_Mix` with a derivative in forward mode as well."""
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
 
     @staticmethod
     def jvp(ctx: Any, of_x: Tensor, of_y: Tensor, of_gamma: Tensor) -> Tensor:

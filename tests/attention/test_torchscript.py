@@ -70,6 +70,33 @@ def test_a_trace_that_is_trained(name):
         torch.testing.assert_close(weights[key].grad, weight.grad, rtol=1e-3, atol=1e-3)
 
 
+def exported(gate, x):
+    return torch.export.export(gate, (x,)).module()
+
+
+# torch's own batch norm asks for the size of its batch in training.
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("gamma", [0.0, 0.3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("save", [exported, reloaded])
+def test_a_gamma_of_0_opens_in_what_was_saved(save, dtype, gamma):
+    """Programs hold operators alone, and no gradient of surgeon's own."""
+    torch.manual_seed(0)
+    gate, x = build("timm:se", 64).to(dtype).train(), awkward((4, 64, 5, 4), dtype)
+    torch.nn.init.constant_(gate.gamma, gamma)
+    saved = save(gate, torch.randn_like(x))
+    y = saved(x)
+    assert gamma or same_bits(y, x)
+    torch.testing.assert_close(y, gate(x))
+    along = torch.randn_like(x)
+    y.backward(along)
+    gate(x).backward(along)
+    weights = dict(saved.named_parameters())
+    assert gate.gamma.grad.any()
+    for key, weight in gate.named_parameters():
+        torch.testing.assert_close(weights[key].grad, weight.grad, rtol=2e-2, atol=2e-2)
+
+
 # It is one for windows of this size.
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_traced_on_windows():

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from inspect import signature
 from types import FunctionType
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from surgeon.attention.passes import formulas
+from surgeon.attention.passes.dtypes import no_autocast
 from surgeon.errors import NotCompiled
 
 Formula = Callable[..., Any]
@@ -56,7 +56,8 @@ def run(formula: Formula, *given: Any) -> Any:
     """`formula(*given)`, by loops and without gradients; compiled at the first call with arguments of this kind."""
     # As what they are, and not as views of something: torch.compile would look at that as well.
     given = tuple(value.data if isinstance(value, Tensor) else value for value in given)
-    with _alone(given[0].device.type):
+    # Loops are compiled for the state of gradients and autocast as well, and what they do is fixed.
+    with torch.no_grad(), no_autocast(given[0]):
         return _fitting(formula, *map(_look, given))(*given)
 
 
@@ -73,20 +74,12 @@ def _fitting(formula: Formula, *looks: Any) -> Callable[..., Any]:
     return _made(formula, *map(_kind, looks))
 
 
-@contextmanager
-def _alone(device: str) -> Iterator[None]:
-    """Without gradients and autocast: loops are compiled for the state of these as well, and what they do is fixed."""
-    is_on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    with torch.no_grad(), torch.autocast(device, enabled=False) if is_on else nullcontext():
-        yield
-
-
 def missing(device: torch.device) -> str | None:
     """Why nothing can be compiled for `device`; None if it can."""
-    kinds = (_kind(_look(torch.ones(shape, device=device))) for shape in ((2, 2, 2), (2, 2)))
+    x, factors = (torch.ones(shape, device=device) for shape in ((2, 2, 2), (2, 2)))
     try:
-        with _alone(device.type):
-            _loops(formulas.weighted, *kinds)
+        with torch.no_grad(), no_autocast(x):
+            _loops(formulas.weighted, _kind(_look(x)), _kind(_look(factors)))
     except Exception as error:
         return _reason(error, device)
     return None
