@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks.ablations.measure import COLUMNS, measured, runs
-from benchmarks.runs import measure
+from benchmarks.runs import add_arguments, measure
 
 TABLE = Path(__file__).parents[1] / "ablations.csv"
 
@@ -20,10 +20,10 @@ TABLE = Path(__file__).parents[1] / "ablations.csv"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="runs of each variant (default 5)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    add_arguments(parser)
     parser.add_argument("--output", type=Path, default=TABLE, help="the table (default benchmarks/ablations.csv)")
     args = parser.parse_args()
-    measure(runs(args.seeds), measured, COLUMNS, args.output, args.jobs)
+    measure(runs(args.seeds), measured, COLUMNS, args.output, args.jobs, args.ray)
 
 
 if __name__ == "__main__":

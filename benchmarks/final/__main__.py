@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.final.measure import COLUMNS, measured, runs, task
-from benchmarks.runs import measure
+from benchmarks.runs import add_arguments, measure
 
 TABLE = Path(__file__).parents[1] / "final.csv"
 
@@ -22,7 +22,7 @@ def main() -> None:
     args = _arguments()
     name, folder = ("cifar10", str(args.data)) if args.data else ("digits", "")
     chosen = runs(name, args.epochs or task(name, folder).epochs, args.seeds)
-    measure(chosen, partial(measured, folder=folder), COLUMNS, args.output, args.jobs)
+    measure(chosen, partial(measured, folder=folder), COLUMNS, args.output, args.jobs, args.ray)
 
 
 def _arguments() -> argparse.Namespace:
@@ -30,7 +30,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="the folder in which cifar-10-batches-py lies (default: the digits)")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each arm (default 5)")
     parser.add_argument("--epochs", type=int, help="of each training (default 12 for digits, 30 for CIFAR-10)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    add_arguments(parser)
     parser.add_argument("--output", type=Path, default=TABLE, help="the table (default benchmarks/final.csv)")
     return parser.parse_args()
 
