@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from benchmarks import evidence
 from benchmarks.ablations.measure import COLUMNS, measured, runs
+from benchmarks.ablations.page import TABLE
 from benchmarks.runs import add_arguments, measure
-
-TABLE = Path(__file__).parents[1] / "ablations.csv"
 
 
 def main() -> None:
@@ -24,6 +24,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=TABLE, help="the table (default benchmarks/ablations.csv)")
     args = parser.parse_args()
     measure(runs(args.seeds), measured, COLUMNS, args.output, args.jobs, args.ray)
+    if args.output == TABLE:
+        evidence.write()
 
 
 if __name__ == "__main__":

@@ -31,7 +31,6 @@ class Table:
     """One question. chosen: the row that the paper recommends. published: row -> its error there, where known."""
 
     title: str
-    paper: str
     chosen: str
     rows: tuple[str, ...]
     published: Mapping[str, float] = field(default_factory=dict)
@@ -62,12 +61,12 @@ VARIANTS = {
     "bam in-block": _bam("BAM in each residual block", where="residual"),
     "block": Variant("an ordinary block more instead", blocks=1),
     "cbam": _cbam("CBAM as in the paper"),
-    "cbam channel avg": _cbam("channels alone, average (SE)", branches="channel", pools="avg"),
-    "cbam channel max": _cbam("channels alone, maximum", branches="channel", pools="max"),
-    "cbam channel": _cbam("channels alone, both pools", branches="channel"),
-    "cbam conv 3": _cbam("and positions by a 1x1 convolution, kernel 3", maps="conv", kernel_size=3),
-    "cbam conv 7": _cbam("and positions by a 1x1 convolution, kernel 7", maps="conv"),
-    "cbam kernel 3": _cbam("and positions by average and maximum, kernel 3", kernel_size=3),
+    "cbam channel avg": _cbam("average alone (SE)", branches="channel", pools="avg"),
+    "cbam channel max": _cbam("maximum alone", branches="channel", pools="max"),
+    "cbam channel": _cbam("channels alone", branches="channel"),
+    "cbam conv 3": _cbam("kernel 3 on a 1x1 convolution", maps="conv", kernel_size=3),
+    "cbam conv 7": _cbam("kernel 7 on a 1x1 convolution", maps="conv"),
+    "cbam kernel 3": _cbam("kernel 3 on average and maximum", kernel_size=3),
     "cbam spatial-first": _cbam("positions first", order="spatial-first"),
     "cbam parallel": _cbam("both at once", order="parallel"),
     "cbam paper": _cbam('`init="paper"`', init="paper"),
@@ -81,35 +80,31 @@ CALLED = {
     ("branches", "bam"): "both branches",
     ("combine", "bam"): "sum",
     ("place", "bam"): "BAM at the bottlenecks",
-    ("positions", "cbam"): "and positions by average and maximum, kernel 7",
+    ("pools", "cbam channel"): "both pools",
+    ("positions", "cbam"): "kernel 7 on average and maximum",
     ("order", "cbam"): "channels first",
-    ("start", "cbam"): '`init="eager"`, the default',
+    ("start", "cbam"): '`init="eager"`',
 }
 BAM, CBAM = {"none": 21.49, "bam": 20.00}, {"none": 24.56}
 TABLES = {
-    "dilation": Table(
-        "BAM: dilation", "bam", "bam", ("bam dilation 1", "bam dilation 2", "bam", "bam dilation 6"), BAM
-    ),
+    "dilation": Table("BAM: dilation", "bam", ("bam dilation 1", "bam dilation 2", "bam", "bam dilation 6"), BAM),
     "reduction": Table(
         "BAM: reduction",
-        "bam",
         "bam",
         ("bam", "bam reduction 8", "bam reduction 16", "bam reduction 32"),
         {"none": 21.49, "bam reduction 16": 20.00},
     ),
-    "branches": Table("BAM: branches", "bam", "bam", ("bam channel", "bam spatial", "bam"), BAM),
-    "combine": Table("BAM: how the branches are combined", "bam", "bam", ("bam max", "bam product", "bam"), BAM),
-    "place": Table("BAM: where, or a block instead", "bam", "bam", ("bam", "bam in-block", "block"), BAM),
+    "branches": Table("BAM: branches", "bam", ("bam channel", "bam spatial", "bam"), BAM),
+    "combine": Table("BAM: how the branches are combined", "bam", ("bam max", "bam product", "bam"), BAM),
+    "place": Table("BAM: where, or a block instead", "bam", ("bam", "bam in-block", "block"), BAM),
     "pools": Table(
         "CBAM: pools of the channel scores",
-        "cbam",
         "cbam channel",
         ("cbam channel avg", "cbam channel max", "cbam channel"),
         CBAM | {"cbam channel avg": 23.14, "cbam channel max": 23.20, "cbam channel": 22.80},
     ),
     "positions": Table(
-        "CBAM: channels alone, and positions behind them",
-        "cbam",
+        "CBAM: channels alone, or positions behind them",
         "cbam",
         ("cbam channel", "cbam conv 3", "cbam conv 7", "cbam kernel 3", "cbam"),
         CBAM
@@ -118,9 +113,8 @@ TABLES = {
     "order": Table(
         "CBAM: order",
         "cbam",
-        "cbam",
         ("cbam", "cbam spatial-first", "cbam parallel"),
         CBAM | {"cbam": 22.66, "cbam spatial-first": 22.78, "cbam parallel": 22.95},
     ),
-    "start": Table("CBAM: start", "", "cbam", ("cbam", "cbam paper", "cbam identity", "cbam neutral")),
+    "start": Table("CBAM: start", "cbam", ("cbam", "cbam paper", "cbam identity", "cbam neutral")),
 }
