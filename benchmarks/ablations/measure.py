@@ -56,12 +56,13 @@ def network(variant: Variant, example: Tensor) -> nn.Module:
     """The network of a variant, of random weights."""
     model = _plain(example)
     if variant.attention:
-        options = {"init": "eager", "reduction": 4} | variant.options
+        options = {"init": "eager", "reduction": 4, **variant.options}
         surgeon.inject(model, variant.attention, where=variant.where, example_inputs=example, **options)
     # BAM stands at the ends of all stages but the last.
     for stage, channels in (("layer1", 16), ("layer2", 32)):
         for _ in range(variant.blocks):
-            model.get_submodule(stage).append(BasicBlock(channels, channels))
+            blocks = model.get_submodule(stage)
+            blocks.add_module(str(len([*blocks.children()])), BasicBlock(channels, channels))
     return model
 
 

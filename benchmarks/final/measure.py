@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torchvision.models import mobilenet_v2
+from torchvision.models import MobileNetV2
 
 import surgeon
 from benchmarks.noise import tasks
@@ -47,7 +47,7 @@ def task(name: str, folder: str) -> tasks.Task:
 
 def slim(channels: int) -> nn.Module:
     """torchvision's MobileNetV2 for small images."""
-    model = mobilenet_v2(num_classes=10, width_mult=WIDTH, inverted_residual_setting=BLOCKS)
+    model = MobileNetV2(num_classes=10, width_mult=WIDTH, inverted_residual_setting=BLOCKS)
     first = model.features[0][0]
     model.features[0][0] = nn.Conv2d(channels, first.out_channels, 3, 2, 1, bias=False)
     return model
