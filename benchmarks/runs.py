@@ -8,7 +8,8 @@ import os
 import warnings
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,9 +71,19 @@ def measure(
 
 
 def _in_processes(measured: Measured, left: Sequence[NamedTuple], jobs: int) -> Iterator[Row]:
-    """Rows as they are done; if a process is killed, so is the command."""
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap_unordered(partial(_quietly, measured), left)
+    """Rows as they are done."""
+    pool, is_broken = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")), False
+    try:
+        for done in as_completed([pool.submit(_quietly, measured, run) for run in left]):
+            # When a process is killed, those that wait fail with it, and others may be done.
+            if isinstance(done.exception(), BrokenProcessPool):
+                is_broken = True
+            else:
+                yield done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if is_broken:
+        raise SystemExit("\na process was killed. The table has what was done; the same command goes on.")
 
 
 def _by_ray(measured: Measured, left: Sequence[NamedTuple], jobs: int, address: str) -> Iterator[Row]:

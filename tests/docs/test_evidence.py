@@ -1,6 +1,8 @@
 """The page of evidence says what the tables say; and each experiment runs, on a few images."""
 
 import csv
+import os
+import signal
 
 import pytest
 import torch
@@ -61,7 +63,10 @@ def test_new_weights_start_as_they_are_called():
     assert torch.equal(weights["mean"][:, 3:4], real.mean(1, keepdim=True)) and weights["fresh"][:, 3:].any()
 
 
-def test_cifar(monkeypatch, tmp_path):
+@pytest.fixture
+def cifar(monkeypatch, tmp_path):
+    """The folder of a CIFAR-10 of eight images."""
+
     class Cifar:
         def __init__(self, folder, train):
             assert folder == str(tmp_path)
@@ -70,10 +75,23 @@ def test_cifar(monkeypatch, tmp_path):
             self.targets = [number % 10 for number in range(8)]
 
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", Cifar)
-    tasks.task.cache_clear()
-    row = noise.measured(noise.Run("cifar10", "kept", "6", "eager", "1", "0"), str(tmp_path))
-    tasks.task.cache_clear()
+    for cached in (tasks.task, final.task):
+        cached.cache_clear()
+    yield str(tmp_path)
+    for cached in (tasks.task, final.task):
+        cached.cache_clear()
+
+
+def test_cifar(cifar):
+    row = noise.measured(noise.Run("cifar10", "kept", "6", "eager", "1", "0"), cifar)
     assert 0 < float(row["red"]) < 1
+
+
+def test_cifar_is_for_the_whole_mobilenet(cifar):
+    row = final.measured(final.Run("cifar10", "eager", "1", "0"), cifar)
+    whole = sum(weight.numel() for weight in torchvision.models.mobilenet_v2(num_classes=10).parameters())
+    # An MLP of two layers with 80 hidden units at 1,280 channels, biases and all.
+    assert row["weights"] == whole + 2 * 1280 * 80 + 1280 + 80
 
 
 def test_images_are_shifted_and_mirrored():
@@ -101,6 +119,24 @@ def told(run):
 
 def refused(run):
     raise AssertionError("it is there already")
+
+
+def killed(run):
+    if run.seed == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return told(run)
+
+
+def test_a_process_that_is_killed_ends_the_command_and_not_its_table(tmp_path):
+    path, chosen = (
+        tmp_path / "noise.csv",
+        [noise.Run("digits", "kept", "6", "none", "1", str(seed)) for seed in range(3)],
+    )
+    with pytest.raises(SystemExit, match="a process was killed. The table has what was done"):
+        runs.measure(chosen, killed, noise.COLUMNS, path, 1)
+    assert [row["seed"] for row in rows(path)] == ["0"]
+    runs.measure(chosen, told, noise.COLUMNS, path, 1)
+    assert sorted(row["seed"] for row in rows(path)) == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize("start", curves.STARTS)
