@@ -1,7 +1,7 @@
 """What is tried: the rows of the tables in BAM's and CBAM's papers, and the starts here.
 
 Published figures are errors in percent: BAM's with a ResNet-50 on CIFAR-100 (arXiv:1807.06514, tables 1 and 2), CBAM's with a
-ResNet-50 on ImageNet (arXiv:1807.06521, tables 1 to 3).
+ResNet-50 on ImageNet (arXiv:1807.06521, tables 1 to 3). Only 24.56, 23.14 and 22.66 were compared with a second source.
 """
 
 from __future__ import annotations
