@@ -42,7 +42,7 @@ def measure(
 ) -> None:
     """Append `measured(run)` for each run that the table at `path` does not have yet; a run's fields are columns.
 
-    Each is seeded by its run alone, so that it does not matter where it is measured, nor how often.
+    Each is seeded by its run alone, so that it does not matter where it is measured (on processors of one kind), nor how often.
 
     Args:
         jobs: how many at once. ray: `local`, or the address of a cluster, which does as many as it has processors; None

@@ -87,8 +87,8 @@ def _told(of: dict[str, list[Row]]) -> str:
         if row != table.chosen and of[row]
     ]
     return (
-        f"- **Of {len(others)} other choices {sum(map(is_clear, others))} can be told from the papers' own**, and the rest can't: a task on which any attention "
-        "brings so much is a coarse measure of how it is made."
+        f"- **Of {len(others)} other choices {sum(map(is_clear, others))} can be told from the papers' own**, and the rest can't: a task on which nearly every attention "
+        "brings as much is a coarse measure of how it is made."
     )
 
 
