@@ -14,16 +14,16 @@ from pathlib import Path
 from benchmarks import evidence
 from benchmarks.curves.measure import COLUMNS, measured, runs
 from benchmarks.curves.page import TABLE
-from benchmarks.runs import measure
+from benchmarks.runs import add_arguments, measure
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=7, help="runs of each start (default 7)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    add_arguments(parser)
     parser.add_argument("--output", type=Path, default=TABLE, help="the table (default benchmarks/curves.csv)")
     args = parser.parse_args()
-    measure(runs(args.seeds), measured, COLUMNS, args.output, args.jobs)
+    measure(runs(args.seeds), measured, COLUMNS, args.output, args.jobs, args.ray)
     if args.output == TABLE:
         evidence.write()
 

@@ -17,7 +17,7 @@ from benchmarks import evidence
 from benchmarks.noise.measure import COLUMNS, measured, runs
 from benchmarks.noise.page import TABLE
 from benchmarks.noise.tasks import task
-from benchmarks.runs import measure
+from benchmarks.runs import add_arguments, measure
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     if not args.page:
         name, folder = ("cifar10", str(args.data)) if args.data else ("digits", "")
         chosen = runs(name, args.epochs or task(name, folder).epochs, args.seeds)
-        measure(chosen, partial(measured, folder=folder), COLUMNS, args.output, args.jobs)
+        measure(chosen, partial(measured, folder=folder), COLUMNS, args.output, args.jobs, args.ray)
     if args.page or args.output == TABLE:
         evidence.write()
 
@@ -35,7 +35,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="the folder in which cifar-10-batches-py lies (default: the digits)")
     parser.add_argument("--seeds", type=int, default=5, help="runs of each setting (default 5)")
     parser.add_argument("--epochs", type=int, help="of each training (default 8 for digits, 30 for CIFAR-10)")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    add_arguments(parser)
     parser.add_argument("--output", type=Path, default=TABLE, help="the table (default benchmarks/noise.csv)")
     parser.add_argument("--page", action="store_true", help="write docs/evidence.md from the tables, measure nothing")
     return parser.parse_args()

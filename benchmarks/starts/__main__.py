@@ -12,9 +12,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from benchmarks.runs import add_arguments, measure
 from benchmarks.starts import page
 from benchmarks.starts.grid import runs
-from benchmarks.starts.sweep import measure
+from benchmarks.starts.measure import COLUMNS, measured
 from benchmarks.starts.tasks import TASKS
 from benchmarks.sweep import rows
 
@@ -25,7 +26,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 def main() -> None:
     args = _arguments()
     if not args.page:
-        measure([run for run in runs() if run.task in args.tasks], args.output, args.jobs)
+        chosen = [run for run in runs() if run.task in args.tasks]
+        measure(chosen, measured, COLUMNS, args.output, args.jobs, args.ray)
     if args.page or args.output == TABLE:
         page.write(rows(args.output), DOCS)
 
@@ -33,7 +35,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", default=[*TASKS], choices=TASKS, help="only these tasks")
-    parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
+    add_arguments(parser)
     parser.add_argument("--output", type=Path, default=TABLE, help="the table (default benchmarks/starts.csv)")
     parser.add_argument("--page", action="store_true", help="write docs/starts.md from the table, measure nothing")
     return parser.parse_args()

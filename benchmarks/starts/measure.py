@@ -116,6 +116,7 @@ def first(name: str, network: str, attention: str | None, where: str | None, see
     start = CANDIDATES["scratch" if attention else "none"]
     for _ in training.trained(model, of, start, "adamw", rate, epochs, seed, alone=False):
         pass
+    FOLDER.mkdir(exist_ok=True)
     with replacing(file, force=True) as new:
         torch.save(model.state_dict(), new)
     return model

@@ -159,3 +159,14 @@ def spread(values: Sequence[float], sign: str = "") -> str:
     """
     mean = format(statistics.mean(values), f"{sign}.3f")
     return f"{mean} ± {statistics.stdev(values):.3f}" if len(values) > 1 else mean
+
+
+def is_clear(differences: Sequence[float]) -> bool:
+    """Whether differences, one for each of five seeds or more, are more than their spread: two deviations from 0.
+
+    With five that is a t of 4.5, which chance alone brings about once in a hundred times.
+
+    >>> is_clear([0.02, 0.03, 0.02, 0.03, 0.02]), is_clear([0.02, 0.0, 0.03, 0.01, 0.0]), is_clear([0.02, 0.02])
+    (True, False, False)
+    """
+    return len(differences) >= 5 and abs(statistics.mean(differences)) > 2 * statistics.stdev(differences)

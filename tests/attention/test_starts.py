@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from benchmarks.starts import chart, measure, page, sweep, tasks
+import benchmarks.runs
+from benchmarks.starts import chart, measure, page, tasks
 from benchmarks.starts.grid import CELLS, runs
 from benchmarks.starts.measure import COLUMNS, Run, measured
 from benchmarks.starts.networks import NETWORKS
@@ -59,11 +60,10 @@ def test_a_task_is_the_same_each_time():
     assert torch.equal(first.training, tasks.task("cued").training)
 
 
-def test_it_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    path, folder = tmp_path / "starts.csv", tmp_path / "first"
-    monkeypatch.setattr(sweep, "FOLDER", folder)
+def test_it_goes_on_where_it_stopped(tmp_path):
+    path = tmp_path / "starts.csv"
     path.write_text(",".join(COLUMNS) + "\n" + ",".join([*RUN, *["0.5"] * (len(COLUMNS) - len(RUN))]) + "\n")
-    sweep.measure([RUN], path, jobs=1)
+    benchmarks.runs.measure([RUN], measured, COLUMNS, path, jobs=1)
     assert len(rows(path)) == 1
 
 

@@ -1,17 +1,25 @@
 """The page of evidence says what the tables say; and each experiment runs, on a few images."""
 
 import csv
+import os
+import signal
 
 import pytest
 import torch
 import torchvision
 
 from benchmarks import evidence, runs
+from benchmarks.ablations import measure as ablations
+from benchmarks.ablations import page as ablated
+from benchmarks.ablations.variants import TABLES, VARIANTS
 from benchmarks.curves import measure as curves
+from benchmarks.final import measure as final
+from benchmarks.final import page as finals
 from benchmarks.looks import measure as looks
 from benchmarks.looks import tasks as canvases
 from benchmarks.noise import measure as noise
 from benchmarks.noise import tasks
+from benchmarks.starts import tasks as starts
 from benchmarks.sweep import rows
 
 pytestmark = pytest.mark.network
@@ -55,7 +63,10 @@ def test_new_weights_start_as_they_are_called():
     assert torch.equal(weights["mean"][:, 3:4], real.mean(1, keepdim=True)) and weights["fresh"][:, 3:].any()
 
 
-def test_cifar(monkeypatch, tmp_path):
+@pytest.fixture
+def cifar(monkeypatch, tmp_path):
+    """The folder of a CIFAR-10 of eight images."""
+
     class Cifar:
         def __init__(self, folder, train):
             assert folder == str(tmp_path)
@@ -64,10 +75,23 @@ def test_cifar(monkeypatch, tmp_path):
             self.targets = [number % 10 for number in range(8)]
 
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", Cifar)
-    tasks.task.cache_clear()
-    row = noise.measured(noise.Run("cifar10", "kept", "6", "eager", "1", "0"), str(tmp_path))
-    tasks.task.cache_clear()
+    for cached in (tasks.task, final.task):
+        cached.cache_clear()
+    yield str(tmp_path)
+    for cached in (tasks.task, final.task):
+        cached.cache_clear()
+
+
+def test_cifar(cifar):
+    row = noise.measured(noise.Run("cifar10", "kept", "6", "eager", "1", "0"), cifar)
     assert 0 < float(row["red"]) < 1
+
+
+def test_cifar_is_for_the_whole_mobilenet(cifar):
+    row = final.measured(final.Run("cifar10", "eager", "1", "0"), cifar)
+    whole = sum(weight.numel() for weight in torchvision.models.mobilenet_v2(num_classes=10).parameters())
+    # An MLP of two layers with 80 hidden units at 1,280 channels, biases and all.
+    assert row["weights"] == whole + 2 * 1280 * 80 + 1280 + 80
 
 
 def test_images_are_shifted_and_mirrored():
@@ -95,6 +119,24 @@ def told(run):
 
 def refused(run):
     raise AssertionError("it is there already")
+
+
+def killed(run):
+    if run.seed == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return told(run)
+
+
+def test_a_process_that_is_killed_ends_the_command_and_not_its_table(tmp_path):
+    path, chosen = (
+        tmp_path / "noise.csv",
+        [noise.Run("digits", "kept", "6", "none", "1", str(seed)) for seed in range(3)],
+    )
+    with pytest.raises(SystemExit, match="a process was killed. The table has what was done"):
+        runs.measure(chosen, killed, noise.COLUMNS, path, 1)
+    assert [row["seed"] for row in rows(path)] == ["0"]
+    runs.measure(chosen, told, noise.COLUMNS, path, 1)
+    assert sorted(row["seed"] for row in rows(path)) == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize("start", curves.STARTS)
@@ -133,3 +175,81 @@ def test_shares():
     boxes[:, :2, :2] = True
     maps[1] = boxes[1].float()
     assert looks.inside(maps, boxes) == pytest.approx((0.25 + 1) / 2)
+
+
+def test_without_ray_a_line_says_so_and_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "find_spec", lambda name: None)
+    with pytest.raises(
+        SystemExit, match=r"^--ray: Ray is not installed\. pip install -e '\.\[train\]', or leave --ray out"
+    ):
+        runs.measure(
+            [final.Run("digits", "none", "1", "0")], refused, final.COLUMNS, tmp_path / "final.csv", 1, "local"
+        )
+    assert not [*tmp_path.iterdir()]
+
+
+def test_each_variant_is_in_a_table_and_differs_from_the_others():
+    assert {"none", *(row for table in TABLES.values() for row in table.rows)} == set(VARIANTS)
+    assert all(table.chosen in table.rows and {*table.published} <= {"none", *table.rows} for table in TABLES.values())
+    assert len({(v.attention, v.where, str(sorted(v.options.items())), v.blocks) for v in VARIANTS.values()}) == len(
+        VARIANTS
+    )
+
+
+@pytest.mark.parametrize("variant", ["none", "block", "bam dilation 6", "bam in-block", "cbam conv 3", "cbam identity"])
+def test_an_ablation(variant, monkeypatch):
+    of = starts.task("cued")
+    small = starts.Task(of.training[:, :64], of.labels[:64], of.test[:50], of.test_labels[:50])
+    monkeypatch.setattr(ablations, "task", lambda name: small)
+    monkeypatch.setattr(ablations, "EPOCHS", 1)
+    row = ablations.measured(ablations.Run(variant, "0"))
+    assert list(row) == ablations.COLUMNS and 0 <= float(row["accuracy"]) <= 1
+    assert (row["off"] != "") == bool(VARIANTS[variant].attention) and (row["weights"] > 0) == (variant != "none")
+
+
+def test_a_block_more_stands_where_bam_would():
+    example = starts.task("cued").test[:2]
+    bam, block = (ablations.network(VARIANTS[name], example) for name in ("bam", "block"))
+    assert [gate.site.module for gate in ablations.surgeon.attention_modules(bam).values()] == ["layer1", "layer2"]
+    assert [len(block.get_submodule(f"layer{number}")) for number in (1, 2, 3)] == [2, 2, 1]
+
+
+def accuracies(variant, *values):
+    return [
+        {"variant": variant, "seed": str(seed), "accuracy": str(value), "off": "0.5", "weights": "10"}
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_differences_within_the_spread_say_nothing():
+    found = accuracies("bam", 0.90, 0.91, 0.90, 0.91, 0.90) + accuracies("block", 0.80, 0.81, 0.81, 0.80, 0.80)
+    found += accuracies("bam in-block", 0.91, 0.90, 0.91, 0.90, 0.91) + accuracies("bam dilation 1", 0.8, 0.8)
+    text = ablated.section(found)
+    assert (
+        "an ordinary block more instead (-0.100) clearly worse; nothing can be concluded of BAM in each residual block (+0.002), within"
+        in text
+    )
+    assert "nothing can be concluded of dilation 1 (-0.105), within the spread" in text
+    assert "- BAM: reduction: not measured." in text and "| dilation 2 | 0 | not measured |" in text
+    assert f"**Not measured yet**: {5 * len(VARIANTS) - 17} of {5 * len(VARIANTS)} runs." in text
+    assert "| **both branches** | 5 | 0.904 ± 0.005 |  | 0.500 ± 0.000 | 10 | 20.00 (-1.49) |" in text
+
+
+@pytest.mark.parametrize("attention", final.ARMS)
+def test_attention_on_the_final_map(attention, monkeypatch):
+    small = few(final.task("digits", ""))
+    monkeypatch.setattr(final, "task", lambda name, folder: small)
+    row = final.measured(final.Run("digits", attention, "1", "0"))
+    assert list(row) == final.COLUMNS and 0 <= float(row["accuracy"]) <= 1
+    assert (row["off"] == "") == (attention == "none") and (row["weights"] > 500_000) == (attention != "none")
+
+
+@pytest.mark.parametrize(
+    ("gain", "told"), [(0.1, "**it helps**, by more"), (-0.1, "**it harms**"), (0, "**nothing can be concluded**")]
+)
+def test_what_attention_on_the_final_map_brings(gain, told):
+    arm = lambda attention, *values: [
+        row | {"task": "digits", "attention": attention} for row in accuracies("", *values)
+    ]
+    text = finals.section(arm("none", 0.8, 0.81, 0.8, 0.81, 0.8) + arm("eager", *[0.8 + gain] * 5))
+    assert told in text and "CIFAR-10," not in text and "`paper` changes" not in text
