@@ -1,7 +1,5 @@
 """The pictures of docs/pages.md: `python -m docs.tools.pages` draws plan.svg, and takes page.png and maps.png.
 
-Beside them it draws the networks of docs/places.md.
-
 The .png files need chromium (apt-get install chromium) and the extra `plots`.
 """
 
@@ -10,34 +8,20 @@ import tempfile
 from pathlib import Path
 
 import torch
-import torchvision
 
 import surgeon
+from docs.tools.places import built
 from surgeon.samples.training import RATE, epoch
 
 DOCS = Path(__file__).parents[1]
 DRAWING, PAGE, MAPS = DOCS / "plan.svg", DOCS / "page.png", DOCS / "maps.png"
-# Of each network all places are drawn, in docs/NAME.svg.
-NETWORKS = ("resnet18", "mobilenet_v2", "swin_t")
 CHROMIUM = ("chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars")
-
-
-def built(name: str) -> torch.nn.Module:
-    """A network of torchvision's, without weights."""
-    with torch.device("meta"):
-        return torchvision.models.get_model(name, weights=None)
 
 
 def drawing() -> str:
     """A ResNet-50 with CBAM in its branches and at the ends of its stages, as SVG."""
     model = built("resnet50")
     return surgeon.pages.svg(model, surgeon.plan(model, "cbam", where=["residual", "bottleneck"]))
-
-
-def places(name: str) -> str:
-    """A network with attention at each of its places."""
-    model = built(name)
-    return surgeon.pages.svg(model, surgeon.plan(model, "se", where=["residual", "bottleneck", "final", "input"]))
 
 
 def page() -> str:
@@ -76,8 +60,6 @@ def shot(path: Path, target: Path, height: int) -> None:
 
 if __name__ == "__main__":
     DRAWING.write_text(drawing(), encoding="utf-8")
-    for network in NETWORKS:
-        (DOCS / f"{network}.svg").write_text(places(network), encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "page.html").write_text(page(), encoding="utf-8")
         shot(Path(folder) / "page.html", PAGE, 1700)
