@@ -12,6 +12,14 @@ from tests.shared.browser import CONTRASTS, OVERLAPS, chromium, requested, show
 pytestmark = pytest.mark.browser
 
 
+# The parts of a long name, and over how many lines each goes.
+PARTS = """
+const range = document.createRange();
+return [...document.querySelector("h1").childNodes].filter((node) => node.nodeType === 3 && node.data.trim())
+  .map((node) => { range.selectNode(node); return [node.data, range.getClientRects().length]; });
+"""
+
+
 @pytest.fixture(scope="module")
 def driver():
     with chromium() as found:
@@ -25,7 +33,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory, driver, network):
-    """A page to choose sites on, and one with sites that can't learn."""
+    """A page to choose sites on, one with sites that can't learn, and those of a detector, with figures."""
     folder = tmp_path_factory.mktemp("pages")
     plan = surgeon.plan(network, "cbam", where=["residual", "final"])
     (folder / "resnet18.html").write_text(surgeon.pages.html(network, plan), encoding="utf-8")
@@ -33,6 +41,12 @@ def pages(tmp_path_factory, driver, network):
     plan = surgeon.plan(vit, "se", where="residual")
     assert 0 < sum(not site.read for site in plan) < len(plan)
     (folder / "vit.html").write_text(surgeon.pages.html(vit, plan), encoding="utf-8")
+    detector = torchvision.models.detection.fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None)
+    plan = surgeon.plan(detector.eval(), "cbam")
+    text = surgeon.pages.html(detector, plan, title="fasterrcnn_mobilenet_v3_large_320_fpn")
+    (folder / "detector.html").write_text(text, encoding="utf-8")
+    small = surgeon.inject(surgeon.samples.load(), "cbam")
+    (folder / "figures.html").write_text(surgeon.pages.html(small, measure=True), encoding="utf-8")
     return folder
 
 
@@ -142,17 +156,22 @@ def test_nothing_left_can_not_be_saved(page):
     assert plan_of(page)["sites"] == [] and not css(page, "#save")[0].is_enabled()
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vit"])
+@pytest.mark.parametrize("name", ["resnet18", "vit", "detector", "figures"])
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [400, 1280])
 def test_all_can_be_read(driver, pages, name, dark, width):
     show(driver, pages / f"{name}.html", width=width, dark=dark)
     driver.execute_script("document.querySelectorAll('details').forEach((one) => (one.open = true))")
-    driver.execute_script("document.querySelector('.sites input').click()")
+    driver.execute_script("document.querySelector('.sites input')?.click()")
     pairs = driver.execute_script(CONTRASTS)
     assert len(pairs) > 100 and [pair for pair in pairs if pair[0] < 4.5] == []
     assert driver.execute_script(OVERLAPS) == []
     assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    if name == "detector":
+        parts = driver.execute_script(PARTS)
+        assert len(parts) == 6 and {lines for _, lines in parts} == {1}
+    if name == "figures":
+        assert driver.find_element("tag name", "main").text.count("of a run;") == 4
     if name == "vit":
         assert "Can’t learn" in driver.find_element("tag name", "main").text
 
