@@ -36,14 +36,22 @@ def page() -> str:
 
 
 def maps(folder: Path) -> None:
-    """Maps of the network on board, its CBAM trained for ten epochs, on two digits."""
+    """Maps of the network on board with CBAM on two digits, beside the same with SE, and without either."""
+    se, cbam = trained("se"), trained("cbam")
+    images = surgeon.samples.digits("test")[0][3:5]
+    beside = {"plain": surgeon.samples.load(), "SE": se}
+    surgeon.maps(cbam, images, beside=beside, name="CBAM").save(folder)
+
+
+def trained(attention: str) -> torch.nn.Module:
+    """The network on board, with attention trained for ten epochs."""
     torch.manual_seed(0)
-    model = surgeon.inject(surgeon.samples.load(), "cbam")
+    model = surgeon.inject(surgeon.samples.load(), attention)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
     images, labels = surgeon.samples.digits("train")
     for _ in range(10):
         epoch(model.train(), optimizer, images, labels)
-    surgeon.maps(model, surgeon.samples.digits("test")[0][3:5]).save(folder)
+    return model
 
 
 def shot(path: Path, target: Path, height: int) -> None:

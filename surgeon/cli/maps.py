@@ -100,7 +100,9 @@ def maps(
             {"output": page, "images": seen.names, **shown, "layer": seen.layer, "classes": seen.classes}
             | {"grad-cam": [*seen.cams]}
         )
-    screen.say(f"written: {page} ({len(seen.names)} images)", quiet=quiet)
+    kind = "image" if seen.pixels.dim() == 4 else "clip"
+    count = len(seen.names)
+    screen.say(f"written: {page} ({count} {kind}{'s' * (count != 1)})", quiet=quiet)
 
 
 def _others(

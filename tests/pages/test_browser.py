@@ -51,12 +51,16 @@ def pages(tmp_path_factory, driver, network):
 
 
 @pytest.fixture(scope="module")
-def album(tmp_path_factory, driver):
-    """The folder that maps leave."""
+def albums(tmp_path_factory, driver):
+    """The folders that maps leave, of images and of a clip."""
     pytest.importorskip("matplotlib", reason='pip install "attention-surgeon[plots]"')
-    folder = tmp_path_factory.mktemp("maps") / "album"
+    folder = tmp_path_factory.mktemp("maps")
     images, _ = surgeon.samples.digits("test")
-    surgeon.maps(surgeon.inject(surgeon.samples.load(), "cbam"), images[:2], cam=False).save(folder)
+    surgeon.maps(surgeon.inject(surgeon.samples.load(), "cbam"), images[:2], cam=False).save(folder / "images")
+    clip = torch.rand(1, 3, 8, 32, 32)
+    film = torchvision.models.video.mc3_18(num_classes=4).eval()
+    film = surgeon.inject(film, "cbam", where=["bottleneck", "final"], example_inputs=clip)
+    surgeon.maps(film, clip, cam=False).save(folder / "clip")
     return folder
 
 
@@ -184,12 +188,13 @@ def test_nothing_is_asked_for_and_nothing_complains(driver, pages):
     assert asked == [] and driver.get_log("browser") == []
 
 
+@pytest.mark.parametrize(("kind", "texts"), [("images", 30), ("clip", 20)])
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [400, 1280])
-def test_maps_can_be_read(driver, album, dark, width):
-    show(driver, album / "index.html", width=width, dark=dark)
+def test_maps_can_be_read(driver, albums, kind, texts, dark, width):
+    show(driver, albums / kind / "index.html", width=width, dark=dark)
     pairs = driver.execute_script(CONTRASTS)
-    assert len(pairs) > 30 and [pair for pair in pairs if pair[0] < 4.5] == []
+    assert len(pairs) > texts and [pair for pair in pairs if pair[0] < 4.5] == []
     assert driver.execute_script("return document.documentElement.scrollWidth") <= width
     # Pictures below the fold wait until somebody comes near.
     loaded = "(one.loading = 'eager', one.decode().then(() => one.naturalWidth))"
