@@ -15,7 +15,7 @@ from surgeon.sites import opened_in_words
 if TYPE_CHECKING:
     from surgeon.files.intake import LoadedModel
     from surgeon.files.label import Label
-    from surgeon.pages.figures import Figures
+    from surgeon.pages.measures import Measures
     from surgeon.pages.page import Head
     from surgeon.pages.sketch import Sketch
     from surgeon.rulebook.book import Folders
@@ -53,13 +53,13 @@ def write_plan(
     svg: str | None,
     rules: Folders | None,
     force: bool,
-    figures: Figures | None = None,
+    measures: Measures | None = None,
 ) -> None:
     """The page and the drawing of what would be done.
 
     Args:
         source, options: the network as it was typed, for the command that does the plan.
-        figures: what was measured.
+        measures: what was measured.
     """
     from surgeon.pages.page import Head, start
     from surgeon.pages.views import sketched
@@ -73,7 +73,7 @@ def write_plan(
         source=source,
         command=_command(source, plan, options),
     )
-    _write(sketch, head, plan, html=html, svg=svg, force=force, figures=figures)
+    _write(sketch, head, plan, html=html, svg=svg, force=force, measures=measures)
 
 
 def write_file(
@@ -84,7 +84,7 @@ def write_file(
     html: str | None,
     svg: str | None,
     force: bool,
-    figures: Figures | None = None,
+    measures: Measures | None = None,
 ) -> None:
     """The page and the drawing of what is in a file."""
     from surgeon.pages.filed import sketched
@@ -97,16 +97,18 @@ def write_file(
         lead=_sentence(opened_in_words(recipe.opened)) if recipe.opened else "",
         kicker=f"surgeon show {file}",
     )
-    _write(sketched(recipe, allow_imports=allow_imports), head, None, html=html, svg=svg, force=force, figures=figures)
+    _write(
+        sketched(recipe, allow_imports=allow_imports), head, None, html=html, svg=svg, force=force, measures=measures
+    )
 
 
-def measured(loaded: LoadedModel, plan: Plan | None, *, quiet: bool) -> Figures:
+def measured(loaded: LoadedModel, plan: Plan | None, *, quiet: bool) -> Measures:
     """What attention takes on this machine, with a bar for the runs that it needs."""
     from surgeon.pages.evidence.measuring import steps
-    from surgeon.pages.figures import figures
+    from surgeon.pages.measures import measures
 
     with screen.counted("measuring", steps(), quiet=quiet) as progress:
-        return figures(loaded.model, plan, example=loaded.example, progress=progress)
+        return measures(loaded.model, plan, example=loaded.example, progress=progress)
 
 
 def _write(
@@ -117,12 +119,12 @@ def _write(
     html: str | None,
     svg: str | None,
     force: bool,
-    figures: Figures | None,
+    measures: Measures | None,
 ) -> None:
     from surgeon.pages.figure import figure
     from surgeon.pages.page import page
 
-    for target, text in ((html, lambda: page(sketch, head, plan, figures)), (svg, lambda: figure(sketch))):
+    for target, text in ((html, lambda: page(sketch, head, plan, measures)), (svg, lambda: figure(sketch))):
         if target:
             with replacing(target, force=force) as fresh:
                 fresh.write_text(text(), encoding="utf-8")

@@ -49,11 +49,11 @@ def show(
     label = read_label(file, allow_pickle=allow_pickle)
     facts, plans = _facts(label), label.recipe.operations
     if html or svg:
-        figures = None
+        measures = None
         if measure:
             loaded = files.intake.open_source(file, allow_pickle=allow_pickle, allow_imports=allow_imports)
-            figures = drawing.measured(loaded, None, quiet=quiet or as_json)
-        drawing.write_file(label, file, allow_imports=allow_imports, html=html, svg=svg, force=force, figures=figures)
+            measures = drawing.measured(loaded, None, quiet=quiet or as_json)
+        drawing.write_file(label, file, allow_imports=allow_imports, html=html, svg=svg, force=force, measures=measures)
     if as_json:
         return screen.dump(facts | {"plans": [plan.to_dict() for plan in plans]})
     if not quiet:

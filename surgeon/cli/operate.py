@@ -128,9 +128,9 @@ def plan(
     again = {"--example": example, "--arch": arch, "--weights": weights, "--num-classes": num_classes, "--arg": arg}
     switches = {"--allow-pickle": allow_pickle, "--allow-imports": allow_imports}
     if html or svg:
-        figures = drawing.measured(loaded, plan, quiet=quiet or as_json) if measure else None
+        measures = drawing.measured(loaded, plan, quiet=quiet or as_json) if measure else None
         drawing.write_plan(
-            loaded, plan, source, again | switches, html=html, svg=svg, rules=rules, force=force, figures=figures
+            loaded, plan, source, again | switches, html=html, svg=svg, rules=rules, force=force, measures=measures
         )
     if as_json:
         return screen.dump({"source": loaded.description} | plan.to_dict())

@@ -68,7 +68,7 @@ def _of_image(seen: Seen, number: int, folder: Path) -> Iterator[Picture]:
     for what, cams in seen.cams.items():
         file = "grad-cam-" + re.sub(r"[^\w.-]+", "_", what.removeprefix("attention "))
         drawn = _drawn(cams[number], pixels, room / file, what, "cam", torch.tensor([0.0, 1.0]))
-        told = f"class {seen.classes[number]} at {seen.layers[what]}, {_sure(float(seen.sure[what][number]))}"
+        told = f"class {seen.classes[number]} at {seen.layers[what]}, {sure(float(seen.sure[what][number]))}"
         own = f"{seen.network}, {what}" if seen.network and what not in seen.beside else what
         yield replace(drawn, name=f"Grad-CAM, {own}", told=told)
     for path, scores in seen.spatial.items():
@@ -77,7 +77,8 @@ def _of_image(seen: Seen, number: int, folder: Path) -> Iterator[Picture]:
         yield _bars(scores[number], room / f"{path}.channel", path)
 
 
-def _sure(share: float) -> str:
+def sure(share: float) -> str:
+    """The share that a network gives a class, as CBAM's paper writes it."""
     return f"P\u00a0=\u00a0{share:.2f}" if share >= 0.005 else "P\u00a0<\u00a00.01"
 
 

@@ -14,7 +14,7 @@ from surgeon.errors import BadModel
 from surgeon.operation import example_of, remove
 from surgeon.pages.draw import Entry, draw, entries
 from surgeon.pages.figure import figure
-from surgeon.pages.figures import Figures, figures
+from surgeon.pages.measures import Measures, measures
 from surgeon.pages.page import Head, page, start
 from surgeon.surgery.operations import owned
 from surgeon.trace.noise import resolved
@@ -60,7 +60,7 @@ def html(
         head = Head(title or sketch.name, " and ".join(names))
     else:
         head = Head(title or sketch.name, plan.attention, start(plan))
-    return page(sketch, head, plan, _figures(model, plan, rules, example_inputs) if measure else None)
+    return page(sketch, head, plan, _measures(model, plan, rules, example_inputs) if measure else None)
 
 
 def svg(model: nn.Module, plan: Plan | None = None, *, rules: Folders | None = None, example_inputs: Any = None) -> str:
@@ -71,9 +71,9 @@ def svg(model: nn.Module, plan: Plan | None = None, *, rules: Folders | None = N
     return figure(sketched(model, plan, rules=rules, example_inputs=example_inputs))
 
 
-def _figures(model: nn.Module, plan: Plan | None, rules: Folders | None, example_inputs: Any) -> Figures:
+def _measures(model: nn.Module, plan: Plan | None, rules: Folders | None, example_inputs: Any) -> Measures:
     example = example_of(model, example_inputs, rulebook.load(rules))
-    return figures(model, plan, example=resolved(example, model))
+    return measures(model, plan, example=resolved(example, model))
 
 
 def sketched(

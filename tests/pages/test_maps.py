@@ -213,6 +213,10 @@ def test_networks_side_by_side(images, tmp_path):
     )
 
 
+def test_a_share_that_is_hardly_there():
+    assert (album.sure(0.994), album.sure(0.004)) == ("P\xa0=\xa00.99", "P\xa0<\xa00.01")
+
+
 class Film(nn.Module):
     """A positive map of a clip with every other frame, a layer after it, and scores."""
 

@@ -11,7 +11,7 @@ from surgeon.errors import BadInput
 from surgeon.pages.evidence import measuring
 from surgeon.pages.evidence.costs import milliseconds
 from surgeon.pages.evidence.scoring import Variant
-from surgeon.pages.figures import figures
+from surgeon.pages.measures import measures
 from surgeon.trace.inputs import Arguments
 from tests.shared import toy
 
@@ -62,7 +62,7 @@ def test_getting_into_a_state_is_no_part_of_the_time():
 def test_each_site_gets_its_own_figure():
     model = toy.Net(toy.TwoAdds()).eval()
     plan = surgeon.plan(model, "se", where=["residual", "final"], example_inputs=toy.image())
-    found = figures(model, plan, example=Arguments((toy.image(),), {}))
+    found = measures(model, plan, example=Arguments((toy.image(),), {}))
     assert {*found.costs} == {(site.module, site.after) for site in plan} and len(plan) == 3
     assert not surgeon.attention_modules(model)
     text = surgeon.pages.html(model, plan, example_inputs=toy.image(), measure=True)

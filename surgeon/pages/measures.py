@@ -23,7 +23,7 @@ MB = 1e6
 
 
 @dataclass(frozen=True)
-class Figures:
+class Measures:
     """What was measured, and of which site: (module, after) -> what its gate takes."""
 
     measured: Measured
@@ -62,13 +62,13 @@ def _percent(share: float, sign: str = "-") -> str:
     return f"{100 * share:{sign}.1f}\u00a0%"
 
 
-def figures(
+def measures(
     model: nn.Module,
     plan: Plan | None = None,
     *,
     example: Arguments | None = None,
     progress: Progress = lambda runs: None,
-) -> Figures:
+) -> Measures:
     """Measure a network with the attention that a plan would bring, or with what is in it; `model` is left alone.
 
     Raises:
@@ -84,4 +84,4 @@ def figures(
         for path, gate in gates.items()
         if gate.site is not None
     }
-    return Figures(found, costs)
+    return Measures(found, costs)
