@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from surgeon.errors import BadInput, BadOption
-from surgeon.networks.samples import natural
+from surgeon.networks.samples import natural, sized
 from surgeon.pages.needs import needed
 from surgeon.trace.noise import noted, resolved
 
@@ -87,7 +87,10 @@ def shape_of(model: nn.Module, size: tuple[int, int] | None) -> tuple[int, ...]:
         BadInput: it takes something else, or nobody knows what.
     """
     example = resolved(noted(model), model)
-    image = natural(model) if example is None or len(example.args) != 1 else example.args[0]
+    if example is not None and len(example.args) == 1:
+        image = example.args[0]
+    else:
+        image = sized(model, size) if size else natural(model)
     channels, *own = image.shape[1:]
     if channels not in (1, 3) or len(own) not in (2, 3):
         raise BadInput(f"{type(model).__name__} takes no images of 1 or 3 channels: give tensors, as it takes them.")

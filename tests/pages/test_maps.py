@@ -12,6 +12,7 @@ import surgeon
 from surgeon.attention.layouts import Layout
 from surgeon.errors import BadFile, BadInput, BadModel, BadOption, UnknownName
 from surgeon.pages import album
+from surgeon.trace.noise import note
 from tests.shared import toy
 from tests.shared.gates import stir
 
@@ -346,6 +347,16 @@ def test_image_files_are_resized_and_normalised(tmp_path):
     assert torch.allclose(taken, expected, atol=1e-6)
     with pytest.raises(BadOption, match="mean has 2 numbers, and the images have 3 channels"):
         surgeon.maps(model, tmp_path, mean=(0.5, 0.5), cam=False)
+
+
+def test_a_network_of_one_size_that_nobody_would_guess(tmp_path):
+    Image.new("RGB", (30, 30)).save(tmp_path / "a.png")
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 40 * 48, 4)).eval()
+    surgeon.inject(model, "se", where="0", example_inputs=torch.rand(1, 3, 40, 48))
+    note(model, None)
+    assert surgeon.maps(model, tmp_path, size=(40, 48), cam=False).pixels.shape == (1, 3, 40, 48)
+    with pytest.raises(BadInput, match="runs on no image that surgeon can think of"):
+        surgeon.maps(model, tmp_path, cam=False)
 
 
 def test_a_folder_that_is_there_is_kept(images, tmp_path):
