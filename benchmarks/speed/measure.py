@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import platform
 from pathlib import Path
 
 import timm
@@ -13,6 +12,7 @@ import torchvision
 from benchmarks.speed.cases import Case, Group, cases
 from benchmarks.speed.timing import keeps, timed
 from benchmarks.sweep import rows, write
+from surgeon.pages.evidence.machine import processor
 
 COLUMNS = (
     "kind group batch layout dtype device case forward_ms forward_low forward_high step_ms step_low step_high kept_mb machine"
@@ -59,12 +59,5 @@ def _text(*values: float) -> list[str]:
 
 def machine(device: str) -> str:
     """The processor or the GPU, as far as it tells, and what ran on it."""
-    where = f"{_processor()}, {THREADS} threads" if device == "cpu" else torch.cuda.get_device_name()
+    where = f"{processor()}, {THREADS} threads" if device == "cpu" else torch.cuda.get_device_name()
     return f"{where}, torch {torch.__version__}, torchvision {torchvision.__version__}, timm {timm.__version__}"
-
-
-def _processor() -> str:
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text().splitlines() if told.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -1,7 +1,5 @@
 """The pictures of docs/pages.md: `python -m docs.tools.pages` draws plan.svg, and takes page.png and maps.png.
 
-Beside them it draws the networks of docs/places.md.
-
 The .png files need chromium (apt-get install chromium) and the extra `plots`.
 """
 
@@ -10,34 +8,20 @@ import tempfile
 from pathlib import Path
 
 import torch
-import torchvision
 
 import surgeon
+from docs.tools.places import built
 from surgeon.samples.training import RATE, epoch
 
 DOCS = Path(__file__).parents[1]
 DRAWING, PAGE, MAPS = DOCS / "plan.svg", DOCS / "page.png", DOCS / "maps.png"
-# Of each network all places are drawn, in docs/NAME.svg.
-NETWORKS = ("resnet18", "mobilenet_v2", "swin_t")
 CHROMIUM = ("chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars")
-
-
-def built(name: str) -> torch.nn.Module:
-    """A network of torchvision's, without weights."""
-    with torch.device("meta"):
-        return torchvision.models.get_model(name, weights=None)
 
 
 def drawing() -> str:
     """A ResNet-50 with CBAM in its branches and at the ends of its stages, as SVG."""
     model = built("resnet50")
     return surgeon.pages.svg(model, surgeon.plan(model, "cbam", where=["residual", "bottleneck"]))
-
-
-def places(name: str) -> str:
-    """A network with attention at each of its places."""
-    model = built(name)
-    return surgeon.pages.svg(model, surgeon.plan(model, "se", where=["residual", "bottleneck", "final", "input"]))
 
 
 def page() -> str:
@@ -52,14 +36,22 @@ def page() -> str:
 
 
 def maps(folder: Path) -> None:
-    """Maps of the network on board, its CBAM trained for ten epochs, on two digits."""
+    """Maps of the network on board with CBAM on two digits, beside the same with SE, and without either."""
+    se, cbam = trained("se"), trained("cbam")
+    images = surgeon.samples.digits("test")[0][3:5]
+    beside = {"plain": surgeon.samples.load(), "SE": se}
+    surgeon.maps(cbam, images, beside=beside, name="CBAM").save(folder)
+
+
+def trained(attention: str) -> torch.nn.Module:
+    """The network on board, with attention trained for ten epochs."""
     torch.manual_seed(0)
-    model = surgeon.inject(surgeon.samples.load(), "cbam")
+    model = surgeon.inject(surgeon.samples.load(), attention)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
     images, labels = surgeon.samples.digits("train")
     for _ in range(10):
         epoch(model.train(), optimizer, images, labels)
-    surgeon.maps(model, surgeon.samples.digits("test")[0][3:5]).save(folder)
+    return model
 
 
 def shot(path: Path, target: Path, height: int) -> None:
@@ -76,8 +68,6 @@ def shot(path: Path, target: Path, height: int) -> None:
 
 if __name__ == "__main__":
     DRAWING.write_text(drawing(), encoding="utf-8")
-    for network in NETWORKS:
-        (DOCS / f"{network}.svg").write_text(places(network), encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "page.html").write_text(page(), encoding="utf-8")
         shot(Path(folder) / "page.html", PAGE, 1700)

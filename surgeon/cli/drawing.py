@@ -15,20 +15,24 @@ from surgeon.sites import opened_in_words
 if TYPE_CHECKING:
     from surgeon.files.label import Label
     from surgeon.files.loaded import LoadedModel
+    from surgeon.pages.measures import Measures
     from surgeon.pages.page import Head
     from surgeon.pages.sketch import Sketch
     from surgeon.rulebook.book import Folders
     from surgeon.sites import Plan
 
 
-def refuse_targets(html: str | None, svg: str | None, *, force: bool) -> None:
+def refuse_targets(html: str | None, svg: str | None, *, force: bool, measure: bool = False) -> None:
     """Refuse, before any work, what can't be written.
 
     Raises:
-        BadOption: both are one file. BadFile: it is there already, or its folder is not.
+        BadOption: both are one file, or figures are asked for without a page. BadFile: it is there already, or its
+            folder is not.
     """
     if html and html == svg:
         raise BadOption(f"--html and --svg are both {html}. Give two names.")
+    if measure and not html:
+        raise BadOption("--measure says on a page what attention takes: give --html FILE as well.")
     for target in filter(None, (html, svg)):
         refuse_target(Path(target).resolve(), force)
 
@@ -49,11 +53,13 @@ def write_plan(
     svg: str | None,
     rules: Folders | None,
     force: bool,
+    measures: Measures | None = None,
 ) -> None:
     """The page and the drawing of what would be done.
 
     Args:
         source, options: the network as it was typed, for the command that does the plan.
+        measures: what was measured.
     """
     from surgeon.pages.page import Head, start
     from surgeon.pages.views import sketched
@@ -67,10 +73,19 @@ def write_plan(
         source=source,
         command=_command(source, plan, options),
     )
-    _write(sketch, head, plan, html=html, svg=svg, force=force)
+    _write(sketch, head, plan, html=html, svg=svg, force=force, measures=measures)
 
 
-def write_file(label: Label, file: str, *, allow_imports: bool, html: str | None, svg: str | None, force: bool) -> None:
+def write_file(
+    label: Label,
+    file: str,
+    *,
+    allow_imports: bool,
+    html: str | None,
+    svg: str | None,
+    force: bool,
+    measures: Measures | None = None,
+) -> None:
     """The page and the drawing of what is in a file."""
     from surgeon.pages.filed import sketched
     from surgeon.pages.page import Head
@@ -82,14 +97,34 @@ def write_file(label: Label, file: str, *, allow_imports: bool, html: str | None
         lead=_sentence(opened_in_words(recipe.opened)) if recipe.opened else "",
         kicker=f"surgeon show {file}",
     )
-    _write(sketched(recipe, allow_imports=allow_imports), head, None, html=html, svg=svg, force=force)
+    _write(
+        sketched(recipe, allow_imports=allow_imports), head, None, html=html, svg=svg, force=force, measures=measures
+    )
 
 
-def _write(sketch: Sketch, head: Head, plan: Plan | None, *, html: str | None, svg: str | None, force: bool) -> None:
+def measured(loaded: LoadedModel, plan: Plan | None, *, quiet: bool) -> Measures:
+    """What attention takes on this machine, with a bar for the runs that it needs."""
+    from surgeon.pages.evidence.measuring import steps
+    from surgeon.pages.measures import measures
+
+    with screen.counted("measuring", steps(), quiet=quiet) as progress:
+        return measures(loaded.model, plan, example=loaded.example, progress=progress)
+
+
+def _write(
+    sketch: Sketch,
+    head: Head,
+    plan: Plan | None,
+    *,
+    html: str | None,
+    svg: str | None,
+    force: bool,
+    measures: Measures | None,
+) -> None:
     from surgeon.pages.figure import figure
     from surgeon.pages.page import page
 
-    for target, text in ((html, lambda: page(sketch, head, plan)), (svg, lambda: figure(sketch))):
+    for target, text in ((html, lambda: page(sketch, head, plan, measures)), (svg, lambda: figure(sketch))):
         if target:
             with replacing(target, force=force) as fresh:
                 fresh.write_text(text(), encoding="utf-8")

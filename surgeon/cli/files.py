@@ -33,6 +33,7 @@ def show(
     allow_imports: o.IMPORTS = False,
     html: o.HTML = None,
     svg: o.SVG = None,
+    measure: o.MEASURE = False,
     force: o.FORCE = False,
     as_json: o.JSON = False,
     quiet: o.QUIET = False,
@@ -42,13 +43,17 @@ def show(
     Example: `surgeon show resnet50_cbam.safetensors`
 
     To look at it, the network is built, and runs on shapes alone: `surgeon show resnet50_cbam.safetensors
-    --html page.html`
+    --html page.html`; with --measure it is loaded in full, and runs.
     """
-    drawing.refuse_targets(html, svg, force=force)
+    drawing.refuse_targets(html, svg, force=force, measure=measure)
     label = read_label(file, allow_pickle=allow_pickle)
     facts, plans = _facts(label), label.recipe.operations
     if html or svg:
-        drawing.write_file(label, file, allow_imports=allow_imports, html=html, svg=svg, force=force)
+        measures = None
+        if measure:
+            loaded = files.intake.open_source(file, allow_pickle=allow_pickle, allow_imports=allow_imports)
+            measures = drawing.measured(loaded, None, quiet=quiet or as_json)
+        drawing.write_file(label, file, allow_imports=allow_imports, html=html, svg=svg, force=force, measures=measures)
     if as_json:
         return screen.dump(facts | {"plans": [plan.to_dict() for plan in plans]})
     if not quiet:

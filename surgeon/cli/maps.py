@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from surgeon.cli import options as o
 from surgeon.cli import screen
 from surgeon.errors import BadOption
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from surgeon.files.loaded import LoadedModel
 
 IMAGES = Annotated[list[str], o.argument("Image files, and folders of them.", metavar="IMAGES...")]
 FOLDER = Annotated[str, o.option("--output", "-o", metavar="FOLDER", help="The folder to write.")]
@@ -20,6 +26,15 @@ LAYER = Annotated[
     str | None, o.option("--layer", help="The module whose map Grad-CAM weighs. [default: that of the last map]")
 ]
 NO_CAM = Annotated[bool, o.switch("--no-cam", help="Leave Grad-CAM out.")]
+BESIDE = Annotated[
+    list[str] | None,
+    o.option(
+        "--beside",
+        metavar="FILE",
+        help="Another network whose Grad-CAM is shown beside: a file of surgeon's, a checkpoint, torchvision:NAME or "
+        "timm:NAME with the library's weights; may be repeated.",
+    ),
+]
 SIZE = Annotated[
     str | None, o.option("--size", metavar="H,W", help="What images are resized to. [default: the network's]")
 ]
@@ -34,6 +49,7 @@ def maps(
     site: SITES = None,
     number: CLASS = None,
     layer: LAYER = None,
+    beside: BESIDE = None,
     no_cam: NO_CAM = False,
     size: SIZE = None,
     mean: MEAN = None,
@@ -47,15 +63,22 @@ def maps(
     """Pictures of what attention decides on images, with Grad-CAM without and with it beside them.
 
     Example: `surgeon maps resnet50_cbam.safetensors photographs --output maps`
+
+    The plain, the SE and the CBAM network side by side, as CBAM's paper shows them: `surgeon maps cbam.safetensors
+    photographs --beside resnet50.pth --beside se.safetensors --output maps`
     """
     from surgeon.files import intake
     from surgeon.files.atomic import refuse_target
     from surgeon.pages.maps import maps as seen_by
     from surgeon.pages.needs import needed
+    from surgeon.pages.pictures import refuse_missing
 
     refuse_target(Path(output).resolve(), force)
-    needed("matplotlib")
     loaded = intake.open_source(file, allow_pickle=allow_pickle, allow_imports=allow_imports)
+    refuse_missing(images)
+    others = _others(beside or (), loaded, allow_pickle=allow_pickle, allow_imports=allow_imports)
+    # Before Grad-CAM, which takes its time.
+    needed("matplotlib")
     seen = seen_by(
         loaded.model,
         images,
@@ -63,6 +86,8 @@ def maps(
         classes=number,
         cam=not no_cam,
         layer=layer,
+        beside=others,
+        name=Path(file).stem if others else "",
         size=sides(size),
         mean=numbers(mean, "--mean"),
         std=numbers(std, "--std"),
@@ -73,8 +98,35 @@ def maps(
         shown = {"spatial": [*seen.spatial], "channel": [*seen.channel], "not shown": seen.silent}
         return screen.dump(
             {"output": page, "images": seen.names, **shown, "layer": seen.layer, "classes": seen.classes}
+            | {"grad-cam": [*seen.cams]}
         )
-    screen.say(f"written: {page} ({len(seen.names)} images)", quiet=quiet)
+    kind = "image" if seen.pixels.dim() == 4 else "clip"
+    count = len(seen.names)
+    screen.say(f"written: {page} ({count} {kind}{'s' * (count != 1)})", quiet=quiet)
+
+
+def _others(
+    sources: Sequence[str], beside: LoadedModel, *, allow_pickle: bool, allow_imports: bool
+) -> dict[str, nn.Module]:
+    """Networks by the names of their files. A checkpoint that does not say what it is for is of the network beside."""
+    from surgeon.files import intake
+
+    found: dict[str, nn.Module] = {}
+    for source in sources:
+        is_name = intake.is_name(source)
+        name = source if is_name else Path(source).stem
+        if name in found:
+            raise BadOption(f"--beside {source}: there is another {name}. Give the files names of their own.")
+        base = None if is_name or intake.says_what_it_is(source, allow_pickle=allow_pickle) else beside.base
+        found[name] = intake.open_source(
+            source,
+            arch=str(base) if base else None,
+            arguments=base.arguments if base else None,
+            pretrained=is_name,
+            allow_pickle=allow_pickle,
+            allow_imports=allow_imports,
+        ).model
+    return found
 
 
 def sides(text: str | None) -> tuple[int, int] | None:

@@ -90,6 +90,7 @@ def plan(
     allow_imports: o.IMPORTS = False,
     html: o.HTML = None,
     svg: o.SVG = None,
+    measure: o.MEASURE = False,
     force: o.FORCE = False,
     as_json: o.JSON = False,
     quiet: o.QUIET = False,
@@ -99,8 +100,10 @@ def plan(
     Example: `surgeon plan timm:convnext_tiny --attention cbam --where residual --set reduction=8`
 
     To look at it, and to choose among the sites: `surgeon plan torchvision:resnet50 --attention cbam --html plan.html`
+
+    With what it takes on this machine: `surgeon plan torchvision:resnet50 --attention cbam --html plan.html --measure`
     """
-    drawing.refuse_targets(html, svg, force=force)
+    drawing.refuse_targets(html, svg, force=force, measure=measure)
     loaded = _open(
         source,
         arch=arch,
@@ -125,7 +128,10 @@ def plan(
     again = {"--example": example, "--arch": arch, "--weights": weights, "--num-classes": num_classes, "--arg": arg}
     switches = {"--allow-pickle": allow_pickle, "--allow-imports": allow_imports}
     if html or svg:
-        drawing.write_plan(loaded, plan, source, again | switches, html=html, svg=svg, rules=rules, force=force)
+        measures = drawing.measured(loaded, plan, quiet=quiet or as_json) if measure else None
+        drawing.write_plan(
+            loaded, plan, source, again | switches, html=html, svg=svg, rules=rules, force=force, measures=measures
+        )
     if as_json:
         return screen.dump({"source": loaded.description} | plan.to_dict())
     if not quiet:

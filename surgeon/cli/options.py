@@ -134,6 +134,9 @@ FORMAT = Annotated[str | None, option(help="The format, whatever the ending: saf
 HTML = Annotated[
     str | None, option("--html", metavar="FILE", help="Write it as a page as well: the network, its blocks, each site.")
 ]
+MEASURE = Annotated[
+    bool, switch("--measure", help="Run the network, and say on the page what attention takes here: time and memory.")
+]
 SVG = Annotated[str | None, option("--svg", metavar="FILE", help="Write the drawing of the network alone as well.")]
 FORCE = Annotated[bool, switch("--force", help="Replace an output that exists.")]
 DROP = Annotated[bool, switch("--drop-optimizer", help="Leave the optimizer's state out of the new checkpoint.")]

@@ -6,7 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from surgeon.sites import Plan
@@ -96,9 +105,22 @@ class Bar:
 @contextmanager
 def bar(text: str, *, quiet: bool = False) -> Iterator[Bar]:
     """A Bar on standard error for work on many bytes, which begins with what `text` names; gone in the end."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with _progress(BarColumn(), DownloadColumn(), TimeRemainingColumn(), quiet=quiet) as progress:
+        yield Bar(progress, progress.add_task(text, total=None))
+
+
+@contextmanager
+def counted(text: str, total: int, *, quiet: bool = False) -> Iterator[Bar]:
+    """A Bar for `total` steps of one kind."""
+    with _progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), quiet=quiet) as progress:
+        yield Bar(progress, progress.add_task(text, total=total))
+
+
+@contextmanager
+def _progress(*columns: ProgressColumn, quiet: bool) -> Iterator[Progress]:
     is_hidden = quiet or not sys.stderr.isatty()
     # Some releases of rich end even a bar that is disabled with an empty line.
     console = Console(stderr=True, quiet=is_hidden)
-    with Progress(*columns, console=console, transient=True, disable=is_hidden) as progress:
-        yield Bar(progress, progress.add_task(text, total=None))
+    told = TextColumn("{task.description}")
+    with Progress(told, *columns, console=console, transient=True, disable=is_hidden) as progress:
+        yield progress

@@ -107,6 +107,16 @@ def open_file(path: str | PathLike[str], *, allow_pickle: bool = False, ema: boo
     return read(path, allow_pickle=allow_pickle, ema=ema)
 
 
+def says_what_it_is(path: str | PathLike[str], *, allow_pickle: bool = False) -> bool:
+    """Whether what lies at `path` names its network, or is one."""
+    if Path(path).is_dir():
+        return True
+    found = open_file(path, allow_pickle=allow_pickle)
+    if isinstance(found, nn.Module):
+        return True
+    return found.recipe is not None or found.program is not None or bool(found.architectures)
+
+
 def open_surgeon_file(path: str | PathLike[str], *, allow_pickle: bool = False) -> SurgeonFile:
     """The SurgeonFile at `path`.
 

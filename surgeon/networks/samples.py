@@ -52,6 +52,16 @@ def natural(model: nn.Module, *, batch: int = 1, seed: int = 0) -> Tensor:
     return _image(_first(model, inputs.guesses(model), batch, seed))
 
 
+def sized(model: nn.Module, size: tuple[int, int], *, batch: int = 1, seed: int = 0) -> Tensor:
+    """An input of noise of this height and width, with as many channels (and frames) as the network takes.
+
+    Raises:
+        BadInput: it runs on no such image.
+    """
+    shapes = dict.fromkeys((*shape[:-2], *size) for shape in inputs.guesses(model))
+    return _image(_first(model, shapes, batch, seed))
+
+
 def on_device(example: Arguments, model: nn.Module) -> Arguments:
     """A copy of the example where the model's weights are."""
     return inputs.given(example, next((weight.device for weight in model.parameters()), torch.device("cpu")))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,13 +26,19 @@ if TYPE_CHECKING:
 COLOURS = "viridis"
 # Smaller images are enlarged to this many pixels; how much of a picture is the map, and how much the image.
 SIDE, MAP = 224, 0.6
+# So many frames of a clip are drawn, with so many pixels between them.
+FRAMES, GAP = 8, 6
 # What was scored at one value is drawn in the middle of the colours.
 FLAT = 1e-6
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A map of one image. file: its PNG, from the folder. name: of its gate. told: its range. kind: what it shows."""
+    """A map of one image, or of one clip.
+
+    file: its PNG, from the folder. name: of its gate or network. told: its range, or how sure the network is. kind:
+    what it shows.
+    """
 
     file: str
     name: str
@@ -46,7 +53,8 @@ def write(seen: Seen, folder: str | PathLike[str], *, force: bool = False) -> No
         fresh.mkdir()
         pages = [(name, [*_of_image(seen, number, fresh)]) for number, name in enumerate(seen.names)]
         _summary(seen, fresh / "summary.csv")
-        text = render(__package__, "album.html", seen=seen, images=pages, version=VERSION)
+        is_clip = seen.pixels.dim() == 5
+        text = render(__package__, "album.html", seen=seen, images=pages, is_clip=is_clip, version=VERSION)
         (fresh / "index.html").write_text(text, encoding="utf-8")
 
 
@@ -55,15 +63,23 @@ def _of_image(seen: Seen, number: int, folder: Path) -> Iterator[Picture]:
     name, pixels = seen.names[number], seen.pixels[number]
     room = folder / name
     room.mkdir()
-    _save(room / "image.png", _enlarged(pixels).expand(3, -1, -1))
+    _save(room / "image.png", side_by_side([_enlarged(frame).expand(3, -1, -1) for frame in frames(pixels)]))
     yield Picture(f"{name}/image.png", "", "", "image")
     for what, cams in seen.cams.items():
-        file = f"grad-cam, {what}".replace(", attention ", "-")
-        yield _drawn(cams[number], pixels, room / file, what, "cam", torch.tensor([0.0, 1.0]))
+        file = "grad-cam-" + re.sub(r"[^\w.-]+", "_", what.removeprefix("attention "))
+        drawn = _drawn(cams[number], pixels, room / file, what, "cam", torch.tensor([0.0, 1.0]))
+        told = f"class {seen.classes[number]} at {seen.layers[what]}, {sure(float(seen.sure[what][number]))}"
+        own = f"{seen.network}, {what}" if seen.network and what not in seen.beside else what
+        yield replace(drawn, name=f"Grad-CAM, {own}", told=told)
     for path, scores in seen.spatial.items():
         yield _drawn(scores[number], pixels, room / f"{path}.spatial", path, "spatial", scores[number])
     for path, scores in seen.channel.items():
         yield _bars(scores[number], room / f"{path}.channel", path)
+
+
+def sure(share: float) -> str:
+    """The share that a network gives a class, as CBAM's paper writes it."""
+    return f"P\u00a0=\u00a0{share:.2f}" if share >= 0.005 else "P\u00a0<\u00a00.01"
 
 
 def _drawn(scores: Tensor, pixels: Tensor, file: Path, name: str, kind: str, span: Tensor) -> Picture:
@@ -74,7 +90,12 @@ def _drawn(scores: Tensor, pixels: Tensor, file: Path, name: str, kind: str, spa
 
 
 def overlay(scores: Tensor, pixels: Tensor, span: Tensor) -> Tensor:
-    """Scores of H x W as colours over an image of C x H x W: 3 x H x W from 0 to 1."""
+    """Scores of H x W as colours over an image of C x H x W: 3 x H x W from 0 to 1; those of a clip side by side."""
+    if scores.dim() == 3:
+        shown = frames(pixels)
+        # The map of a clip may have fewer frames than the clip.
+        own = [scores[number * len(scores) // pixels.shape[1]] for number in _chosen(pixels.shape[1])]
+        return side_by_side([overlay(one, frame, span) for one, frame in zip(own, shown)])
     grey = _enlarged(pixels).mean(0)
     large = F.interpolate(scores[None, None], grey.shape, mode="bilinear", align_corners=False)[0, 0]
     least, most = float(span.min()), float(span.max())
@@ -82,6 +103,22 @@ def overlay(scores: Tensor, pixels: Tensor, span: Tensor) -> Tensor:
     colours: Any = needed("matplotlib").colormaps[COLOURS]
     over = torch.from_numpy(colours(level.clamp(0, 1).numpy())[..., :3]).permute(2, 0, 1).float()
     return MAP * over + (1 - MAP) * grey
+
+
+def frames(pixels: Tensor) -> list[Tensor]:
+    """What is shown of an image, itself; of a clip C x T x H x W some frames, evenly over its length."""
+    return [pixels] if pixels.dim() == 3 else [pixels[:, number] for number in _chosen(pixels.shape[1])]
+
+
+def _chosen(count: int) -> list[int]:
+    return [number * count // min(count, FRAMES) for number in range(min(count, FRAMES))]
+
+
+def side_by_side(pictures: Sequence[Tensor]) -> Tensor:
+    """Pictures of 3 x H x W in one row, with white between them."""
+    gap = pictures[0].new_ones(3, pictures[0].shape[1], GAP)
+    parts = [part for picture in pictures for part in (picture, gap)]
+    return torch.cat(parts[:-1], 2)
 
 
 def _enlarged(pixels: Tensor) -> Tensor:
@@ -96,9 +133,11 @@ def _save(file: Path, colours: Tensor) -> None:
 
 
 def _matrix(file: Path, scores: Tensor) -> None:
+    """A line for each row of the map; the frames of a clip one below the other, with an empty line between two."""
+    frames = scores.tolist() if scores.dim() == 3 else [scores.tolist()]
     # Nine digits give every number of single precision back as it was.
-    lines = (",".join(f"{score:.9g}" for score in row) for row in scores.tolist())
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    parts = ("\n".join(",".join(f"{score:.9g}" for score in row) for row in frame) for frame in frames)
+    file.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def _bars(scores: Tensor, file: Path, name: str) -> Picture:

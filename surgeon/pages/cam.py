@@ -35,7 +35,7 @@ class Layer:
     layout: Layout
 
     def map(self, x: Tensor) -> Tensor:
-        """What the module returns as a map of N x C x H x W."""
+        """What the module returns as a map of N x C x H x W, or N x C x T x H x W."""
         return self.layout.view(x)
 
 
@@ -64,7 +64,7 @@ def layer_of(observation: Observation, path: str | None = None) -> Layer:
 def _returns_a_map(graph: Graph, scene: Scene) -> bool:
     is_whole = graph.parent is not None and graph.finished and isinstance(graph.result, Tensor)
     found = scene.maps[graph.outputs[0]] if is_whole and graph.outputs else None
-    return found is not None and found.pixels > 1 and len(found.size) == 2 and not isinstance(graph.module, Gate)
+    return found is not None and found.pixels > 1 and len(found.size) >= 2 and not isinstance(graph.module, Gate)
 
 
 def _last(observation: Observation, graphs: Sequence[Graph]) -> Graph | None:
@@ -80,14 +80,14 @@ def _last(observation: Observation, graphs: Sequence[Graph]) -> Graph | None:
 
 
 def grad_cam(model: nn.Module, layer: Layer, images: Tensor, classes: Sequence[int]) -> Tensor:
-    """What speaks for its class in each image, N x H x W from 0 to 1, as the package has it, to the bit.
+    """What speaks for its class in each image, N x (T x) H x W from 0 to 1, as the package has it, to the bit.
 
     The model's mode and its gradients are as before afterwards.
     """
     library: Any = needed("pytorch_grad_cam")
     target: Any = needed("pytorch_grad_cam.utils.model_targets")
     # To torch.nn's own convolutions the library's plain way.
-    reshape = None if layer.layout.name == "NCHW" else layer.map
+    reshape = None if layer.layout.name in ("NCHW", "NCDHW") else layer.map
     with _gradients_kept(model), in_mode(model, False), torch.enable_grad():
         # Where all weights are frozen, only gradients of the image lead through the network.
         given = images.detach().clone().requires_grad_()
@@ -109,17 +109,22 @@ def _gradients_kept(model: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def classes_of(model: nn.Module, images: Tensor) -> list[int]:
-    """The class of each image by `model`.
+def scores_of(model: nn.Module, images: Tensor) -> Tensor:
+    """The scores of each image by `model`, N x classes.
 
     Raises:
-        BadInput: it does not give one score for each class.
+        BadInput: it does not take such images, or does not give one score for each class.
     """
     with in_mode(model, False):
-        scores = model(images)
+        try:
+            scores = model(images)
+        except RuntimeError as error:
+            shape = " x ".join(map(str, images.shape))
+            told = str(error).strip().partition("\n")[0]
+            raise BadInput(f"{type(model).__name__} does not run on images of {shape}: {told}") from None
     if not isinstance(scores, Tensor) or scores.dim() != 2 or len(scores) != len(images):
         kind = f"{tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
         raise BadInput(
             f"Grad-CAM needs one score for each class, and {type(model).__name__} returns {kind}: cam=False."
         )
-    return [int(number) for number in scores.argmax(1)]
+    return scores

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -45,11 +46,17 @@ def entries(plans: Iterable[Plan], opened: Mapping[str, float | None] | None = N
     """
     shares = opened or {}
     sites = [(site, _short(plan.attention)) for plan in plans for site in plan]
-    return [Entry(n, site, name, shares.get(_path(site, name))) for n, (site, name) in enumerate(sites)]
+    paths = _paths((site.module, name) for site, name in sites)
+    return [Entry(n, site, name, shares.get(path)) for n, ((site, name), path) in enumerate(zip(sites, paths))]
 
 
-def _path(site: Site, name: str) -> str:
-    return f"{site.module}.{name}".strip(".")
+def _paths(named: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Paths of gates, from the modules that own them and their names: the second of a name is `cbam_1`."""
+    seen: Counter[tuple[str, str]] = Counter()
+    for module, name in named:
+        path = f"{module}.{name}".strip(".")
+        yield f"{path}_{seen[module, name]}" if seen[module, name] else path
+        seen[module, name] += 1
 
 
 def _short(attention: str) -> str:

@@ -32,7 +32,7 @@ def figure(sketch: Sketch) -> str:
         y += height + ROW
         parts.append(f'<path class="rule" d="M{MARGIN} {y - ROW / 2:g}H{WIDTH - MARGIN}"/>')
     size = f'viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" height="{y}"'
-    title = escape(f"{sketch.name} with attention at {len(sketch.marks)} sites")
+    title = escape(f"{sketch.name} with attention at {_sites(len(sketch.marks)) or '0 sites'}")
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img"><title>{title}</title>'
     return "\n".join([head, f"<style>{_style()}</style>", *parts[:-1], "</svg>"]) + "\n"
 

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from surgeon.anatomy.watch import observed
-from surgeon.attention import attention_modules, disabled, record
+from surgeon.attention import attention_modules, record
 from surgeon.attention.gates import matching
 from surgeon.errors import BadInput, BadModel, BadOption
 from surgeon.pages import album
-from surgeon.pages.cam import classes_of, grad_cam, layer_of
+from surgeon.pages.looks import ON, Look, looks
 from surgeon.pages.pictures import Name, Numbers, Pictures, read
 from surgeon.pages.seen import Seen
-from surgeon.trace.inputs import Arguments
 from surgeon.trace.state import in_mode
 
 if TYPE_CHECKING:
@@ -47,6 +45,8 @@ def maps(
     classes: int | Sequence[int] | None = None,
     cam: bool = True,
     layer: str | None = None,
+    beside: Mapping[str, nn.Module] | None = None,
+    name: str = "",
     size: tuple[int, int] | None = None,
     mean: Numbers | None = None,
     std: Numbers | None = None,
@@ -54,11 +54,14 @@ def maps(
     """What the attention in `model` decides on images, and what Grad-CAM says without and with it.
 
     Args:
-        images: N x C x H x W as the model takes them; or paths of image files, and of folders with some.
+        images: N x C x H x W as the model takes them, clips as N x C x T x H x W; or paths of image files, and of
+            folders with some. For a network that takes clips, each folder is one, of its images in order.
         sites: globs over the paths of gates, or of modules that hold them; all gates if not given.
         classes: what Grad-CAM is for, one number for all images or one for each; what the model says if not given.
         cam: False leaves Grad-CAM out.
         layer: the module whose map Grad-CAM weighs; the one that returns the last map if not given.
+        beside: other networks by name, with attention or without, for Grad-CAM of the same images and classes.
+        name: what this network is called beside others.
         size, mean, std: how image files are resized and normalised; what is known of the model if not given.
 
     Raises:
@@ -72,11 +75,16 @@ def maps(
     gates = attention_modules(model)
     if not gates:
         raise BadModel("there is no attention here to look at: surgeon.inject puts some in.")
+    if beside and not cam:
+        raise BadOption("networks beside are there for Grad-CAM: leave them out, or cam=False.")
     chosen = matching(gates, sites)
     pictures = _pictures(model, images, size, mean, std)
     recorded = _recorded(model, pictures.images)
     seen = _scored({path: recorded[path] for path in chosen}, pictures)
-    return _with_cams(seen, model, pictures.images, classes, layer) if cam else seen
+    if not cam:
+        return seen
+    seen = replace(seen, beside=tuple(beside or ()), network=name)
+    return _with_cams(seen, *looks(model, pictures.images, classes, layer=layer, beside=beside))
 
 
 def _scored(recorded: Mapping[str, Recorded], pictures: Pictures) -> AttentionMaps:
@@ -107,16 +115,21 @@ def _pictures(
         pictures = read(paths, model, size=size, mean=mean, std=std)
         first = next(model.parameters())
         return Pictures(pictures.names, pictures.pixels, pictures.images.to(first.device, first.dtype))
-    if images.dim() != 4 or not len(images) or images.shape[1] not in (1, 3):
-        raise BadInput(f"images must be N x 3 x H x W or N x 1 x H x W, not {' x '.join(map(str, images.shape))}.")
+    if images.dim() not in (4, 5) or not len(images) or images.shape[1] not in (1, 3):
+        raise BadInput(
+            "images must be N x 3 x H x W or N x 1 x H x W, or clips of N x 3 x T x H x W, "
+            f"not {' x '.join(map(str, images.shape))}."
+        )
     width = len(str(len(images)))
-    names = tuple(f"image-{number:0{width}d}" for number in range(1, len(images) + 1))
+    kind = "image" if images.dim() == 4 else "clip"
+    names = tuple(f"{kind}-{number:0{width}d}" for number in range(1, len(images) + 1))
     return Pictures(names, _shown(images.detach().float().cpu()), images)
 
 
 def _shown(images: Tensor) -> Tensor:
     """Images that were normalised somehow, each from 0 to 1."""
-    least, most = images.amin((1, 2, 3), keepdim=True), images.amax((1, 2, 3), keepdim=True)
+    all_but_first = tuple(range(1, images.dim()))
+    least, most = images.amin(all_but_first, keepdim=True), images.amax(all_but_first, keepdim=True)
     return (images - least) / (most - least).clamp(min=1e-12)
 
 
@@ -137,26 +150,15 @@ def _per_image(recorded: Recorded, name: str, pictures: Pictures) -> Tensor | No
     scores = recorded[name][-1].float()
     if name == "channel":
         return scores.flatten(1)
-    return scores[:, 0] if scores.dim() == 4 else None
+    return scores[:, 0] if scores.dim() == pictures.pixels.dim() else None
 
 
-def _with_cams(
-    seen: AttentionMaps, model: nn.Module, images: Tensor, classes: int | Sequence[int] | None, layer: str | None
-) -> AttentionMaps:
-    named = _classes(model, images, classes)
-    with observed(model, Arguments((images[:1],), {})) as observation:
-        at = layer_of(observation, layer)
-    with disabled(model):
-        off = grad_cam(model, at, images, named)
-    cams = {"attention off": off, "attention on": grad_cam(model, at, images, named)}
-    return replace(seen, cams=cams, classes=tuple(named), layer=at.path)
-
-
-def _classes(model: nn.Module, images: Tensor, classes: int | Sequence[int] | None) -> list[int]:
-    said = classes_of(model, images)
-    if classes is None:
-        return said
-    named = [classes] * len(images) if isinstance(classes, int) else [*classes]
-    if len(named) != len(images):
-        raise BadOption(f"classes has {len(named)} numbers for {len(images)} images.")
-    return named
+def _with_cams(seen: AttentionMaps, found: Mapping[str, Look], classes: tuple[int, ...]) -> AttentionMaps:
+    return replace(
+        seen,
+        cams={name: look.cam for name, look in found.items()},
+        sure={name: look.sure for name, look in found.items()},
+        layers={name: look.layer for name, look in found.items()},
+        layer=found[ON].layer,
+        classes=classes,
+    )

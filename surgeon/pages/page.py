@@ -15,6 +15,7 @@ from surgeon.sites import Site
 from surgeon.version import VERSION
 
 if TYPE_CHECKING:
+    from surgeon.pages.measures import Measures
     from surgeon.pages.sketch import Sketch
     from surgeon.sites import Plan
 
@@ -41,14 +42,16 @@ class Head:
     facts: tuple[tuple[str, str, str], ...] = ()
 
 
-def page(sketch: Sketch, head: Head, plan: Plan | None = None) -> str:
+def page(sketch: Sketch, head: Head, plan: Plan | None = None, measures: Measures | None = None) -> str:
     """The page as HTML, in one file that asks nobody for anything.
 
     Args:
         plan: what would be done, to tick sites of off; None where it is done.
+        measures: what was measured; None where nobody asked.
     """
     count = len(sketch.marks)
     drawn = ((("input", sketch.image, "one image, as it was watched"),) if sketch.image else ()) + head.facts
+    measured = (measures.facts, [measures.note]) if measures is not None else ((), [])
     return render(
         __package__,
         "page.html",
@@ -58,8 +61,9 @@ def page(sketch: Sketch, head: Head, plan: Plan | None = None) -> str:
         places=places(sketch.marks),
         added=_sum(sketch, "parameters"),
         macs=_sum(sketch, "macs"),
-        facts=drawn,
-        notes=_notes(sketch),
+        facts=drawn + measured[0],
+        notes=[*_notes(sketch), *measured[1]],
+        taken=measures.told if measures is not None else lambda mark: "",
         legend=_legend(sketch),
         plan=json.dumps({"source": head.source} | plan.to_dict(), indent=2) if plan is not None else "",
         version=VERSION,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 
 def render(package: str, template: str, **values: Any) -> str:
@@ -19,8 +21,17 @@ def _environment(package: str) -> Environment:
     rooms = Environment(
         loader=ChoiceLoader(loaders), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    rooms.filters |= {"count": count, "compact": compact, "share": share, "percent": percent}
+    rooms.filters |= {"count": count, "compact": compact, "share": share, "percent": percent, "breakable": breakable}
     return rooms
+
+
+def breakable(text: str) -> Markup:
+    """A name that may go on in the next line behind a dot, a colon, a slash or an underscore.
+
+    >>> breakable("layer1.0")
+    Markup('layer1.<wbr>0')
+    """
+    return Markup(re.sub(r"([._:/]+)(?=\w)", r"\1<wbr>", str(escape(text))))
 
 
 def count(number: int | None) -> str:

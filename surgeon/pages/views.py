@@ -14,8 +14,10 @@ from surgeon.errors import BadModel
 from surgeon.operation import example_of, remove
 from surgeon.pages.draw import Entry, draw, entries
 from surgeon.pages.figure import figure
+from surgeon.pages.measures import Measures, measures
 from surgeon.pages.page import Head, page, start
 from surgeon.surgery.operations import owned
+from surgeon.trace.noise import resolved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +36,7 @@ def html(
     title: str | None = None,
     rules: Folders | None = None,
     example_inputs: Any = None,
+    measure: bool = False,
 ) -> str:
     """The page of an operation, in one file that asks nobody for anything: every stage, every block, every site.
 
@@ -42,9 +45,12 @@ def html(
             shows the attention that is in `model`, and how far it has opened.
         title: what the network is called; the name of its class if not given.
         rules, example_inputs: as for `surgeon.plan`.
+        measure: run the network some thirty times, and say what attention takes on this machine: milliseconds and
+            memory, in total and at each site.
 
     Raises:
-        BadModel: no plan, and no attention. BadInput: the model does not run on the example input.
+        BadModel: no plan, and no attention. BadInput: the model does not run on the example input, or has no weights
+            to measure it with.
 
     >>> text = surgeon.pages.html(model)
     """
@@ -54,7 +60,7 @@ def html(
         head = Head(title or sketch.name, " and ".join(names))
     else:
         head = Head(title or sketch.name, plan.attention, start(plan))
-    return page(sketch, head, plan)
+    return page(sketch, head, plan, _measures(model, plan, rules, example_inputs) if measure else None)
 
 
 def svg(model: nn.Module, plan: Plan | None = None, *, rules: Folders | None = None, example_inputs: Any = None) -> str:
@@ -63,6 +69,11 @@ def svg(model: nn.Module, plan: Plan | None = None, *, rules: Folders | None = N
     >>> text = surgeon.pages.svg(model)
     """
     return figure(sketched(model, plan, rules=rules, example_inputs=example_inputs))
+
+
+def _measures(model: nn.Module, plan: Plan | None, rules: Folders | None, example_inputs: Any) -> Measures:
+    example = example_of(model, example_inputs, rulebook.load(rules))
+    return measures(model, plan, example=resolved(example, model))
 
 
 def sketched(

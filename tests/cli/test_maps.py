@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import torch
 
 import surgeon
 from surgeon.cli import run
+from surgeon.pages import needs
 from tests.shared.small import TINY, tiny
 
 pytestmark = pytest.mark.tools
@@ -40,6 +42,18 @@ def test_a_folder_of_pictures(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("_room")
+def test_networks_side_by_side(tmp_path, capsys):
+    torch.save(tiny(attention=None).state_dict(), "plain.pth")
+    beside = "--beside plain.pth --beside se.safetensors"
+    assert call(f"maps cbam.safetensors photographs {beside} --output maps --size 64,64 --json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["grad-cam"] == ["plain", "se", "attention off", "attention on"]
+    assert {f"grad-cam-{name}.png" for name in ("plain", "se", "off", "on")} <= {
+        path.name for path in (tmp_path / "maps" / "dog").iterdir()
+    }
+
+
+@pytest.mark.usefixtures("_room")
 def test_what_was_written_as_json(capsys):
     assert call("maps se.safetensors photographs --output maps --size 64,64 --json") == 0
     told = json.loads(capsys.readouterr().out)
@@ -54,6 +68,9 @@ REFUSED = {
     "cbam.safetensors photographs -o photographs": "photographs exists. --force (or force=True) replaces it.",
     "cbam.safetensors photographs -o maps --size big": "--size big: write numbers with commas between them",
     f"{TINY} photographs -o maps": "there is no attention here to look at",
+    "cbam.safetensors photographs -o maps --beside sample:digits": "sample:digits: ",
+    "cbam.safetensors photographs -o maps --beside se.safetensors --beside se.safetensors": "there is another se.",
+    "cbam.safetensors photographs -o maps --beside nothing.pth": "nothing.pth",
     "nothing.safetensors photographs -o maps": "nothing.safetensors",
 }
 
@@ -65,3 +82,22 @@ def test_bad_input_is_one_line_and_leaves_nothing(line, capsys, tmp_path):
     error = capsys.readouterr().err
     assert error.startswith("surgeon: ") and REFUSED[line] in error and error.count("\n") == 1
     assert not (tmp_path / "maps").exists() and len([*(tmp_path / "photographs").iterdir()]) == 2
+
+
+@pytest.mark.usefixtures("_room")
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("nothing.safetensors photographs", "nothing.safetensors"),
+        ("se.safetensors nothing.png", "there is no image nothing.png"),
+        ("se.safetensors photographs", "matplotlib can't be imported"),
+    ],
+)
+def test_what_is_missing_of_the_users_own_is_said_first(line, told, monkeypatch, capsys):
+    def missing(name):
+        raise ImportError(f"No module named {name!r}")
+
+    monkeypatch.setattr(needs, "import_module", missing)
+    assert call(f"maps {line} --output maps") == 2
+    error = capsys.readouterr().err
+    assert told in error and ("matplotlib" in error) == ("matplotlib" in told)

@@ -119,3 +119,16 @@ def test_show_draws_the_sites_alone_of_somebodys_own_network(tmp_path, monkeypat
     alone, whole = (Path(name).read_text(encoding="utf-8") for name in ("alone.html", "whole.html"))
     assert "only the modules with attention are drawn" in alone and "BatchNorm2d" not in alone
     assert "BatchNorm2d" in whole and "only the modules" not in whole
+
+
+def test_figures_of_this_machine(capsys):
+    assert call(f"plan {TINY} --attention cbam --html plan.html --measure") == 0
+    surgeon.save(tiny("se"), "se.safetensors")
+    assert call("show se.safetensors --html show.html --measure") == 0
+    for name in ("plan.html", "show.html"):
+        text = Path(name).read_text(encoding="utf-8")
+        assert text.count("of a run;") == 4 and "<dt>time</dt>" in text and "float32" in text
+    capsys.readouterr()
+    for line in (f"plan {TINY} --attention cbam --measure", "show se.safetensors --measure --svg a.svg"):
+        assert call(line) == 2
+        assert "give --html FILE as well" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import surgeon
-from docs.tools import block, pages, tour
+from docs.tools import block, pages, places, tour
 from surgeon.cli import run
 from surgeon.cli.tour.walk import STOPS
 from tests.shared.small import TINY, tiny
@@ -73,9 +73,11 @@ def test_every_link_leads_somewhere():
 
 def test_the_pictures_are_current():
     assert block.TARGET.read_text() == block.drawing(), "run: python -m docs.tools.block"
-    drawings = {pages.DRAWING: pages.drawing()} | {pages.DOCS / f"{n}.svg": pages.places(n) for n in pages.NETWORKS}
+    assert pages.DRAWING.read_text(encoding="utf-8") == pages.drawing(), "run: python -m docs.tools.pages"
+    drawings = places.drawings()
     for file, text in drawings.items():
-        assert file.read_text(encoding="utf-8") == text, "run: python -m docs.tools.pages"
+        assert file.read_text(encoding="utf-8") == text, "run: python -m docs.tools.places"
+    assert {file for file in drawings if file.parent == places.DRAWINGS} == {*places.DRAWINGS.iterdir()}
     shown = html.unescape(re.sub("<[^>]+>", "", tour.TARGET.read_text())).replace("\xa0", " ")
     assert [stop.command for stop in STOPS if stop.command not in shown] == [], "run: python -m docs.tools.tour"
 

@@ -12,6 +12,14 @@ from tests.shared.browser import CONTRASTS, OVERLAPS, chromium, requested, show
 pytestmark = pytest.mark.browser
 
 
+# The parts of a long name, and over how many lines each goes.
+PARTS = """
+const range = document.createRange();
+return [...document.querySelector("h1").childNodes].filter((node) => node.nodeType === 3 && node.data.trim())
+  .map((node) => { range.selectNode(node); return [node.data, range.getClientRects().length]; });
+"""
+
+
 @pytest.fixture(scope="module")
 def driver():
     with chromium() as found:
@@ -25,7 +33,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory, driver, network):
-    """A page to choose sites on, and one with sites that can't learn."""
+    """A page to choose sites on, one with sites that can't learn, and those of a detector, with figures."""
     folder = tmp_path_factory.mktemp("pages")
     plan = surgeon.plan(network, "cbam", where=["residual", "final"])
     (folder / "resnet18.html").write_text(surgeon.pages.html(network, plan), encoding="utf-8")
@@ -33,16 +41,26 @@ def pages(tmp_path_factory, driver, network):
     plan = surgeon.plan(vit, "se", where="residual")
     assert 0 < sum(not site.read for site in plan) < len(plan)
     (folder / "vit.html").write_text(surgeon.pages.html(vit, plan), encoding="utf-8")
+    detector = torchvision.models.detection.fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None)
+    plan = surgeon.plan(detector.eval(), "cbam")
+    text = surgeon.pages.html(detector, plan, title="fasterrcnn_mobilenet_v3_large_320_fpn")
+    (folder / "detector.html").write_text(text, encoding="utf-8")
+    small = surgeon.inject(surgeon.samples.load(), "cbam")
+    (folder / "figures.html").write_text(surgeon.pages.html(small, measure=True), encoding="utf-8")
     return folder
 
 
 @pytest.fixture(scope="module")
-def album(tmp_path_factory, driver):
-    """The folder that maps leave."""
+def albums(tmp_path_factory, driver):
+    """The folders that maps leave, of images and of a clip."""
     pytest.importorskip("matplotlib", reason='pip install "attention-surgeon[plots]"')
-    folder = tmp_path_factory.mktemp("maps") / "album"
+    folder = tmp_path_factory.mktemp("maps")
     images, _ = surgeon.samples.digits("test")
-    surgeon.maps(surgeon.inject(surgeon.samples.load(), "cbam"), images[:2], cam=False).save(folder)
+    surgeon.maps(surgeon.inject(surgeon.samples.load(), "cbam"), images[:2], cam=False).save(folder / "images")
+    clip = torch.rand(1, 3, 8, 32, 32)
+    film = torchvision.models.video.mc3_18(num_classes=4).eval()
+    film = surgeon.inject(film, "cbam", where=["bottleneck", "final"], example_inputs=clip)
+    surgeon.maps(film, clip, cam=False).save(folder / "clip")
     return folder
 
 
@@ -142,17 +160,22 @@ def test_nothing_left_can_not_be_saved(page):
     assert plan_of(page)["sites"] == [] and not css(page, "#save")[0].is_enabled()
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vit"])
+@pytest.mark.parametrize("name", ["resnet18", "vit", "detector", "figures"])
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [400, 1280])
 def test_all_can_be_read(driver, pages, name, dark, width):
     show(driver, pages / f"{name}.html", width=width, dark=dark)
     driver.execute_script("document.querySelectorAll('details').forEach((one) => (one.open = true))")
-    driver.execute_script("document.querySelector('.sites input').click()")
+    driver.execute_script("document.querySelector('.sites input')?.click()")
     pairs = driver.execute_script(CONTRASTS)
     assert len(pairs) > 100 and [pair for pair in pairs if pair[0] < 4.5] == []
     assert driver.execute_script(OVERLAPS) == []
     assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    if name == "detector":
+        parts = driver.execute_script(PARTS)
+        assert len(parts) == 6 and {lines for _, lines in parts} == {1}
+    if name == "figures":
+        assert driver.find_element("tag name", "main").text.count("of a run;") == 4
     if name == "vit":
         assert "Can’t learn" in driver.find_element("tag name", "main").text
 
@@ -165,12 +188,13 @@ def test_nothing_is_asked_for_and_nothing_complains(driver, pages):
     assert asked == [] and driver.get_log("browser") == []
 
 
+@pytest.mark.parametrize(("kind", "texts"), [("images", 30), ("clip", 20)])
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [400, 1280])
-def test_maps_can_be_read(driver, album, dark, width):
-    show(driver, album / "index.html", width=width, dark=dark)
+def test_maps_can_be_read(driver, albums, kind, texts, dark, width):
+    show(driver, albums / kind / "index.html", width=width, dark=dark)
     pairs = driver.execute_script(CONTRASTS)
-    assert len(pairs) > 30 and [pair for pair in pairs if pair[0] < 4.5] == []
+    assert len(pairs) > texts and [pair for pair in pairs if pair[0] < 4.5] == []
     assert driver.execute_script("return document.documentElement.scrollWidth") <= width
     # Pictures below the fold wait until somebody comes near.
     loaded = "(one.loading = 'eager', one.decode().then(() => one.naturalWidth))"

@@ -125,6 +125,14 @@ def test_attention_in_a_modules_place(image, path, told):
     assert (line.given, places([mark])) == (told, "in a module’s place")
 
 
+def test_two_gates_of_one_module_have_opened_each_by_its_own_share(image):
+    model = nn.Sequential(toy.conv(3, 8), toy.TwoAdds())
+    plan = surgeon.plan(model, "se", example_inputs=image)
+    surgeon.apply(model, plan, example_inputs=image)
+    shares = {path: 0.1 * number for number, path in enumerate(surgeon.attention_modules(model), 1)}
+    assert [entry.opened for entry in entries([plan], shares)] == [0.1, 0.2]
+
+
 class Nested(nn.Module):
     """A block with a smaller one inside it."""
 

@@ -1,6 +1,7 @@
 """Attention maps: a gate that is known is seen as it is, Grad-CAM is the package's own, and bad input is one line."""
 
 import csv
+from copy import deepcopy
 
 import pytest
 import timm
@@ -10,6 +11,8 @@ from torch import nn
 import surgeon
 from surgeon.attention.layouts import Layout
 from surgeon.errors import BadFile, BadInput, BadModel, BadOption, UnknownName
+from surgeon.pages import album
+from surgeon.trace.noise import note
 from tests.shared import toy
 from tests.shared.gates import stir
 
@@ -188,9 +191,108 @@ def test_the_page_leads_to_files_that_are_there(images, tmp_path):
     assert len(rows) == 2 * 4 and {row["kind"] for row in rows} == {"spatial", "channel", "grad-cam"}
 
 
+def test_networks_side_by_side(images, tmp_path):
+    plain = toy.Net().eval()
+    stock = deepcopy(plain)
+    se = stir(surgeon.inject(deepcopy(plain), "se", example_inputs=images))
+    cbam = stir(surgeon.inject(plain, "cbam", where=["residual", "final"], example_inputs=images))
+    seen = surgeon.maps(cbam, images, classes=[1, 2], beside={"plain": stock, "se/1": se}, name="mine")
+    assert [*seen.cams] == ["plain", "se/1", "attention off", "attention on"] == [*seen.layers]
+    for name, network in (("plain", stock), ("se/1", se), ("attention on", cbam)):
+        assert torch.equal(seen.cams[name], own_cam(network, network.down, images, [1, 2]))
+        assert torch.allclose(seen.sure[name], network(images).softmax(1)[[0, 1], [1, 2]])
+    assert torch.equal(seen.cams["plain"], seen.cams["attention off"])
+    seen.save(tmp_path / "maps")
+    written = {path.stem for path in (tmp_path / "maps" / "image-1").glob("grad-cam*.png")}
+    assert written == {"grad-cam-plain", "grad-cam-se_1", "grad-cam-off", "grad-cam-on"}
+    text = (tmp_path / "maps" / "index.html").read_text(encoding="utf-8")
+    assert (
+        f"class 1 at down, P = {float(seen.sure['plain'][0]):.2f}".replace(" =", "\xa0=").replace("= ", "=\xa0") in text
+    )
+    assert all(
+        f"<b>Grad-CAM, {name}</b>" in text for name in ("plain", "se/1", "mine, attention off", "mine, attention on")
+    )
+
+
+def test_a_share_that_is_hardly_there():
+    assert (album.sure(0.994), album.sure(0.004)) == ("P\xa0=\xa00.99", "P\xa0<\xa00.01")
+
+
+class Film(nn.Module):
+    """A positive map of a clip with every other frame, a layer after it, and scores."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.act = nn.Conv3d(3, 8, 3, (2, 1, 1), padding=1), nn.ReLU()
+        self.mix, self.fc = nn.Conv3d(8, 8, 1), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.fc(self.mix(self.act(self.stem(x))).mean((2, 3, 4)))
+
+
+def test_clips_are_drawn_as_frames(tmp_path):
+    clips = torch.rand(2, 3, 4, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    plain = Film().eval()
+    own = own_cam(plain, plain.mix, clips, [0, 1])
+    model = surgeon.inject(plain, "cbam", where="act", branches="spatial", example_inputs=clips)
+    (gate,) = surgeon.attention_modules(model).values()
+    with torch.no_grad():
+        (conv,) = (layer for layer in gate.modules() if isinstance(layer, nn.Conv3d))
+        # Low wherever a frame comes before.
+        conv.weight.zero_()
+        conv.weight[:, :, : conv.kernel_size[0] // 2] = -1
+        for layer in gate.modules():
+            if isinstance(layer, nn.BatchNorm3d):
+                nn.init.ones_(layer.weight)
+    seen = surgeon.maps(model, clips, classes=[0, 1])
+    scores = seen.spatial["act.cbam"]
+    assert scores.shape == (2, 2, SIDE, SIDE) and (scores[:, 0] == 1).all() and (scores[:, 1] < 0.9).all()
+    assert seen.cams["attention off"].shape == (2, 4, SIDE, SIDE) and torch.equal(seen.cams["attention off"], own)
+    seen.save(tmp_path / "maps")
+    strip = Image.open(tmp_path / "maps" / "clip-1" / "act.cbam.spatial.png").convert("L")
+    pixels = torch.tensor(list(strip.tobytes())).view(strip.height, strip.width).float()
+    assert strip.width == 4 * strip.height + 3 * album.GAP
+    frames = [pixels[:, at : at + strip.height].mean() for at in range(0, strip.width, strip.height + album.GAP)]
+    # The first of the map's two frames is drawn over two of the clip.
+    assert min(frames[:2]) > 1.5 * max(frames[2:])
+    rows = open_text(tmp_path / "maps" / "clip-1" / "act.cbam.spatial.csv")
+    assert rows.index("") == SIDE and len(rows) == 2 * SIDE + 1
+    assert "2 clips" in (tmp_path / "maps" / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_folder_of_frames_is_a_clip(tmp_path):
+    model = surgeon.inject(Film().eval(), "se", where="act", example_inputs=torch.rand(1, 3, 4, 8, 8))
+    for number in range(7):
+        (tmp_path / "clip").mkdir(exist_ok=True)
+        Image.new("L", (9, 9), 30 * number).save(tmp_path / "clip" / f"{number}.png")
+    seen = surgeon.maps(model, [tmp_path / "clip"], cam=False)
+    assert seen.names == ("clip",) and seen.pixels.shape == (1, 3, 4, 8, 8)
+    assert (seen.pixels[0, 0, :, 0, 0] * 255).round().tolist() == [0, 60, 120, 180]
+    with pytest.raises(BadInput, match="0.png is no folder: this network takes clips of 4 frames"):
+        surgeon.maps(model, [tmp_path / "clip" / "0.png"], cam=False)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "I;16"])
+def test_images_of_any_kind_for_a_network_that_takes_grey_ones(mode, tmp_path):
+    model = surgeon.inject(surgeon.samples.load("digits"), "se")
+    Image.new(
+        mode, (40, 20), {"I;16": 128 * 257, "RGB": (128, 128, 128), "RGBA": (128, 128, 128, 255)}.get(mode, 128)
+    ).save(tmp_path / "a.png")
+    seen = surgeon.maps(model, [tmp_path / "a.png"])
+    assert seen.pixels.shape == (1, 1, 32, 32) and len(seen.classes) == 1
+    if mode != "P":
+        assert float(seen.pixels.mean() * 255) == pytest.approx(128, abs=1)
+
+
 def test_sites_are_chosen_by_globs(images):
     model = surgeon.inject(toy.Net().eval(), "cbam", where=["residual", "final"], example_inputs=images)
     assert [*surgeon.maps(model, images, sites=["down"], cam=False).spatial] == ["down.cbam"]
+
+
+def ten():
+    model = toy.Net()
+    model.fc = nn.Linear(8, 10)
+    return model
 
 
 def refused(images):
@@ -200,9 +302,12 @@ def refused(images):
         "no attention": (lambda: surgeon.maps(toy.Net(), images), BadModel, "there is no attention here to look at"),
         "site": (lambda: surgeon.maps(gated, images, sites=["blok"]), UnknownName, "'blok' matches none of the 1 attention"),
         "layer": (lambda: surgeon.maps(gated, images, layer="blok"), UnknownName, "no module 'blok' returns a map. Did you mean 'block'"),
-        "shape": (lambda: surgeon.maps(gated, images[0]), BadInput, "images must be N x 3 x H x W or N x 1 x H x W, not 3 x 16 x 16"),
+        "shape": (lambda: surgeon.maps(gated, images[0]), BadInput, "images must be N x 3 x H x W or N x 1 x H x W, or clips of .*, not 3 x 16 x 16"),
         "none": (lambda: surgeon.maps(gated, []), BadInput, "no image is given"),
         "classes": (lambda: surgeon.maps(gated, images, classes=[1]), BadOption, "classes has 1 numbers for 2 images"),
+        "no such class": (lambda: surgeon.maps(gated, images, classes=9), BadOption, "there is no class 9: the network tells 4 apart"),
+        "beside": (lambda: surgeon.maps(gated, images, beside={"ten": ten()}), BadInput, "ten: it tells 10 classes apart, and .* beside 4"),
+        "beside without": (lambda: surgeon.maps(gated, images, cam=False, beside={"a": toy.Net()}), BadOption, "leave them out, or cam=False"),
         "scores": (lambda: surgeon.maps(several, images), BadInput, "needs one score for each class, and Returns returns dict: cam=False"),
     }  # fmt: skip
 
@@ -242,6 +347,16 @@ def test_image_files_are_resized_and_normalised(tmp_path):
     assert torch.allclose(taken, expected, atol=1e-6)
     with pytest.raises(BadOption, match="mean has 2 numbers, and the images have 3 channels"):
         surgeon.maps(model, tmp_path, mean=(0.5, 0.5), cam=False)
+
+
+def test_a_network_of_one_size_that_nobody_would_guess(tmp_path):
+    Image.new("RGB", (30, 30)).save(tmp_path / "a.png")
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 40 * 48, 4)).eval()
+    surgeon.inject(model, "se", where="0", example_inputs=torch.rand(1, 3, 40, 48))
+    note(model, None)
+    assert surgeon.maps(model, tmp_path, size=(40, 48), cam=False).pixels.shape == (1, 3, 40, 48)
+    with pytest.raises(BadInput, match="runs on no image that surgeon can think of"):
+        surgeon.maps(model, tmp_path, cam=False)
 
 
 def test_a_folder_that_is_there_is_kept(images, tmp_path):

@@ -29,7 +29,7 @@ return [...document.body.querySelectorAll("*")].filter((e) => own(e) && e.checkV
 # Texts that lie over each other: neighbours in a row whose boxes meet.
 OVERLAPS = """
 const found = [];
-for (const row of document.querySelectorAll("summary, .row, .sites li, .figures div, .tools, .legend li")) {
+for (const row of document.querySelectorAll("summary, .row, .sites li, .figures div, .tools, .legend li, tr, .chart")) {
   if (!row.checkVisibility()) continue;
   const parts = [...row.children].filter((e) => e.checkVisibility() && e.getBoundingClientRect().width);
   parts.forEach((one, n) => parts.slice(n + 1).forEach((other) => {

@@ -12,11 +12,9 @@ import torch
 from torch import Tensor
 
 from surgeon.errors import BadInput
-from surgeon.networks.samples import natural
 from surgeon.pages.needs import needed
-from surgeon.pages.pictures import normalised
+from surgeon.pages.pictures import normalised, picture, shape_of, tensor_of
 from surgeon.samples.images import digits
-from surgeon.trace.noise import noted, resolved
 
 if TYPE_CHECKING:
     from torch import nn
@@ -102,32 +100,21 @@ def _folder(root: Path, model: nn.Module, batch: int, size: tuple[int, int] | No
 
 
 def _shape(model: nn.Module, size: tuple[int, int] | None) -> tuple[int, int, int]:
-    """Channels, height and width of what the network takes: as it was planned with, or as it says of itself."""
-    example = resolved(noted(model), model)
-    image = natural(model) if example is None or len(example.args) != 1 else example.args[0]
-    channels, *own = image.shape[1:]
-    if channels not in (1, 3) or len(own) != 2:
+    channels, *sides = shape_of(model, size)
+    if len(sides) != 2:
         raise BadInput(f"{type(model).__name__} takes no images of 1 or 3 channels: give batches, as it takes them.")
-    return (channels, *(size or (own[0], own[1])))
+    return channels, sides[0], sides[1]
 
 
 def _pixels(file: Path, shape: tuple[int, int, int], crop: float) -> Tensor:
     """The middle of an image, from 0 to 1."""
-    image = needed("PIL.Image")
     channels, height, width = shape
-    try:
-        with image.open(file) as opened:
-            picture = opened.convert("RGB" if channels == 3 else "L")
-    # Pillow raises whatever a damaged file leads it to.
-    except Exception as error:
-        raise BadInput(f"{file} is no image that can be read ({type(error).__name__}).") from None
-    scale = max(height / picture.height, width / picture.width) / crop
-    sides = round(scale * picture.width), round(scale * picture.height)
-    picture = picture.resize(sides, image.Resampling.BICUBIC)
+    image = picture(file, channels)
+    scale = max(height / image.height, width / image.width) / crop
+    sides = round(scale * image.width), round(scale * image.height)
     left, top = (sides[0] - width) // 2, (sides[1] - height) // 2
-    picture = picture.crop((left, top, left + width, top + height))
-    flat = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-    return flat.view(height, width, channels).permute(2, 0, 1).float() / 255
+    resized = image.resize(sides, needed("PIL.Image").Resampling.BICUBIC)
+    return tensor_of(resized.crop((left, top, left + width, top + height)))
 
 
 def _crop(model: nn.Module) -> float:

@@ -28,11 +28,20 @@ class Variant:
     model: nn.Module
     state: Callable[[], AbstractContextManager[Any]] = nullcontext
 
-    def __call__(self, images: Tensor) -> Any:
+    def __call__(self, images: Any) -> Any:
         with self.state():
-            return self.model(images)
+            return self.run(images)
 
-    def placed(self, images: Tensor) -> Tensor:
+    def run(self, images: Any) -> Any:
+        """What the model says in the state that it is in."""
+        return self.model(images)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next((one.device for one in self.model.parameters()), torch.device("cpu"))
+
+    def placed(self, images: Any) -> Any:
         """The images where its weights are, and as precise as these."""
         weight = next((one for one in self.model.parameters() if one.is_floating_point()), torch.empty(()))
         return images.to(weight.device, weight.dtype)
