@@ -25,6 +25,8 @@ NETWORKS = {
     "crossvit_9_240": 240,
     "test_resnet": 160,
 }
+# Older releases of timm have fewer.
+NETWORKS = {name: side for name, side in NETWORKS.items() if timm.is_model(name)}
 PLACES = ["residual", "final"]
 
 

@@ -23,6 +23,9 @@ print(json.dumps({name: [needs(launch(one.run), target) for target in TARGETS] f
 """
 
 
+@pytest.mark.skipif(
+    Version(triton.__version__) < Version("3.6"), reason="older releases are told otherwise what to compile"
+)
 def test_all_compile_for_an_a100_and_an_h100_and_spill_nothing():
     env = os.environ | {"TRITON_INTERPRET": "0"}
     done = subprocess.run([sys.executable, "-c", COMPILE], env=env, capture_output=True, text=True)
