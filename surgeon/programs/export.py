@@ -72,7 +72,8 @@ def write_onnx(model: nn.Module, text: str, path: str | Path, example: Arguments
     """An ONNX graph in one file, the recipe in its metadata. Returns which sizes are open, in words.
 
     Raises:
-        BadOption: the extra `onnx` is not installed. BadModel: the network does not export.
+        BadOption: the extra `onnx` is not installed.
+        BadModel: the network does not export. BadVersion: not with this torch.
     """
     try:
         import onnx
@@ -84,7 +85,11 @@ def write_onnx(model: nn.Module, text: str, path: str | Path, example: Arguments
         try:
             written = torch.onnx.export(exported.program, dynamo=True, verbose=False)
         except torch.onnx.errors.OnnxExporterError as error:
-            raise BadModel(f"{type(model).__name__} does not export to ONNX: {first_line(error)}.") from error
+            told = f"{type(model).__name__} does not export to ONNX: {first_line(error)}."
+            if torch.__version__ < vet.TESTED:
+                # That of torch 2.6 knows no batch norm any more, beside an onnxscript that setup.cfg asks for.
+                raise BadVersion(f"{told} This is torch {torch.__version__}: try {vet.TESTED} or newer.") from error
+            raise BadModel(told) from error
     assert written is not None, "without a file to write to, export returns the graph"
     graph = written.model_proto
     entry = graph.metadata_props.add()

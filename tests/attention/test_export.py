@@ -12,6 +12,10 @@ from tests.shared.gates import CHANNELS, FOREIGN, form
 from tests.shared.outcomes import SideBySide, same_outcomes
 
 pytestmark = pytest.mark.export
+exports = pytest.mark.skipif(
+    torch.__version__ < "2.7",
+    reason="torch 2.6 gives each open axis a guard that it then refuses, and no batch norm to today's onnxscript",
+)
 
 FORMS = formulas.FORMS + FOREIGN
 FAMILIES = sorted({name.partition(":")[0] for name, _ in FORMS})
@@ -29,6 +33,7 @@ def maps():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@exports
 @pytest.mark.parametrize("family", FAMILIES)
 def test_export_and_onnx(family, tmp_path):
     gates = side_by_side(family).eval()
@@ -52,6 +57,7 @@ def test_compile_in_one_graph(family):
         same_outcomes(compiled, gates, x)
 
 
+@exports
 @pytest.mark.parametrize(
     ("layout", "shape", "free"),
     [

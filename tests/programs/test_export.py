@@ -9,6 +9,7 @@ import torch
 
 import surgeon
 from surgeon.cli import run
+from surgeon.errors import BadModel, BadVersion
 from surgeon.files import intake
 from surgeon.networks import library
 from surgeon.programs.unfold import network
@@ -55,6 +56,7 @@ def test_a_pt2_runs_as_the_network_does(network_and_words, tmp_path):
     assert_same_bits(surgeon.load(tmp_path / "net.pt2"), model)
 
 
+@pytest.mark.skipif(torch.__version__ < "2.7", reason="torch 2.6 gives no batch norm to today's onnxscript")
 def test_an_onnx_runs_as_the_network_does(network_and_words, tmp_path, capsys):
     onnxruntime = pytest.importorskip("onnxruntime")
     model, words = network_and_words
@@ -150,6 +152,21 @@ def test_a_program_without_a_name_is_written_as_a_program_only(exported, tmp_pat
     assert run([*arguments, "--arch", TINY]) == 0
     loaded = surgeon.load(tmp_path / "out.safetensors")
     assert torch.equal(output(loaded), output(model))
+
+
+def test_a_torch_that_is_too_old_for_onnx_is_told_so(tmp_path, monkeypatch):
+    """That of torch 2.6 fails at every batch norm."""
+
+    def fail(*args, **kwargs):
+        raise torch.onnx.errors.OnnxExporterError("'tuple' object has no attribute 'dtype'")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    with pytest.raises(BadModel, match="does not export to ONNX: 'tuple' object has no attribute 'dtype'.$"):
+        surgeon.save(tiny(), tmp_path / "net.onnx")
+    monkeypatch.setattr(torch, "__version__", type(torch.__version__)("2.6.0"))
+    with pytest.raises(BadVersion, match="'dtype'. This is torch 2.6.0: try 2.11 or newer.$"):
+        surgeon.save(tiny(), tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture(scope="module")
