@@ -11,12 +11,12 @@ import torch
 import surgeon
 from surgeon.cli import run
 from surgeon.cli.script import execute
-from tests.shared.folders import from_folder
+from tests.shared import folders
 
 pytestmark = pytest.mark.network
 
 ROOT = Path(__file__).parents[2]
-HOW = ("checkpoint", "own_attention", "own_network", pytest.param("trainers", marks=from_folder), "gpus")
+HOW = ("checkpoint", "own_attention", "own_network", pytest.param("trainers", marks=folders.needed), "gpus")
 DEPLOYMENT = pytest.param("deployment", marks=[pytest.mark.export, pytest.mark.programs])
 PLACES = ("residual", "bottleneck", "final", "input", "gate")
 
