@@ -67,7 +67,7 @@ def nested(model, name, room):
 
 
 def folder(model, name, room):
-    timm.models._hub.save_config_for_hf(model, str(room / "config.json"))
+    timm.models._hub.save_config_for_hf(model, room / "config.json")
     safetensors.torch.save_file(model.state_dict(), room / "model.safetensors")
     return [room]
 

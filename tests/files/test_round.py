@@ -168,7 +168,7 @@ def test_a_timm_folder_needs_no_name(tmp_path):
     model = tiny(None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        timm.models._hub.save_config_for_hf(model, str(tmp_path / "config.json"))
+        timm.models._hub.save_config_for_hf(model, tmp_path / "config.json")
     safetensors.torch.save_file(model.state_dict(), tmp_path / "model.safetensors")
     assert run(["inject", str(tmp_path), "--attention", "cbam", "-o", str(tmp_path / "out"), "-q"]) == 0
     assert torch.equal(output(surgeon.load(tmp_path / "out")), output(model))

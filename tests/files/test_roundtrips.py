@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+import torch
 
 from benchmarks import roundtrips
 from benchmarks.roundtrips import CLOSE, EQUAL, INPUTS, OUTPUTS, REFUSED, Network
@@ -34,6 +35,8 @@ PAIRS += [
 def test_every_pair_gives_the_network_back(way, output, tmp_path):
     if output.endswith("onnx"):
         pytest.importorskip("onnxruntime")
+        if torch.__version__ < "2.7":
+            pytest.skip("torch 2.6 gives no batch norm to today's onnxscript")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     found, told = outcome(SMALL, way, output, tmp_path)
     assert found == (CLOSE if output.endswith(("pt2", "onnx")) else EQUAL), told
