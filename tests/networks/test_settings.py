@@ -404,6 +404,7 @@ class Twice(nn.Module):
         return y, 2 * y
 
 
+@pytest.mark.programs
 def test_a_program_that_is_not_the_named_network_is_refused(tmp_path, capsys):
     torch.manual_seed(0)
     for name, model in (

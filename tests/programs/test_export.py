@@ -92,6 +92,7 @@ def test_a_folded_program_has_the_places_and_weights_of_its_network(exported):
     assert surgeon.places(folded, example_inputs=torch.zeros(2, 3, 64, 64)) == surgeon.places(model)
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize(("place", "attention"), [("residual", "eca"), ("bottleneck", "cbam"), ("final", "bam")])
 def test_a_program_of_somebodys_is_operated_on(place, attention, exported, tmp_path, capsys):
     path, model = exported
@@ -107,6 +108,7 @@ def test_a_program_of_somebodys_is_operated_on(place, attention, exported, tmp_p
     assert run(["show", str(target), "-q"]) == 0
 
 
+@pytest.mark.programs
 def test_windows_of_a_program_take_attention_in_their_residual_branches(tmp_path):
     torch.manual_seed(0)
     model = timm.models.swin_transformer.SwinTransformer(
@@ -144,6 +146,7 @@ def test_windows_of_a_program_take_attention_in_their_residual_branches(tmp_path
     )
 
 
+@pytest.mark.programs
 def test_a_program_without_a_name_is_written_as_a_program_only(exported, tmp_path, capsys):
     path, model = exported
     arguments = ["inject", str(path), "--attention", "cbam", "-o", str(tmp_path / "out.safetensors"), "-q"]
@@ -176,7 +179,7 @@ def detector():
     )
 
 
-@pytest.mark.parametrize("ending", ["pt2", "onnx"])
+@pytest.mark.parametrize("ending", [pytest.param("pt2", marks=pytest.mark.programs), "onnx"])
 def test_a_detector_is_refused_in_one_line_that_says_what_exports(ending, detector, tmp_path, capfd):
     with pytest.raises(surgeon.SurgeonError) as caught:
         surgeon.save(detector, tmp_path / f"net.{ending}")
@@ -189,6 +192,7 @@ def test_a_detector_is_refused_in_one_line_that_says_what_exports(ending, detect
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.programs
 def test_a_detectors_backbone_exports_as_the_refusal_says(detector, tmp_path):
     image = torch.randn(1, 3, 320, 320)
     program = torch.export.export(detector.backbone, (torch.zeros(1, 3, 320, 320),))

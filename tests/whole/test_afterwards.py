@@ -82,6 +82,8 @@ def test_compile_in_one_graph(name):
 
 @one_of_each
 def test_export_with_any_batch(name):
+    if name == "vit" and torch.__version__ < "2.7":
+        pytest.skip("torch 2.6 follows no forward whose arguments are bound by its signature")
     model, dim = operated(name), torch.export.Dim("batch", min=2, max=64)
     program = torch.export.export(model, (image(name),), dynamic_shapes=({0: dim},)).module()
     x = image(name, batch=3)
@@ -151,6 +153,8 @@ def test_conversion_of_norms(build, where, convert):
     assert not any(type(module).__name__ == "BatchNorm2d" for module in model.modules())
 
 
+# As older releases of timm call it.
+@pytest.mark.filterwarnings("ignore:torch.utils.checkpoint. the use_reentrant parameter:UserWarning")
 @pytest.mark.parametrize("build", timm_s("test_vit", "test_convnext", "test_resnet"))
 def test_timm_s_own_methods(build):
     model = surgeon.inject(build(), "cbam", where=["residual", "final"])

@@ -106,6 +106,8 @@ def test_the_command(target, tmp_path, monkeypatch, capsys):
 @pytest.mark.export
 @pytest.mark.parametrize("target", ["folded.pt2", "folded.onnx"])
 def test_programs(target, tmp_path, monkeypatch):
+    if target.endswith("onnx") and torch.__version__ < "2.7":
+        pytest.skip("torch 2.6 gives no batch norm to today's onnxscript")
     monkeypatch.chdir(tmp_path)
     model = tiny()
     expected = output(model)
