@@ -4,8 +4,9 @@ import pytest
 import timm
 import torch
 import torchvision
+from packaging.version import Version
 
-from surgeon.errors import BadFile, BadModel, BadOption, UnknownName
+from surgeon.errors import TRIED, BadFile, BadModel, BadOption, UnknownName
 from surgeon.networks import identify, library
 from surgeon.networks.weights import shapes_of
 
@@ -122,6 +123,8 @@ BUILT = {
 @pytest.mark.parametrize("case", BUILT)
 def test_a_network_that_a_user_built_is_recognised_by_its_keys_and_shapes(case):
     make, name, arguments, *settings = BUILT[case]
+    if case == "timm, image size" and Version(timm.__version__) < Version(TRIED["timm"][1]):
+        pytest.skip("older releases of timm don't write on a network with what it was built")
     found = identify.infer(make())
     assert (str(found), found.arguments, found.settings) == (name, arguments, *(settings or [{}]))
 
