@@ -8,24 +8,14 @@ benchmarks/curves.csv, a row a run; a command that was killed goes on where it s
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
-from benchmarks import evidence
 from benchmarks.curves.measure import COLUMNS, measured, runs
 from benchmarks.curves.page import TABLE
-from benchmarks.runs import add_arguments, measure
+from benchmarks.experiment import options, perform
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=7, help="runs of each start (default 7)")
-    add_arguments(parser)
-    parser.add_argument("--output", type=Path, default=TABLE, help="the table (default benchmarks/curves.csv)")
-    args = parser.parse_args()
-    measure(runs(args.seeds), measured, COLUMNS, args.output, args.jobs, args.ray)
-    if args.output == TABLE:
-        evidence.write()
+    args = options(__doc__, TABLE, seeds=7).parse_args()
+    perform(args, runs(args.seeds), measured, COLUMNS, TABLE)
 
 
 if __name__ == "__main__":

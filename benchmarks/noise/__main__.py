@@ -9,36 +9,25 @@ Results go to benchmarks/noise.csv, a row a run; a command that was killed goes 
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
-from pathlib import Path
 
 from benchmarks import evidence
+from benchmarks.experiment import add_data, data, options, perform
 from benchmarks.noise.measure import COLUMNS, measured, runs
 from benchmarks.noise.page import TABLE
 from benchmarks.noise.tasks import task
-from benchmarks.runs import add_arguments, measure
 
 
 def main() -> None:
-    args = _arguments()
-    if not args.page:
-        name, folder = ("cifar10", str(args.data)) if args.data else ("digits", "")
-        chosen = runs(name, args.epochs or task(name, folder).epochs, args.seeds)
-        measure(chosen, partial(measured, folder=folder), COLUMNS, args.output, args.jobs, args.ray)
-    if args.page or args.output == TABLE:
-        evidence.write()
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="the folder in which cifar-10-batches-py lies (default: the digits)")
-    parser.add_argument("--seeds", type=int, default=5, help="runs of each setting (default 5)")
-    parser.add_argument("--epochs", type=int, help="of each training (default 8 for digits, 30 for CIFAR-10)")
-    add_arguments(parser)
-    parser.add_argument("--output", type=Path, default=TABLE, help="the table (default benchmarks/noise.csv)")
+    parser = options(__doc__, TABLE)
+    add_data(parser, epochs="8 for digits, 30 for CIFAR-10")
     parser.add_argument("--page", action="store_true", help="write docs/evidence.md from the tables, measure nothing")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.page:
+        return evidence.write()
+    name, folder = data(args)
+    chosen = runs(name, args.epochs or task(name, folder).epochs, args.seeds)
+    perform(args, chosen, partial(measured, folder=folder), COLUMNS, TABLE)
 
 
 if __name__ == "__main__":
