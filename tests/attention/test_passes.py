@@ -228,6 +228,12 @@ def beside_others(gate):
     torch.cat([gate(x[:, :16]), x], 1).square().sum().backward()
 
 
+def before_a_sum_beside_others(gate):
+    """The gradient is one channel, said again for each, and a part of a wider map."""
+    x = torch.randn(3, 16, 6, 5, requires_grad=True)
+    torch.cat([gate(x).sum(1, keepdim=True), x], 1).square().sum().backward()
+
+
 def in_autocast(gate):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = gate(torch.randn(3, 16, 6, 5, requires_grad=True))
@@ -249,7 +255,7 @@ def in_inference_mode(gate):
         gate(torch.randn(3, 16, 6, 5))
 
 
-WAYS = [asked, in_training, before_a_mean, beside_others, in_autocast]
+WAYS = [asked, in_training, before_a_mean, beside_others, before_a_sum_beside_others, in_autocast]
 WAYS += [for_second_derivatives, without_gradients, in_inference_mode]
 
 

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from inspect import signature
+from itertools import accumulate
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -107,7 +108,9 @@ def _kind(look: Any) -> Any:
     if not isinstance(look, Look):
         return look
     shape, strides = look.shape, look.strides
-    order = tuple(sorted(range(len(shape)), key=lambda axis: -strides[axis]))
+    # An axis that is one number said again lies nowhere in memory: behind the one before it.
+    steps: list[int] = list(accumulate(strides, lambda before, own: own or before))
+    order = tuple(sorted(range(len(shape)), key=lambda axis: -steps[axis]))
     ones = tuple(length == 1 for length in shape)
     repeated = tuple(stride == 0 and not one for stride, one in zip(strides, ones))
     whole = _is_whole(shape, strides, order)
@@ -141,14 +144,14 @@ def _typical(name: str, kind: Any, number: int) -> Any:
         return kind
     lengths = [1 if one else length for one, length in zip(kind.ones, _lengths(name, len(kind.ones)))]
     held = [1 if again else length for again, length in zip(kind.repeated, lengths)]
+    part = list(held)
     if not kind.is_whole:
-        # As a part of several maps that lie side by side, of each argument in another number.
+        # Of several maps that lie side by side, of each argument in another number.
         held[1] *= number
     with torch.inference_mode(kind.is_inference):
         x = torch.zeros([held[axis] for axis in kind.order], dtype=kind.dtype, device=kind.device)
         x = x.permute([kind.order.index(axis) for axis in range(len(kind.order))])
-        part = x if kind.is_whole else x.narrow(1, 0, lengths[1])
-        return part.expand(lengths).data
+        return (x if kind.is_whole else x.narrow(1, 0, part[1])).expand(lengths).data
 
 
 def _lengths(name: str, dims: int) -> tuple[int, ...]:
