@@ -109,12 +109,16 @@ def _kind(look: Any) -> Any:
         return look
     shape, strides = look.shape, look.strides
     # An axis that is one number said again lies nowhere in memory: behind the one before it.
-    steps: list[int] = list(accumulate(strides, lambda before, own: own or before))
+    steps = list(accumulate(strides, _own_or_before))
     order = tuple(sorted(range(len(shape)), key=lambda axis: -steps[axis]))
     ones = tuple(length == 1 for length in shape)
     repeated = tuple(stride == 0 and not one for stride, one in zip(strides, ones))
     whole = _is_whole(shape, strides, order)
     return Kind(look.dtype, look.device, ones, order, repeated, whole, look.is_inference)
+
+
+def _own_or_before(before: int, own: int) -> int:
+    return own or before
 
 
 def _is_whole(shape: Sequence[int], strides: Sequence[int], order: Sequence[int]) -> bool:
