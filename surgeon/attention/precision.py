@@ -60,6 +60,7 @@ def normalized(layer: nn.Module, x: Tensor, *, widen: bool = True) -> Tensor:
         _tell_if_frozen_at_zero(layer)
     if layer.training and x.numel() == x.shape[1] and _is_batch_norm(layer):
         return _by_statistics(layer, x)
+    x = channel_last(x) if x.is_cuda and not is_captured() else x
     running_mean = getattr(layer, "running_mean", None)
     if running_mean is None or running_mean.dtype == dtype_of(layer, x):
         return called(layer, x, widen=widen)
@@ -68,6 +69,14 @@ def normalized(layer: nn.Module, x: Tensor, *, widen: bool = True) -> Tensor:
         weights = {name: weight.to(dtype) for name, weight in layer.named_parameters()}
         y: Tensor = functional_call(layer, weights, (_fit(x, dtype),))
         return y.to(score_dtype(x.dtype))
+
+
+def channel_last(x: Tensor) -> Tensor:
+    """`x`, and where it has one channel (N, 1, *spatial), as a view that says that channels come last.
+
+    In the other order torch normalises each channel by one block of a GPU's: at 128 x 56 x 56 seven times as long.
+    """
+    return x.squeeze(1).unsqueeze(-1).movedim(-1, 1) if x.shape[1] == 1 and x.stride(1) != 1 else x
 
 
 def _tell_if_frozen_at_zero(layer: nn.Module) -> None:
@@ -150,4 +159,5 @@ def _fit(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _within(x: Tensor, dtype: torch.dtype) -> Tensor:
     limit = torch.finfo(dtype).max
-    return x.clamp(-limit, limit)
+    # As `clamp`, whose way back takes four operators where this takes one.
+    return F.hardtanh(x, -limit, limit)

@@ -100,6 +100,20 @@ def test_in_float32_too_and_on_maps_of_many_tiles(form, order, monkeypatch):
     the_same(outcome(gate, x, g), plain(gate, x, g, monkeypatch), rtol=2e-4, atol=2e-4)
 
 
+@pytest.mark.parametrize("least", [1024, 512, 128])
+@pytest.mark.parametrize("order", ORDERS[:2])
+def test_the_tiles_of_large_maps_too(least, order, monkeypatch):
+    from surgeon.attention.passes.fused import launch
+
+    tiles = {
+        name: {0: next(these for start, these in by_size.items() if least >= start)}
+        for name, by_size in launch.TILES.items()
+    }
+    monkeypatch.setattr(launch, "TILES", tiles)
+    gate, x, g = on_device("cbam", (2, 72, 13, 21), torch.float32, order)
+    the_same(outcome(gate, x, g), plain(gate, x, g, monkeypatch), rtol=2e-4, atol=2e-4)
+
+
 # Triton's interpreter cuts the bits off that bfloat16 has no room for.
 HALVES = [torch.float16] + [torch.bfloat16] * (DEVICE == "cuda")
 

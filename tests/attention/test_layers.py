@@ -12,7 +12,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from torch.utils.flop_counter import FlopCounterMode
 
 from surgeon.attention import build
-from surgeon.attention.precision import called, dtype_of, normalized
+from surgeon.attention.precision import called, channel_last, dtype_of, normalized
 from tests.shared import formulas
 from tests.shared.gates import randomized
 
@@ -200,6 +200,15 @@ def test_a_norm_with_weights_and_statistics_of_two_dtypes(training):
     norm.weight.data, norm.bias.data = norm.weight.data.bfloat16(), norm.bias.data.bfloat16()
     assert torch.equal(normalized(norm, x), twin(x))
     assert all(map(torch.equal, norm.buffers(), twin.buffers())) and norm.weight.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 5, 6), (4, 1, 7), (2, 1, 3, 4, 5)])
+def test_one_channel_comes_last_without_a_copy(shape):
+    x = torch.randn(shape)
+    view = channel_last(x)
+    assert torch.equal(view, x) and view.stride(1) == 1 and view.data_ptr() == x.data_ptr()
+    assert channel_last(view) is view
+    assert channel_last(many := torch.randn(4, 2, 5, 6)) is many
 
 
 def test_the_norms_of_bam_are_frozen_with_the_network():

@@ -16,21 +16,25 @@ from surgeon.attention.passes.kernels import Additions, Pair
 
 def pools(x: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
     """Mean and maximum of each channel, and where it is, if that is asked for."""
-    return _pools("pools", x.flatten(2), None, learns, LAST_FIRST=False, MAX_FIRST=False)
+    flat = x.flatten(2)
+    return _pools("pools", flat, flat.shape[2], None, learns, LAST_FIRST=False, MAX_FIRST=False)
 
 
 def squeeze(x: Tensor, s: Tensor | None, max_first: bool, learns: bool) -> tuple[Tensor, Tensor | None, None]:
     """Mean and maximum of `x * s` at each position, and where it is; the product itself is not written down."""
-    factors = None if s is None else s.flatten(1)
-    return *_pools("squeeze", x.flatten(2).mT, factors, learns, LAST_FIRST=True, MAX_FIRST=max_first), None
+    factors, turned = None if s is None else s.flatten(1), x.flatten(2).mT
+    how = {"LAST_FIRST": True, "MAX_FIRST": max_first}
+    return *_pools("squeeze", turned, turned.shape[1], factors, learns, **how), None
 
 
-def _pools(name: str, x: Tensor, factors: Tensor | None, learns: bool, **how: bool) -> tuple[Tensor, Tensor | None]:
-    """Along the last axis of `x` (N, kept, count)."""
+def _pools(
+    name: str, x: Tensor, positions: int, factors: Tensor | None, learns: bool, **how: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Along the last axis of `x` (N, kept, count), of a map of so many positions."""
     images, kept, count = x.shape
     pairs = x.new_empty((images, 2, kept), dtype=score_dtype(x.dtype))
     places = x.new_empty((images, kept), dtype=torch.int32) if learns else None
-    keep, step, warps = sides(name, x)
+    keep, step, warps = sides(name, x, positions)
     given = (x, dense(factors), pairs, places, kept, count, *x.stride())
     launch.start(maps.pools, images * ceil(kept / keep), warps, *given, **how, WIDE=wide(x), KEEP=keep, STEP=step)
     return pairs, places

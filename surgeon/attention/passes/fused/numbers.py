@@ -29,10 +29,11 @@ def of_factors(
     g: Tensor, scores: Tensor, gamma: Tensor | None, gain: Tensor | None, slope: Tensor | None, parts: bool, needs: bool
 ) -> tuple[Tensor, Tensor | None]:
     """What the scores and, if it `needs` that, gamma get from the gradient `g` of their factors."""
-    of_scores = torch.empty_like(scores, memory_format=torch.contiguous_format)
+    scores = dense(scores)
+    of_scores = torch.empty_like(scores)
     programs = ceil(g.numel() / SIDE)
     of_gamma = g.new_empty(programs) if needs else None
-    given = (dense(g), dense(scores), gamma, gain, slope, of_scores, of_gamma, g.numel(), *_parts(scores, parts))
+    given = (dense(g), scores, gamma, gain, slope, of_scores, of_gamma, g.numel(), *_parts(scores, parts))
     launch.start(numbers.of_factors, programs, WARPS, *given, WIDE=wide(scores), SIDE=SIDE)
     return of_scores, None if of_gamma is None or gamma is None else of_gamma.sum().view(1).to(gamma.dtype)
 
