@@ -47,10 +47,16 @@ def product(x: Tensor, s: Tensor | None, t: Tensor | None, made: Tensor | None) 
 
 def sums(g: Tensor, x: Tensor, s: Tensor | None, t: Tensor | None, of: tuple[bool, bool]) -> Pair:
     """The sums of `g * x * t` over the positions and of `g * x * s` over the channels, each if it is asked for."""
-    both = g.to(score_dtype(g.dtype)) * x
+    both = _times(g, x)
     channels = (both.sum(2) if t is None else _weighted(both, t)) if of[0] else None
     positions = (both.sum(1) if s is None else _weighted(both.mT, s)) if of[1] else None
     return channels, positions
+
+
+def _times(g: Tensor, x: Tensor) -> Tensor:
+    """`g * x` in float32 or better."""
+    wide = g.to(score_dtype(g.dtype))
+    return g * x if wide is g else wide.mul_(x)
 
 
 def weighted(x: Tensor, squeezed: Tensor, max_first: bool, channels: Tensor) -> Tensor:
@@ -60,25 +66,34 @@ def weighted(x: Tensor, squeezed: Tensor, max_first: bool, channels: Tensor) -> 
 
 
 def _weighted(x: Tensor, weights: Tensor) -> Tensor:
+    """The sums of `x` (N, numbers, L) by their weights (N, L)."""
     with no_autocast(x):
-        return torch.bmm(x.to(weights.dtype), weights[:, :, None])[:, :, 0]
+        # With the vector on the left: on the right it takes a CPU five to fifteen times as long.
+        return torch.bmm(weights[:, None], x.to(weights.dtype).mT)[:, 0]
 
 
 def spread(g: Tensor, s: Tensor | None, t: Tensor | None, more: Additions) -> Tensor:
     """The gradient of the map."""
     each = None if more.of_mean is None else more.of_mean[:, None] / g.shape[1]
     pool = None if more.of_average is None else more.of_average[:, :, None] / g.shape[2]
-    y = _times_plus(g.to(score_dtype(g.dtype)), None if t is None else t[:, None], each if more.inside else None)
-    y = _times_plus(y, None if s is None else s[:, :, None], pool)
-    y = y if each is None or more.inside else y + each
-    return with_maxima(y.to(g.dtype) if y is not g else g.clone(), s, more)
+    wide = g.to(score_dtype(g.dtype))
+    y = torch.empty_like(g) if wide is g else wide
+    _times_plus(wide, None if t is None else t[:, None], each if more.inside else None, y)
+    _times_plus(y, None if s is None else s[:, :, None], pool, y)
+    y = y if each is None or more.inside else y.add_(each)
+    return with_maxima(y.to(g.dtype), s, more)
 
 
-def _times_plus(x: Tensor, factor: Tensor | None, term: Tensor | None) -> Tensor:
-    """`x * factor + term` in one pass, of what there is of them."""
-    if term is None:
-        return x if factor is None else x * factor
-    return x + term if factor is None else torch.addcmul(term, x, factor)
+def _times_plus(x: Tensor, factor: Tensor | None, term: Tensor | None, y: Tensor) -> None:
+    """`y = x * factor + term` in one pass, of what there is of them."""
+    if factor is not None and term is not None:
+        torch.addcmul(term, x, factor, out=y)
+    elif factor is not None:
+        torch.mul(x, factor, out=y)
+    elif term is not None:
+        torch.add(x, term, out=y)
+    elif y is not x:
+        y.copy_(x)
 
 
 def blend(x: Tensor, a: Tensor, b: Tensor, offset: Tensor, factor: Tensor, how: Combine) -> Tensor:
@@ -90,7 +105,7 @@ def blend_sums(
     g: Tensor, x: Tensor, a: Tensor, b: Tensor, factor: Tensor, how: Combine, acts: bool
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
     """What each of them gets from the gradient `g` of a blend."""
-    both = g.to(score_dtype(g.dtype)) * x
+    both = _times(g, x)
     scale = _sigmoid(x, a, b, how)
     of_offset = both.sum().view(1) if acts else None
     of_factor = (both * scale).sum().view(1) if acts else None
