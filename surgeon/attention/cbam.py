@@ -12,6 +12,7 @@ from surgeon.attention.gate import SILENT, Gate, Init, gain, gamma, silence, slo
 from surgeon.attention.options import Names, choice, flag, odd, subset, whole
 from surgeon.attention.passes import Scan
 from surgeon.attention.passes.axes import as_channels
+from surgeon.attention.passes.capture import is_captured
 from surgeon.attention.passes.factors import factors
 from surgeon.attention.passes.plain import scaled
 from surgeon.attention.pools import POOLS, pooled
@@ -166,6 +167,16 @@ class SpatialScale(nn.Module):
         return torch.cat([maps[name] for name in self.maps], dim=1)
 
     def forward(self, maps: Tensor) -> Tensor:
-        scores = called(self.conv, maps, widen=False)
+        scores = called(self.conv, _in_order(maps), widen=False)
         scores = scores if self.bn is None else normalized(self.bn, scores, widen=False)
         return factors(scores, self.gamma, self.gain, self.slope)
+
+
+def _in_order(maps: Tensor) -> Tensor:
+    """`maps` as the convolution learns from them most quickly.
+
+    On a CPU its way back takes two to four times as long where channels come first.
+    """
+    if maps.requires_grad and maps.device.type == "cpu" and maps.dim() == 4 and not is_captured():
+        return maps.contiguous(memory_format=torch.channels_last)
+    return maps

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import isqrt
 
+import torch
 from torch import Tensor
 
 from surgeon.attention.passes.dtypes import score_dtype
 from surgeon.attention.passes.kernels import Additions
 
 
+# Where the numbers of one maximum lie side by side, blocks have to be long to gain anything: as measured on a CPU.
+MOST_IN_LINE, LEAST_IN_LINE = 16, 512
+
+
 def first_maxima(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """The maxima of the map `x` (N, C, L) along `dim`, and the first place of each.
 
-    `x.max(dim)` looks at one number after the other. Where those that lie beside each other belong to several maxima,
-    maxima of blocks are found many at a time; then only the block that has the maximum is searched.
+    `x.max(dim)` looks at one number after the other. Maxima of blocks alone are found many at a time; then only the block
+    that has the maximum is searched.
     """
-    blocks = _blocks(x.shape[dim])
-    if x.stride(dim) == 1 or blocks == 1:
+    blocks = _blocks(x.shape[dim], MOST_IN_LINE if x.stride(dim) == 1 else x.shape[dim])
+    if blocks == 1 or x.stride(dim) == 1 and (x.shape[dim] < LEAST_IN_LINE or x.dtype.itemsize < 4):
         return x.max(dim)
     parts = x.movedim(dim, 1).unflatten(1, (blocks, -1))
     most, block = parts.amax(2).max(1, keepdim=True)
@@ -27,13 +32,13 @@ def first_maxima(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     return most.squeeze(1), (block * parts.shape[2] + within).squeeze(1)
 
 
-def _blocks(length: int) -> int:
-    """The largest divisor of `length` up to its root.
+def _blocks(length: int, most: int) -> int:
+    """The largest divisor of `length` up to its root, and up to `most`.
 
-    >>> _blocks(3136), _blocks(256), _blocks(7)
+    >>> _blocks(3136, 3136), _blocks(3136, 16), _blocks(7, 7)
     (56, 16, 1)
     """
-    return next(count for count in range(isqrt(length), 0, -1) if length % count == 0)
+    return next(count for count in range(min(isqrt(length), most), 0, -1) if length % count == 0)
 
 
 def at_maxima(x: Tensor, of_max: Tensor, channels: Tensor) -> Tensor:
@@ -43,11 +48,22 @@ def at_maxima(x: Tensor, of_max: Tensor, channels: Tensor) -> Tensor:
     return found.new_zeros(x.shape[:2]).scatter_add(1, channels, found)
 
 
+def _scatter_add_(x: Tensor, dim: int, places: Tensor, values: Tensor) -> Tensor:
+    """`x.scatter_add_(dim, places, values)` where each place is there once.
+
+    In half precision torch copies all of `x` for that, to and fro; numbers of 16 bits alone are put where they belong.
+    """
+    bits = x.view(torch.int16) if x.dtype.itemsize == 2 else x
+    found = bits.gather(dim, places).view(x.dtype)
+    bits.scatter_(dim, places, found.add_(values).view(bits.dtype))
+    return x
+
+
 def with_maxima(
     x: Tensor,
     s: Tensor | None,
     more: Additions,
-    scatter_add: Callable[[Tensor, int, Tensor, Tensor], Tensor] = Tensor.scatter_add_,
+    scatter_add: Callable[[Tensor, int, Tensor, Tensor], Tensor] = _scatter_add_,
 ) -> Tensor:
     """The gradient `x` of a map, which nobody else holds, with those of its maxima."""
     if more.of_max is not None and more.channels is not None:
