@@ -42,10 +42,17 @@ GPU = [Group((128, *stage), "channels_last", "bfloat16", "cuda", graph=True) for
 GPU += [Group((128, *STAGES[0]), "NCHW", "bfloat16", "cuda", graph=True)]
 GPU += [Group((128, *STAGES[0]), "channels_last", dtype, "cuda", graph=True) for dtype in ("float16", "float32")]
 NETWORK = (3, PIXELS, PIXELS)
+# One module with more and more images, and one network with attention at more and more sites.
+BATCHES, PLACES = (1, 4, 16, 64), ("final", "bottleneck", "residual")
+GROWTH = [Group((batch, *STAGES[1]), "channels_last", "float32", growth=True) for batch in BATCHES]
+GROWTH += [
+    Group((8, *NETWORK), "channels_last", "float32", network="resnet50", place=place, growth=True) for place in PLACES
+]
 GROUPS: dict[str, dict[str, list[Group]]] = {
     "cpu": {
         "modules": CPU,
         "networks": [Group((8, *NETWORK), layout, "float32", "cpu", name) for name in NETWORKS for layout in FORMATS],
+        "growth": GROWTH,
     },
     "cuda": {
         "modules": GPU,
@@ -54,9 +61,10 @@ GROUPS: dict[str, dict[str, list[Group]]] = {
             for name in NETWORKS
             for graph in (True, False)
         ],
+        "growth": [],
     },
 }
-KINDS = ["modules", "networks"]
+KINDS = ["modules", "networks", "growth"]
 
 
 def main() -> None:

@@ -36,6 +36,8 @@ class Group(NamedTuple):
     """What is timed in turn: on a map of that shape (N, C, H, W), or whole networks on a batch of images.
 
     graph: whether a GPU is told once, by a CUDA graph, and not for each operator.
+    place: where attention goes in a network.
+    growth: whether it is there to be seen beside others like it, with another batch or another place.
     """
 
     shape: tuple[int, ...]
@@ -44,10 +46,18 @@ class Group(NamedTuple):
     device: str = "cpu"
     network: str = ""
     graph: bool = False
+    place: str = "residual"
+    growth: bool = False
+
+    @property
+    def kind(self) -> str:
+        return "growth" if self.growth else "networks" if self.network else "modules"
 
     @property
     def name(self) -> str:
-        return self.network or " x ".join(map(str, self.shape))
+        if self.network:
+            return f"{self.network} {self.place}" if self.growth else self.network
+        return " x ".join(map(str, self.shape))
 
     @property
     def where(self) -> str:
@@ -98,29 +108,28 @@ def module_cases(group: Group, wanted: Wanted) -> Iterator[Case]:
         yield _case(name, group.put(make(group.shape[1])), x, g)
 
 
-# With attention at the end of every residual block.
-ATTENTION: dict[str, Callable[[nn.Module], nn.Module]] = {
-    "plain": lambda model: model,
-    "CBAM, published": lambda model: _with(model, Published),
-    "CBAM, timm": lambda model: _with(model, lambda channels: timms("cbam", channels)),
-    "CBAM, surgeon": lambda model: _with(model, "cbam"),
-    "CBAM, surgeon compiled": lambda model: surgeon.compile(_with(model, "cbam")),
-    "SE, timm": lambda model: _with(model, lambda channels: timms("se", channels)),
-    "SE, surgeon": lambda model: _with(model, "se"),
-    "SE, surgeon compiled": lambda model: surgeon.compile(_with(model, "se")),
+# What is put into a network, and whether it is compiled then.
+ATTENTION: dict[str, tuple[Any, bool]] = {
+    "plain": (None, False),
+    "CBAM, published": (Published, False),
+    "CBAM, timm": (lambda channels: timms("cbam", channels), False),
+    "CBAM, surgeon": ("cbam", False),
+    "CBAM, surgeon compiled": ("cbam", True),
+    "SE, timm": (lambda channels: timms("se", channels), False),
+    "SE, surgeon": ("se", False),
+    "SE, surgeon compiled": ("se", True),
 }
-
-
-def _with(model: nn.Module, attention: Any) -> nn.Module:
-    return surgeon.inject(model, attention, init="paper")
 
 
 def network_cases(group: Group, wanted: Wanted) -> Iterator[Case]:
     """The network plain and with each attention."""
     x = group.map()
-    for attention, put in filter(wanted, ATTENTION.items()):
+    for name, (attention, compiles) in filter(wanted, ATTENTION.items()):
         torch.manual_seed(0)
-        yield _case(attention, group.put(put(NETWORKS[group.network]())), x, None)
+        model = NETWORKS[group.network]()
+        if attention is not None:
+            model = surgeon.inject(model, attention, where=group.place, init="paper", compile=compiles)
+        yield _case(name, group.put(model), x, None)
 
 
 def cases(group: Group, without: list[str]) -> list[Case]:

@@ -38,8 +38,7 @@ def _measured(path: Path, group: Group, rounds: int, without: list[str]) -> None
 def measure(path: Path, group: Group, those: list[Case], rounds: int) -> None:
     """The rows of one group, in place of what the table had of it."""
     kept, times = keeps(those), timed(those, rounds, group)
-    kind = "networks" if group.network else "modules"
-    key = (kind, group.name, str(group.shape[0]), group.layout, group.dtype, group.where)
+    key = (group.kind, group.name, str(group.shape[0]), group.layout, group.dtype, group.where)
     found = [
         dict(
             zip(

@@ -31,6 +31,7 @@ in one process; times of one group are comparable, those of two groups are not.
 def written(rows: list[Row], gpu: str) -> str:
     """The whole page, `gpu` being what it says of Triton's kernels."""
     parts = [HEAD, _networks([row for row in rows if row["kind"] == "networks"])]
+    parts += [_growth([row for row in rows if row["kind"] == "growth"])]
     parts += [_modules([row for row in rows if row["kind"] == "modules"]), gpu, _machines(rows)]
     return "\n".join(part for part in parts if part)
 
@@ -47,13 +48,52 @@ def _networks(rows: list[Row]) -> str:
     for (group, layout, *rest), those in _groups(rows, "batch", "dtype", "device"):
         plain, *others = those
         for row in others:
-            more = [f"{100 * (float(row[name]) / float(plain[name]) - 1):+.0f} %" for name in ("forward_ms", "step_ms")]
+            more = _more(row, plain)
             kept = f"{float(row['kept_mb']) - float(plain['kept_mb']):+.0f} MB"
             batch, dtype, where = rest
             lines.append(
                 f"| {group} | {batch} | {layout} | {dtype} | {where} | {row['case']} | {' | '.join(more)} | {kept} |"
             )
     return "\n".join(lines) + "\n"
+
+
+def _growth(rows: list[Row]) -> str:
+    """How it grows with the batch, and with the number of sites."""
+    networks = [row for row in rows if row["group"].startswith("resnet50")]
+    modules = [row for row in rows if row not in networks]
+    if not rows:
+        return ""
+    batches = list(dict.fromkeys(row["batch"] for row in modules))
+    took = {(row["case"], row["batch"]): row for row in modules}
+    lines = [
+        "## Growth\n",
+        "With the batch: milliseconds for an image of 512 x 28 x 28, channels_last, float32, inference / training step.\n",
+        "| module | " + " | ".join(f"batch of {batch}" for batch in batches) + " |",
+        "|---" * (len(batches) + 1) + "|",
+    ]
+    for case in dict.fromkeys(row["case"] for row in modules):
+        cells = [
+            " / ".join(f"{float(took[case, batch][name]) / int(batch):.2f}" for name in ("forward_ms", "step_ms"))
+            for batch in batches
+        ]
+        lines.append(f"| {case} | {' | '.join(cells)} |")
+    places = list(dict.fromkeys(row["group"] for row in networks))
+    found = {(row["case"], row["group"]): row for row in networks}
+    lines += [
+        "",
+        "With the number of sites: what ResNet-50 takes more than without attention, batches of 8, inference / training step:"
+        " one site on the final map, one at the end of each stage, one in each of 16 blocks.\n",
+        "| attention | " + " | ".join(place.split()[1] for place in places) + " |",
+        "|---" * (len(places) + 1) + "|",
+    ]
+    for case in dict.fromkeys(row["case"] for row in networks if row["case"] != "plain"):
+        cells = [" / ".join(_more(found[case, place], found["plain", place])) for place in places]
+        lines.append(f"| {case} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _more(row: Row, plain: Row) -> list[str]:
+    return [f"{100 * (float(row[name]) / float(plain[name]) - 1):+.0f} %" for name in ("forward_ms", "step_ms")]
 
 
 def _modules(rows: list[Row]) -> str:

@@ -28,7 +28,8 @@ class Told:
 
     A run makes the map first, and its gates weigh the tokens afterwards, each of them once. One that is asked again
     (a backward pass runs a part of the network anew), or in another thread, has only the number of tokens to go by,
-    and that is enough as long as all maps of so many pixels had one shape.
+    and that is enough as long as all maps of so many pixels had one shape. So it is where two maps are made before the
+    tokens of either are weighed.
 
     gates: those that are told. planned: the size that they were planned with.
     """
@@ -43,8 +44,12 @@ class Told:
 
     def tell(self, size: Size) -> None:
         """The map of this run is of this size."""
-        self._here.size, self._here.asked = size, set()
         self._known.setdefault(prod(size), set()).add(size)
+        before: dict[Size, set[Site | None]] = getattr(self._here, "sizes", {})
+        # One map after another that nobody has asked for: their tokens are still to come, in whatever order.
+        if self._weighing() is None or any(before.values()):
+            before = {}
+        self._here.sizes = {**before, size: set()}
 
     def size_of(self, length: int, gate: Weighs) -> Size | None:
         """The size of the map that `length` tokens are, in front of `gate`; None where nobody has told any.
@@ -52,18 +57,20 @@ class Told:
         Raises:
             SurgeonError: maps of several shapes had as many pixels, and nothing says which of them this is.
         """
-        asked = getattr(self._here, "asked", None)
-        if asked is not None and gate.site not in asked and prod(self._here.size) == length:
-            asked.add(gate.site)
-            size: Size = self._here.size
-            return size
+        sizes: dict[Size, set[Site | None]] = getattr(self._here, "sizes", {})
+        mine = [size for size in sizes if prod(size) == length]
+        if len(mine) == 1 and gate.site not in sizes[mine[0]]:
+            sizes[mine[0]].add(gate.site)
+            return mine[0]
         known = tuple(self._known.get(length, ()))
         if len(known) > 1:
+            self._here.sizes = {}
             shapes = " and ".join(" x ".join(map(str, size)) for size in sorted(known))
             raise SurgeonError(
                 f"{gate.site}: {length} tokens have been maps of {shapes}, and a part of a network that is run on its"
-                " own, or again in a backward pass, does not know which: run the whole network, without checkpointing,"
-                " or use attention with one score for all positions (se, eca)."
+                " own, or again in a backward pass, or after the maps of two images, does not know which: run the whole"
+                " network, without checkpointing and an image at a time, or use attention with one score for all"
+                " positions (se, eca)."
             )
         return known[0] if known else None
 
@@ -73,7 +80,7 @@ class Told:
         Raises:
             SurgeonError: it has other proportions than planned, and a gate would lay out its tokens as if it had not.
         """
-        weighing = next((gate for gate in self.gates if gate.enabled and gate.weighs_positions), None)
+        weighing = self._weighing()
         if weighing is None:
             return
         planned = self.planned
@@ -83,6 +90,9 @@ class Told:
                 f"{weighing.site}: tokens of {shape} here, planned with {before}: a compiled network keeps the"
                 " proportions that it was planned with. Plan with example_inputs of this size, or run it as it is."
             )
+
+    def _weighing(self) -> Weighs | None:
+        return next((gate for gate in self.gates if gate.enabled and gate.weighs_positions), None)
 
     # A copy, or what is unpickled in another process, has heard of no size yet.
     def __getstate__(self) -> dict[str, Any]:

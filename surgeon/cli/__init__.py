@@ -8,10 +8,14 @@ from typing import NoReturn, cast
 
 import typer
 
-from surgeon.cli import files, operate, rules, script
+from surgeon.cli import files, rules, script
 from surgeon.cli.evidence import compare, rank
 from surgeon.cli.fold import fold
+from surgeon.cli.inject import inject
 from surgeon.cli.maps import maps
+from surgeon.cli.places import places
+from surgeon.cli.plan import plan
+from surgeon.cli.show import show
 from surgeon.cli.tour import command as touring
 from surgeon.errors import SurgeonError, UnusedSite
 from surgeon.version import VERSION
@@ -28,8 +32,8 @@ app = typer.Typer(
 # The help shows them in this order, each panel under its name.
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "The first minute": (touring.tour,),
-    "Operations": (operate.places, operate.plan, operate.inject),
-    "Files": (files.show, files.strip, files.delta, files.merge, files.export, fold, files.check, files.verify),
+    "Operations": (places, plan, inject),
+    "Files": (show, files.strip, files.delta, files.merge, files.export, fold, files.check, files.verify),
     "Evidence": (compare, rank),
     "Pictures": (maps,),
     "Scripts": (script.run,),

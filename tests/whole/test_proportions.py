@@ -180,6 +180,34 @@ def test_a_part_that_is_run_on_its_own_goes_by_the_number_of_its_tokens():
         model.block(tokens)
 
 
+class Pair(Sized):
+    """Two images, both embedded before the tokens of either go on."""
+
+    def forward(self, x, other=None):
+        if other is None:
+            return super().forward(x)
+        maps = [self.embed(image).flatten(2).transpose(1, 2) for image in (x, other)]
+        return [self.block(tokens).mean(1) for tokens in maps]
+
+
+@torch.no_grad()
+def test_of_two_maps_of_one_number_of_tokens_none_is_taken_for_the_other():
+    model = surgeon.inject(Pair("nothing").eval(), "cbam", init="paper", example_inputs=image((160, 160)))
+    seen = views(model)
+    model(image(FLAT), image((32, 64)))
+    assert [*seen.values()] == [[(5, 20), (8, 16)]]
+    with pytest.raises(SurgeonError, match=r"100 tokens have been maps of 5 x 20 and 20 x 5, and"):
+        model(image(FLAT), image(TALL))
+    # Whoever runs one image again is told of it.
+    seen.clear()
+    for size in (TALL, FLAT):
+        model(image(size))
+    assert [*seen.values()] == [[(20, 5), (5, 20)]]
+    with surgeon.disabled(model):
+        model(image(FLAT), image(TALL))
+    model(image(FLAT))
+
+
 def test_what_a_backward_pass_runs_again_is_the_same_map():
     model = told_before()
     block = model.block.forward
@@ -189,7 +217,7 @@ def test_what_a_backward_pass_runs_again_is_the_same_map():
     first.backward()
     first = model(image(FLAT)).sum()
     model(image(TALL)).sum()
-    with pytest.raises(SurgeonError, match="does not know which: run the whole network, without checkpointing"):
+    with pytest.raises(SurgeonError, match="does not know which: run the whole network, without checkpointing and"):
         first.backward()
 
 

@@ -1,142 +1,23 @@
-"""`surgeon places`, `plan` and `inject`: what is there, what would be done, do it."""
+"""`surgeon inject`: attention into a network, and the network into a file."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import surgeon
-from surgeon import files, networks
-from surgeon.cli import drawing, screen
+from surgeon import files
 from surgeon.cli import options as o
-from surgeon.errors import BadOption, suggest
+from surgeon.cli import screen
+from surgeon.cli.source import opened, where_of
+from surgeon.errors import BadOption
 from surgeon.files.planned import read_plan
 from surgeon.sites import DEFAULT_INIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from surgeon.files.convert import Conversion, Progress
-    from surgeon.files.loaded import LoadedModel
+    from surgeon.files.convert import Conversion
     from surgeon.sites import Plan
-
-LIST = o.option("--list", metavar="LIBRARY", help="List what there is by name: torchvision, timm or sample.")
-
-
-def places(
-    source: Annotated[str | None, o.argument("A network or a file.")] = None,
-    arch: o.ARCH = None,
-    weights: o.WEIGHTS = None,
-    num_classes: o.CLASSES = None,
-    arg: o.ARGUMENTS = None,
-    rules: o.RULES = None,
-    example: o.EXAMPLE = None,
-    allow_pickle: o.PICKLE = False,
-    allow_imports: o.IMPORTS = False,
-    names: Annotated[str | None, LIST] = None,
-    as_json: o.JSON = False,
-    quiet: o.QUIET = False,
-) -> None:
-    """How many sites of each place a network has.
-
-    Example: `surgeon places torchvision:mobilenet_v2`
-
-    A network of two images: `surgeon places my_project.networks:Siamese --example '2x3x64x64 2x3x64x64'`
-    """
-    if names is not None:
-        return _list(names, as_json)
-    if source is None:
-        raise BadOption("which network? surgeon places torchvision:resnet50")
-    loaded = _open(
-        source,
-        arch=arch,
-        weights=weights,
-        num_classes=num_classes,
-        arg=arg,
-        allow_pickle=allow_pickle,
-        allow_imports=allow_imports,
-        example=example,
-    )
-    counts = surgeon.places(loaded.model, rules=rules, example_inputs=loaded.example)
-    if as_json:
-        return screen.dump({"source": loaded.description, "places": counts})
-    if not quiet:
-        screen.facts(counts, title=loaded.description)
-
-
-def _list(library: str, as_json: bool) -> None:
-    if library not in networks.LIBRARIES:
-        raise BadOption(f"--list {library}: {suggest(library, networks.LIBRARIES)}")
-    names = networks.names(library)
-    if as_json:
-        return screen.dump(names)
-    print("\n".join(f"{library}:{name}" for name in names))
-
-
-def plan(
-    source: o.SOURCE,
-    attention: o.ATTENTION,
-    where: o.WHERE = None,
-    replace: o.REPLACE = False,
-    setting: o.SET = None,
-    init: o.INIT = DEFAULT_INIT,
-    budget: o.BUDGET = None,
-    rules: o.RULES = None,
-    example: o.EXAMPLE = None,
-    arch: o.ARCH = None,
-    weights: o.WEIGHTS = None,
-    num_classes: o.CLASSES = None,
-    arg: o.ARGUMENTS = None,
-    allow_pickle: o.PICKLE = False,
-    allow_imports: o.IMPORTS = False,
-    html: o.HTML = None,
-    svg: o.SVG = None,
-    measure: o.MEASURE = False,
-    force: o.FORCE = False,
-    as_json: o.JSON = False,
-    quiet: o.QUIET = False,
-) -> None:
-    """Every site that attention would go to, and what it costs there. Changes nothing.
-
-    Example: `surgeon plan timm:convnext_tiny --attention cbam --where residual --set reduction=8`
-
-    To look at it, and to choose among the sites: `surgeon plan torchvision:resnet50 --attention cbam --html plan.html`
-
-    With what it takes on this machine: `surgeon plan torchvision:resnet50 --attention cbam --html plan.html --measure`
-    """
-    drawing.refuse_targets(html, svg, force=force, measure=measure)
-    loaded = _open(
-        source,
-        arch=arch,
-        weights=weights,
-        num_classes=num_classes,
-        arg=arg,
-        allow_pickle=allow_pickle,
-        allow_imports=allow_imports,
-        example=example,
-    )
-    plan = surgeon.plan(
-        loaded.model,
-        attention,
-        where=_where(where),
-        replace=replace,
-        init=init,
-        budget=o.pairs(budget, "--budget") or None,
-        rules=rules,
-        example_inputs=loaded.example,
-        **o.pairs(setting, "--set"),
-    )
-    again = {"--example": example, "--arch": arch, "--weights": weights, "--num-classes": num_classes, "--arg": arg}
-    switches = {"--allow-pickle": allow_pickle, "--allow-imports": allow_imports}
-    if html or svg:
-        measures = drawing.measured(loaded, plan, quiet=quiet or as_json) if measure else None
-        drawing.write_plan(
-            loaded, plan, source, again | switches, html=html, svg=svg, rules=rules, force=force, measures=measures
-        )
-    if as_json:
-        return screen.dump({"source": loaded.description} | plan.to_dict())
-    if not quiet:
-        screen.sites(plan, sum(weight.numel() for weight in loaded.model.parameters()))
-        drawing.told(html, svg)
 
 
 def inject(
@@ -182,7 +63,7 @@ def inject(
     if published is not None:
         _only_published(source, weights, pretrained)
     with screen.bar("reading", quiet=quiet or as_json) as progress:
-        loaded = _open(
+        loaded = opened(
             source,
             arch=arch,
             weights=weights,
@@ -199,7 +80,7 @@ def inject(
         plan = planned or surgeon.plan(
             loaded.model,
             str(attention),
-            where=_where(where),
+            where=where_of(where),
             replace=replace,
             init=init or DEFAULT_INIT,
             budget=o.pairs(budget, "--budget") or None,
@@ -251,42 +132,6 @@ def _only_published(source: str, weights: str | None, pretrained: bool) -> None:
     if weights is not None or pretrained:
         other = "--pretrained" if pretrained else "--weights"
         raise BadOption(f"--published and {other} are two answers to one question. Give one.")
-
-
-def _open(
-    source: str,
-    *,
-    arch: str | None,
-    weights: str | None,
-    num_classes: int | None,
-    arg: list[str] | None,
-    allow_pickle: bool,
-    allow_imports: bool,
-    example: str | None,
-    pretrained: bool = False,
-    ema: bool = False,
-    progress: Progress | None = None,
-) -> LoadedModel:
-    """The network that a source stands for, from the options as they were typed."""
-    return files.intake.open_source(
-        source,
-        arch=arch,
-        weights=weights,
-        pretrained=pretrained,
-        num_classes=num_classes,
-        arguments=o.pairs(arg, "--arg"),
-        allow_pickle=allow_pickle,
-        allow_imports=allow_imports,
-        ema=ema,
-        copy=False,
-        example_inputs=files.example.read_example(example),
-        progress=progress,
-    )
-
-
-def _where(places: list[str] | None) -> str | list[str]:
-    places = places or ["residual"]
-    return places[0] if len(places) == 1 else places
 
 
 def _as_json(done: Conversion, output: str) -> dict[str, Any]:
