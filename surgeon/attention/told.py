@@ -47,9 +47,9 @@ class Told:
         self._known.setdefault(prod(size), set()).add(size)
         before: dict[Size, set[Site | None]] = getattr(self._here, "sizes", {})
         # One map after another that nobody has asked for: their tokens are still to come, in whatever order.
-        if self._weighing() is None or any(before.values()):
+        if any(before.values()):
             before = {}
-        self._here.sizes = {**before, size: set()}
+        self._here.sizes = {} if self._weighing() is None else {**before, size: set()}
 
     def size_of(self, length: int, gate: Weighs) -> Size | None:
         """The size of the map that `length` tokens are, in front of `gate`; None where nobody has told any.

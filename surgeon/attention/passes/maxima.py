@@ -11,7 +11,6 @@ from torch import Tensor
 from surgeon.attention.passes.dtypes import score_dtype
 from surgeon.attention.passes.kernels import Additions
 
-
 # Where the numbers of one maximum lie side by side, blocks have to be long to gain anything: as measured on a CPU.
 MOST_IN_LINE, LEAST_IN_LINE = 16, 512
 
@@ -19,8 +18,8 @@ MOST_IN_LINE, LEAST_IN_LINE = 16, 512
 def first_maxima(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """The maxima of the map `x` (N, C, L) along `dim`, and the first place of each.
 
-    `x.max(dim)` looks at one number after the other. Maxima of blocks alone are found many at a time; then only the block
-    that has the maximum is searched.
+    `x.max(dim)` looks at one number after the other. Maxima of blocks alone are found many at a time; then only the
+    block that has the maximum is searched.
     """
     blocks = _blocks(x.shape[dim], MOST_IN_LINE if x.stride(dim) == 1 else x.shape[dim])
     if blocks == 1 or x.stride(dim) == 1 and (x.shape[dim] < LEAST_IN_LINE or x.dtype.itemsize < 4):
