@@ -41,8 +41,9 @@ def blend_sums(
     c = block * CHANNELS + tl.arange(0, CHANNELS)
     one = tl.load(a + image * channels + c, c < channels, 0)[:, None]
     total = tl.zeros([CHANNELS, POSITIONS], WIDE)
-    offset = tl.zeros([CHANNELS, POSITIONS], WIDE)
-    factor = tl.zeros([CHANNELS, POSITIONS], WIDE)
+    # Of each column: as many sums as the tile has numbers would need more registers than there are.
+    offset = tl.zeros([POSITIONS], WIDE)
+    factor = tl.zeros([POSITIONS], WIDE)
     last = tl.minimum(part * chunk + chunk, positions)
     for first in range(part * chunk, last, POSITIONS):
         p = first + tl.arange(0, POSITIONS)
@@ -52,8 +53,8 @@ def blend_sums(
         both *= tl.load(at(g, image, c, p, g_image, g_channel, g_position), inside, 0).to(WIDE)
         scale = tl.sigmoid(_combined(one, other, HOW))
         if of_acts is not None:
-            offset += both
-            factor += both * scale
+            offset += tl.sum(both, 0)
+            factor += tl.sum(both * scale, 0)
         value = both * scale * (1 - scale)
         along = tl.sum(value * _partial(other, one, HOW), 0)
         tl.store(of_positions + (image * blocks + block) * positions + p, along, p < last)
