@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from surgeon.pages.page import Head
     from surgeon.pages.sketch import Sketch
     from surgeon.rulebook.book import Folders
+    from surgeon.rulebook.explanation import Explanation
     from surgeon.sites import Plan
 
 
@@ -100,6 +101,14 @@ def write_file(
     _write(
         sketched(recipe, allow_imports=allow_imports), head, None, html=html, svg=svg, force=force, measures=measures
     )
+
+
+def write_reasons(explanation: Explanation, source: str, html: str, *, force: bool) -> None:
+    """The page of what a rule looked at in the network `source`."""
+    from surgeon.pages.reasons import reasons
+
+    with replacing(html, force=force) as fresh:
+        fresh.write_text(reasons(explanation, source), encoding="utf-8")
 
 
 def measured(loaded: LoadedModel, plan: Plan | None, *, quiet: bool) -> Measures:

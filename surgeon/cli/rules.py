@@ -13,8 +13,8 @@ import typer
 
 from surgeon import files as surgeon_files
 from surgeon import networks, rulebook
+from surgeon.cli import drawing, screen
 from surgeon.cli import options as o
-from surgeon.cli import screen
 from surgeon.errors import BadOption, CheckFailed, UnknownName, suggest
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ IMPORTS = Annotated[
     ),
 ]
 BLOCK = Annotated[str | None, o.option("--block", help="A class of modules that the rule is for, by its name.")]
+PAGE = Annotated[
+    str | None, o.option("--html", metavar="FILE", help="Write it as a page, with the code around each line.")
+]
 OUTPUT = Annotated[str | None, o.option("--output", "-o", help="The file to write; printed if not given.")]
 
 
@@ -91,17 +94,26 @@ def explain(
     rules: o.RULES = None,
     arch: o.ARCH = None,
     example: o.EXAMPLE = None,
+    html: PAGE = None,
+    force: o.FORCE = False,
     as_json: o.JSON = False,
 ) -> None:
     """Site by site why a rule found it; for the others which word failed, at which line of the model's code.
 
     Example: `surgeon rules explain timm:res2net50_26w_4s --where residual`
+
+    As a page: `surgeon rules explain timm:res2net50_26w_4s --where residual --html why.html`
     """
+    drawing.refuse_targets(html, None, force=force)
     model, example_inputs = _network(source, arch, example)
     explanation = rulebook.explain.explain(model, where, rules=rules, example_inputs=example_inputs)
+    if html:
+        drawing.write_reasons(explanation, source, html, force=force)
     if as_json:
         return screen.dump(asdict(explanation))
-    screen.say(str(explanation))
+    if not html:
+        screen.say(str(explanation))
+    drawing.told(html, None)
 
 
 @app.command()

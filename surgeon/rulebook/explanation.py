@@ -73,24 +73,29 @@ class Explanation:
         lines = [f"{self.place} in {self.model}: {numbers}", *(f"  rule {rule}" for rule in self.rules)]
         if not self.cases:
             lines += ["", f"Nothing to look at. The operators of this network: {', '.join(self.operators)}."]
-        return "\n".join([*lines, *_grouped("found", self.found), *_grouped("not taken", self.near_misses)])
+        return "\n".join([*lines, *_in_lines("found", self.found), *_in_lines("not taken", self.near_misses)])
 
 
-def _grouped(title: str, cases: Iterable[Case]) -> list[str]:
-    """The cases as lines of text; what is alike in several blocks is shown once, for the first of them."""
+def grouped(cases: Iterable[Case]) -> list[list[Case]]:
+    """The cases, those together that are alike in several blocks."""
     groups: dict[object, list[Case]] = {}
     for case in cases:
         alike = (case.line, case.trouble, tuple((answer.word, answer.holds) for answer in case.answers))
         groups.setdefault(alike, []).append(case)
-    return [line for members in groups.values() for line in _group(title, members)]
+    return list(groups.values())
+
+
+def _in_lines(title: str, cases: Iterable[Case]) -> list[str]:
+    """The cases as lines of text; what is alike is shown once, for the first of them."""
+    return [line for members in grouped(cases) for line in _group(title, members)]
 
 
 def _group(title: str, members: Sequence[Case]) -> list[str]:
     first = members[0]
     count = f"{len(members)} x " if len(members) > 1 else ""
     code = f"{first.line}: {first.line.text}" if first.line else first.step
-    lines = [code, *map(_line, first.answers), *_consequence(members)]
-    head = f"{title}: {count}{_listed(case.path for case in members)}"
+    lines = [code, *map(_line, first.answers), *(f"->   {text}" for text in consequences(members))]
+    head = f"{title}: {count}{listed(case.path for case in members)}"
     return ["", head, *(f"    {line}" for line in lines)]
 
 
@@ -98,17 +103,17 @@ def _line(answer: Answer) -> str:
     return f"{'yes' if answer.holds else 'NO '}  {answer.word}: {answer.argument}  ({answer.why})"
 
 
-def _consequence(members: Sequence[Case]) -> list[str]:
+def consequences(members: Sequence[Case]) -> list[str]:
     """Where attention goes, or what keeps it from there."""
     if members[0].trouble:
-        return [f"->   but no attention: {members[0].trouble}"]
+        return [f"but no attention: {members[0].trouble}"]
     modules: dict[str, list[str]] = {}
     for case in members:
         if case.site:
             modules.setdefault(case.site.after, []).append(case.site.module)
-    return [f"->   attention after {after} of {_listed(paths)}" for after, paths in modules.items()]
+    return [f"attention after {after} of {listed(paths)}" for after, paths in modules.items()]
 
 
-def _listed(paths: Iterable[str], most: int = 4) -> str:
+def listed(paths: Iterable[str], most: int = 4) -> str:
     names = list(dict.fromkeys(path or "(the model)" for path in paths))
     return ", ".join(names[:most]) + (f", ... ({len(names)} modules)" if len(names) > most else "")

@@ -71,6 +71,27 @@ def test_explain(surgeon):
     )
 
 
+def test_explain_as_a_page(surgeon, tmp_path):
+    page = tmp_path / "why.html"
+    code, out, _ = surgeon("explain", "timm:test_resnet", "--html", page)
+    text = page.read_text(encoding="utf-8")
+    assert code == 0 and out == f"written: {page}\n"
+    assert "surgeon rules explain timm:test_resnet --where residual" in text
+    # The line that adds, and what is around it; what a word of the rule said; and where attention goes.
+    assert re.search(r"<b>x \+= shortcut</b>\n.*x = self.act2\(x\)", text) and "<b>yes</b>" in text
+    assert "Attention after bn2 of layer1.0" in text
+    code, _, err = surgeon("explain", "timm:test_resnet", "--html", page)
+    assert code == 2 and "--force" in err
+    code, out, _ = surgeon("explain", "timm:test_resnet", "--html", page, "--force", "--json")
+    assert code == 0 and json.loads(out)["place"] == "residual"
+
+
+def test_a_page_of_nothing_names_the_operators(surgeon, tmp_path):
+    assert surgeon("explain", "torchvision:alexnet", "--html", tmp_path / "why.html")[0] == 0
+    text = (tmp_path / "why.html").read_text(encoding="utf-8")
+    assert "0 found, 0 looked at" in text and "Nothing to look at. The operators of this network: " in text
+
+
 @pytest.mark.parametrize(
     "expect, kind, code", [(8, "found", 0), (9, "missing", 3), (7, "noisy", 3), ("[a, b]", "wrong", 3)]
 )
