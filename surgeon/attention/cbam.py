@@ -12,7 +12,7 @@ from surgeon.attention.gate import SILENT, Gate, Init, gain, gamma, silence, slo
 from surgeon.attention.options import Names, choice, flag, odd, subset, whole
 from surgeon.attention.passes import Scan
 from surgeon.attention.passes.axes import as_channels
-from surgeon.attention.passes.capture import is_captured
+from surgeon.attention.passes.capture import is_ours
 from surgeon.attention.passes.factors import factors
 from surgeon.attention.passes.plain import scaled
 from surgeon.attention.pools import POOLS, pooled
@@ -177,6 +177,6 @@ def _in_order(maps: Tensor) -> Tensor:
 
     On a CPU its way back takes two to four times as long where channels come first.
     """
-    if maps.requires_grad and maps.device.type == "cpu" and maps.dim() == 4 and not is_captured():
+    if maps.requires_grad and maps.device.type == "cpu" and maps.dim() == 4 and is_ours(maps):
         return maps.contiguous(memory_format=torch.channels_last)
     return maps

@@ -124,8 +124,15 @@ def open_network(recipe: Mapping[str, Any], pretrained: bool, settings: Any, arg
     model.pretrained_cfg = model.default_cfg = settings
     if pretrained:
         classes = options.get("num_classes", settings.get("num_classes"))
-        load_pretrained(model, settings, num_classes=classes, in_chans=options.get("in_chans", 3))
+        load_pretrained(model, _with_weights(settings), num_classes=classes, in_chans=options.get("in_chans", 3))
     return _features(model, indices) if only_features else model
+
+
+def _with_weights(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with the weights of their folder in them: before 1.0.26 timm can't read a .safetensors that lies there."""
+    if settings.get("source") != "local-dir":
+        return settings
+    return {**settings, "source": "", "state_dict": dict(_weights(Path(settings["file"]), False).tensors)}
 
 
 def _features(model: nn.Module, indices: Any) -> nn.Module:
