@@ -129,7 +129,7 @@ def open_network(recipe: Mapping[str, Any], pretrained: bool, settings: Any, arg
 
 
 def _with_weights(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings with the weights of their folder in them: before 1.0.26 timm can't read a .safetensors that lies there."""
+    """Settings with the weights of their folder in them: before 1.0.26 timm reads no .safetensors that lies there."""
     if settings.get("source") != "local-dir":
         return settings
     return {**settings, "source": "", "state_dict": dict(_weights(Path(settings["file"]), False).tensors)}

@@ -104,8 +104,8 @@ def _export(model: nn.Module, example: Arguments | None) -> Exported:
     for attempt in _attempts(model, example):
         args, kwargs = attempt.example
         try:
-            with _quiet(), torch.no_grad(), in_mode(model, False):
-                shapes = _open_axes(attempt.axes, model)
+            with _quiet(), torch.no_grad(), in_mode(model, False), _by_name(model, attempt.axes):
+                shapes = None if attempt.axes is None else (attempt.axes,)
                 program = torch.export.export(model, args, kwargs, dynamic_shapes=shapes, strict=False)
                 return Exported(program, attempt.sizes)
         # A network's own code may raise anything under symbolic sizes. If no attempt succeeds, the first error is told.
@@ -115,12 +115,21 @@ def _export(model: nn.Module, example: Arguments | None) -> Exported:
     raise BadModel(f"{type(model).__name__} does not export: {reason}.{_instead(model)}") from failures[0]
 
 
-def _open_axes(axes: dict[int, Any] | None, model: nn.Module) -> Any:
-    """The axes as torch wants to be told of them."""
-    if axes is None:
-        return None
-    # A program that was folded back into modules takes its input as *args.
-    return ((axes,),) if is_program(model) else (axes,)
+@contextmanager
+def _by_name(model: nn.Module, axes: dict[int, Any] | None) -> Iterator[None]:
+    """A program that was folded back into modules takes its image as *args: here by a name, as other networks do.
+
+    What torch 2.9 checks of open sizes it finds by that name alone.
+    """
+    if axes is None or not is_program(model):
+        yield
+        return
+    forward = model.forward
+    vars(model)["forward"] = lambda x: forward(x)
+    try:
+        yield
+    finally:
+        del vars(model)["forward"]
 
 
 def _instead(model: nn.Module) -> str:
