@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from surgeon.trace.graph import NOTHING
@@ -155,14 +155,16 @@ class Ways:
         incoming = {value for value in behind_branch if value not in self.graph.makers and maps.grouped(value)}
         others = incoming - behind_shortcut
         return not alone or all(
-            self._is_joined_first(value, behind_branch, incoming & behind_shortcut) for value in others
+            self._is_joined_first(value, behind_branch, incoming & behind_shortcut, maps) for value in others
         )
 
-    def _is_joined_first(self, value: Value, within: frozenset[Value], shared: set[Value]) -> bool:
+    def _is_joined_first(self, value: Value, within: frozenset[Value], shared: set[Value], maps: Maps) -> bool:
         """Whether a map that comes in is a part of one whose other part is the shortcut's: the block joins them first.
 
-        Dual paths hand their map on in two parts, of which one is added to and the other one grows.
+        Dual paths hand their map on in two parts, made together, of which one is added to and the other one grows.
         """
+        makers = maps.graph.inner_makers
+        shared = {part for part in shared if _are_made_together(part, value, makers)}
         takers = [node for node in value.users if node.graph is self.graph and within.intersection(node.outputs)]
         parts = [value for node in takers for value in node.inputs if node.op in ("cat", "concat")]
         return (
@@ -173,6 +175,11 @@ class Ways:
                 for node in takers
             )
         )
+
+
+def _are_made_together(one: Value, other: Value, makers: Mapping[Value, Node]) -> bool:
+    """Whether two values were made in the same forward."""
+    return one in makers and other in makers and makers[one].graph is makers[other].graph
 
 
 def _enlarges(node: Node, maps: Maps) -> bool:

@@ -119,7 +119,7 @@ def _changes(graph: Graph, node: Node, value: Value, maps: Maps) -> list[Step]:
         return smaller
     if kind == "pool":
         return inner if smaller else [Step(kind, value, node, graph)]
-    if inner and not smaller:
+    if inner and not smaller and inner[-1].node and pools_by_pixel(inner[-1].node):
         # A head that pools a larger map than it was made for.
         return inner
     return smaller if _holds_stages(node, value, smaller, maps) else [Step(kind, value, node, graph)]

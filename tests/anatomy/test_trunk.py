@@ -47,6 +47,26 @@ def test_every_way_of_pooling_ends_the_trunk(end):
     assert spelled(Ends(ENDS[end]))[-1][:2] == ("pool", 8)
 
 
+class Experts(nn.Module):
+    """Makes its map smaller by kernels that the image chooses, all images as one: what is pooled is on the side."""
+
+    def __init__(self):
+        super().__init__()
+        self.route, self.kernels, self.last = nn.Linear(8, 2), nn.Parameter(torch.randn(2, 8 * 8 * 9)), toy.conv(8, 8)
+
+    def forward(self, x):
+        images, channels, height, width = x.shape
+        chosen = torch.sigmoid(self.route(nn.functional.adaptive_avg_pool2d(x, 1).flatten(1)))
+        kernels = (chosen @ self.kernels).view(images * 8, channels, 3, 3)
+        y = nn.functional.conv2d(x.reshape(1, -1, height, width), kernels, stride=2, padding=1, groups=images)
+        return self.last(y.view(images, 8, *y.shape[2:]))
+
+
+def test_what_chooses_kernels_ends_no_trunk():
+    model = plain(stem=toy.conv(3, 8), stage=Experts(), last=toy.conv(8, 8, 2), pool=nn.AdaptiveAvgPool2d(1))
+    assert spelled(model, torch.zeros(2, 3, 32, 32)) == [("smaller", 32, 8), ("smaller", 16, 8), ("pool", 8, 8)]
+
+
 def test_a_map_that_nothing_pools_ends_where_the_network_does():
     assert spelled(plain(a=toy.conv(3, 8, 2), b=toy.conv(8, 8))) == [("smaller", 16, 3), ("pool", 8, 8)]
 

@@ -95,6 +95,24 @@ def test_parts_that_are_joined_first_are_one_map():
     assert not any(residuals(Parts(Dual(joins=False)), "block.block")[1:])
 
 
+class Tree(nn.Module):
+    """Two blocks, and a root that joins what they made, and adds that of the second one once more."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.block = toy.Residual(), toy.Residual(), Dual()
+        self.block.conv = toy.conv(16, 8)
+
+    def forward(self, x):
+        first = self.first(x)
+        return self.block((self.second(first), first))
+
+
+def test_the_root_of_a_tree_of_blocks_is_no_block():
+    """Its parts were made one after the other, and are no two parts of one map."""
+    assert residuals(Tree(), "block.block") == [False]
+
+
 class Pooled(nn.Module):
     """A branch without a kernel, its scale stored as a vector."""
 
