@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import statistics
-import warnings
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 
+from benchmarks.charts import pyplot_or_none, save
 from benchmarks.starts.candidates import CANDIDATES
 from benchmarks.starts.measure import Row
 
@@ -16,27 +17,26 @@ SHOWN = [
     ("cued", "resnet", "se", "adamw", "3e-3"),
     ("cued", "resnet", "se", "sgd", "1e-2"),
     ("cued", "resnet", "cbam", "adamw", "3e-3"),
+    ("cued", "resnet", "bam", "adamw", "3e-3"),
     ("cued", "mobilenet", "se", "adamw", "3e-3"),
+    ("cued", "convnext", "se", "adamw", "3e-3"),
+    ("cluttered", "resnet", "cbam", "adamw", "3e-3"),
     ("unequal", "resnet", "se", "adamw", "3e-3"),
 ]
+ACROSS = 3
 KEYS = ("task", "network", "attention", "recipe", "rate")
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
     """Draw the chart to `path`; without matplotlib, warn and leave the one that is there."""
-    try:
-        import matplotlib
-    except ImportError:
-        warnings.warn(f"{path.name} is as it was: matplotlib draws it (pip install -e '.[charts]').", stacklevel=2)
+    pyplot = pyplot_or_none(path.name)
+    if pyplot is None:
         return
-    matplotlib.use("svg")
-    # So that two runs of one table draw the same file.
-    matplotlib.rcParams["svg.hashsalt"] = "starts"
-    from matplotlib import pyplot
-
     shown = [(setting, found) for setting in SHOWN if (found := gains(rows, setting))]
-    figure, axes = pyplot.subplots(1, len(shown), figsize=(2.6 * len(shown), 3.4), squeeze=False)
-    for axis, (setting, found) in zip(axes[0], shown):
+    down = ceil(len(shown) / ACROSS)
+    # One scale for all: what helps little is to look little.
+    figure, axes = pyplot.subplots(down, ACROSS, figsize=(3.4 * ACROSS, 2.3 * down), squeeze=False, sharex=True)
+    for axis, (setting, found) in zip(axes.flat, shown):
         names = [*found][::-1]
         means = [statistics.mean(found[name]) for name in names]
         deviations = [statistics.stdev(found[name]) if len(found[name]) > 1 else 0 for name in names]
@@ -46,8 +46,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axis.set_title("{0}\n{1}, {2}, {3} {4}".format(*setting), fontsize=9)
         axis.tick_params(labelsize=8)
     figure.supxlabel("accuracy over the network alone, trained as long; mean and spread over the seeds", fontsize=9)
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
+    save(figure, path)
 
 
 def gains(rows: Sequence[Row], setting: tuple[str, ...]) -> dict[str, list[float]]:

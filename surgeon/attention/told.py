@@ -92,7 +92,11 @@ class Told:
             )
 
     def _weighing(self) -> Weighs | None:
-        return next((gate for gate in self.gates if gate.enabled and gate.weighs_positions), None)
+        # A loop, which torch.compile of torch 2.6 can follow.
+        for gate in self.gates:
+            if gate.enabled and gate.weighs_positions:
+                return gate
+        return None
 
     # A copy, or what is unpickled in another process, has heard of no size yet.
     def __getstate__(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 import safetensors.torch
 import timm
 import torch
+from packaging.version import Version
 
 import surgeon
 from surgeon.checkpoints.prefix import unprefixed
@@ -173,6 +174,8 @@ def test_a_timm_folder_needs_no_name(tmp_path):
     assert run(["inject", str(tmp_path), "--attention", "cbam", "-o", str(tmp_path / "out"), "-q"]) == 0
     assert torch.equal(output(surgeon.load(tmp_path / "out")), output(model))
     assert run(["strip", str(tmp_path / "out"), "-o", str(tmp_path / "back"), "-q"]) == 0
+    if Version(timm.__version__) < Version("1.0.26"):
+        pytest.skip(f"timm {timm.__version__} reads no .safetensors of a folder, its own neither: 1.0.26 does")
     again = from_folder(tmp_path / "back", pretrained=True)
     assert_same_bits(model, again)
 
