@@ -50,11 +50,13 @@ def at_maxima(x: Tensor, of_max: Tensor, channels: Tensor) -> Tensor:
 def _scatter_add_(x: Tensor, dim: int, places: Tensor, values: Tensor) -> Tensor:
     """`x.scatter_add_(dim, places, values)` where each place is there once.
 
-    In half precision torch copies all of `x` for that, to and fro; numbers of 16 bits alone are put where they belong.
+    In half precision a CPU copies all of `x` for that, to and fro; as numbers of 16 bits they are put where they belong.
     """
-    bits = x.view(torch.int16) if x.dtype.itemsize == 2 else x
+    if x.dtype.itemsize != 2 or x.device.type != "cpu":
+        return x.scatter_add_(dim, places, values)
+    bits = x.view(torch.int16)
     found = bits.gather(dim, places).view(x.dtype)
-    bits.scatter_(dim, places, found.add_(values).view(bits.dtype))
+    bits.scatter_(dim, places, found.add_(values).view(torch.int16))
     return x
 
 
