@@ -50,7 +50,7 @@ def at_maxima(x: Tensor, of_max: Tensor, channels: Tensor) -> Tensor:
 def _scatter_add_(x: Tensor, dim: int, places: Tensor, values: Tensor) -> Tensor:
     """`x.scatter_add_(dim, places, values)` where each place is there once.
 
-    In half precision a CPU copies all of `x` for that, to and fro; as numbers of 16 bits they are put where they belong.
+    In half precision a CPU copies all of `x` for that, to and fro; as numbers of 16 bits they go where they belong.
     """
     if x.dtype.itemsize != 2 or x.device.type != "cpu":
         return x.scatter_add_(dim, places, values)
