@@ -45,6 +45,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set_title("{0}\n{1}, {2}, {3} {4}".format(*setting), fontsize=9)
         axis.tick_params(labelsize=8)
+        axis.set_xticks([0, 0.05, 0.1])
     figure.supxlabel("accuracy over the network alone, trained as long; mean and spread over the seeds", fontsize=9)
     save(figure, path)
 

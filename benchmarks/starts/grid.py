@@ -11,13 +11,15 @@ from benchmarks.starts.measure import Run
 SOME = ("none", "scratch", "identity", "eager")
 EXACT = ("none", "identity", "neutral", "eager")
 MORE = ("identity, rate x 10", "identity, gamma x 30", "neutral, rate x 10", "opening", "paper")
+# How many runs of each start.
+SEEDS = 5
 
 
 class Cell(NamedTuple):
     """One setting of the experiment, and what is compared there.
 
     recipe: adamw or sgd, of the whole network; with `alone`, of the attention and the head. epochs: after the network's
-    first training. seeds: how many runs of each start.
+    first training.
     """
 
     task: str
@@ -28,38 +30,37 @@ class Cell(NamedTuple):
     rate: str
     epochs: int
     starts: tuple[str, ...]
-    seeds: int
 
     @property
     def runs(self) -> Iterator[Run]:
         """Seed by seed, so that a run that is stopped leaves whole comparisons of fewer seeds."""
-        for seed in range(self.seeds):
+        for seed in range(SEEDS):
             for start in self.starts:
                 yield Run(*self[:6], str(self.epochs), start, str(seed))
 
 
 # In the order in which they are measured.
 CELLS = [
-    Cell("cued", "resnet", "se", "residual", "adamw", "1e-3", 10, (*SOME, "neutral"), 5),
-    Cell("cued", "resnet", "se", "residual", "adamw", "1e-3", 2, EXACT, 5),
-    Cell("cued", "resnet", "se", "residual", "adamw", "1e-4", 2, EXACT, 5),
-    Cell("cued", "resnet", "se", "residual", "sgd", "1e-2", 10, SOME, 3),
-    Cell("cued", "resnet", "se", "residual", "adamw", "3e-3", 10, SOME, 3),
-    Cell("plain", "resnet", "cbam", "residual", "adamw", "1e-3", 2, EXACT, 5),
-    Cell("plain", "resnet", "cbam", "residual", "adamw", "1e-4", 2, EXACT, 5),
-    Cell("cued", "resnet", "cbam", "residual", "adamw", "3e-3", 10, SOME[1:], 3),
-    Cell("cued", "resnet", "se", "residual", "adamw", "1e-3", 10, MORE, 3),
-    Cell("cued", "resnet", "se", "residual", "adamw alone", "1e-2", 10, EXACT, 3),
-    Cell("unequal", "resnet", "se", "residual", "adamw", "3e-3", 10, SOME, 3),
-    Cell("cluttered", "resnet", "cbam", "residual", "adamw", "3e-3", 10, SOME, 3),
-    Cell("noisy", "resnet", "se", "input", "adamw", "3e-3", 10, SOME, 3),
-    Cell("cued", "mobilenet", "se", "residual", "adamw", "3e-3", 10, SOME, 3),
-    Cell("cued", "resnet", "se", "residual", "sgd", "1e-1", 10, SOME, 3),
-    Cell("noisy", "resnet", "se", "residual", "adamw", "3e-3", 10, SOME[1:], 3),
-    Cell("cued", "convnext", "se", "residual", "adamw", "3e-3", 10, SOME, 3),
-    Cell("cued", "resnet", "bam", "bottleneck", "adamw", "3e-3", 10, SOME[1:], 3),
-    Cell("cued", "resnet", "eca", "residual", "adamw", "3e-3", 10, SOME[1:], 3),
-    Cell("cued", "resnet", "se", "residual", "adamw", "3e-3", 40, SOME, 3),
+    Cell("cued", "resnet", "se", "residual", "adamw", "1e-3", 10, (*SOME, "neutral")),
+    Cell("cued", "resnet", "se", "residual", "adamw", "1e-3", 2, EXACT),
+    Cell("cued", "resnet", "se", "residual", "adamw", "1e-4", 2, EXACT),
+    Cell("cued", "resnet", "se", "residual", "sgd", "1e-2", 10, SOME),
+    Cell("cued", "resnet", "se", "residual", "adamw", "3e-3", 10, SOME),
+    Cell("plain", "resnet", "cbam", "residual", "adamw", "1e-3", 2, EXACT),
+    Cell("plain", "resnet", "cbam", "residual", "adamw", "1e-4", 2, EXACT),
+    Cell("cued", "resnet", "cbam", "residual", "adamw", "3e-3", 10, SOME[1:]),
+    Cell("cued", "resnet", "se", "residual", "adamw", "1e-3", 10, MORE),
+    Cell("cued", "resnet", "se", "residual", "adamw alone", "1e-2", 10, EXACT),
+    Cell("unequal", "resnet", "se", "residual", "adamw", "3e-3", 10, SOME),
+    Cell("cluttered", "resnet", "cbam", "residual", "adamw", "3e-3", 10, SOME),
+    Cell("noisy", "resnet", "se", "input", "adamw", "3e-3", 10, SOME),
+    Cell("cued", "mobilenet", "se", "residual", "adamw", "3e-3", 10, SOME),
+    Cell("cued", "resnet", "se", "residual", "sgd", "1e-1", 10, SOME),
+    Cell("noisy", "resnet", "se", "residual", "adamw", "3e-3", 10, SOME[1:]),
+    Cell("cued", "convnext", "se", "residual", "adamw", "3e-3", 10, SOME),
+    Cell("cued", "resnet", "bam", "bottleneck", "adamw", "3e-3", 10, SOME[1:]),
+    Cell("cued", "resnet", "eca", "residual", "adamw", "3e-3", 10, SOME[1:]),
+    Cell("cued", "resnet", "se", "residual", "adamw", "3e-3", 40, SOME),
 ]
 
 
