@@ -85,9 +85,9 @@ class BAM(Gate):
                 nn.init.ones_(spatial.last.get_parameter("bias"))
 
     def attend(self, x: Tensor) -> Tensor:
-        scan = Scan(x, self.passes)
+        scan = Scan(x, self.passes, beside=self.spatial is not None)
         a = None if self.channel is None else self._score(self.channel(scan.average()))
-        b = None if self.spatial is None else self._score(self.spatial(x))
+        b = None if self.spatial is None else self._score(self.spatial(scan.beside))
         offset, factor = self._acts(x)
         if a is None or b is None:
             s, t = (None if one is None else offset + factor * torch.sigmoid(steep(one, self.slope)) for one in (a, b))
@@ -190,6 +190,4 @@ class SpatialBranch(Branch):
             nn.init.zeros_(layer.get_parameter("bias"))
 
     def forward(self, x: Tensor) -> Tensor:
-        # By a tensor of its own: relevance propagation (captum's LRP) hooks what layers are given, and would count
-        # the map itself, of which the network has more to do, among it.
-        return self.run(x.view_as(x), partial(normalized, widen=False))
+        return self.run(x, partial(normalized, widen=False))

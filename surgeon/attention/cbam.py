@@ -88,7 +88,8 @@ class CBAM(Gate):
     def _attend(self, x: Tensor, channel: ChannelScale | None, spatial: SpatialScale | None) -> Tensor:
         """The map with the factors of one branch, or of both of them."""
         is_parallel = self.order == "parallel"
-        scan = Scan(x, self.passes, apart=is_parallel)
+        beside = spatial is not None and "conv" in spatial.maps
+        scan = Scan(x, self.passes, apart=is_parallel, beside=beside)
         s = t = None
         if channel is not None:
             s = self.note_channels(channel(channel.pooled(scan)), x)
@@ -163,7 +164,9 @@ class SpatialScale(nn.Module):
         if "max" in self.maps or "mean" in self.maps:
             maps["mean"], maps["max"] = scan.squeeze(s).split(1, 1)
         if "conv" in self.maps:
-            maps["conv"] = called(self.squeeze, scan.x if s is None else scaled(scan.x, as_channels(s, scan.x)))
+            maps["conv"] = called(
+                self.squeeze, scan.beside if s is None else scaled(scan.beside, as_channels(s, scan.x))
+            )
         return torch.cat([maps[name] for name in self.maps], dim=1)
 
     def forward(self, maps: Tensor) -> Tensor:

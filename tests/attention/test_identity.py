@@ -46,6 +46,22 @@ def test_gradients_of_the_network_before_it_are_its_own(name):
     assert moved and all(key.endswith("gamma") for key in moved)
 
 
+READERS = {"cbam": {"maps": ("mean", "conv")}, "bam": {"branches": "spatial"}}
+
+
+@pytest.mark.parametrize(
+    "ours, theirs", [(torch.channels_last, torch.contiguous_format), (torch.contiguous_format, torch.channels_last)]
+)
+@pytest.mark.parametrize("name, options", [*((name, {}) for name in (*TABLE, *FOREIGN)), *READERS.items()])
+def test_the_gradient_lies_in_memory_as_it_would_without_the_gate(name, options, ours, theirs):
+    """In another order it has the same numbers, and the layers before it add them up in another order."""
+    x = torch.randn(2, 16, 5, 6, requires_grad=True).clone(memory_format=ours)
+    gate, grad, found = build(name, 16, **options), torch.randn(2, 16, 5, 6).to(memory_format=theirs), []
+    x.register_hook(found.append)
+    gate(x).backward(grad)
+    assert torch.equal(found[0], grad) and found[0].stride() == grad.stride()
+
+
 class Rezero(torch.nn.Module):
     """Starts as the identity by a zero of its own."""
 

@@ -25,14 +25,19 @@ class Scan:
     Args:
         passes: what makes them. Where others record or transform what happens, plain operators do.
         apart: whether `squeeze` looks at the map itself although the product has factors of channels.
+        beside: whether layers of the gate read the map themselves; they are given `scan.beside`.
 
     >>> scan = Scan(torch.tensor([[[1.0, 2.0]]]))
     >>> scan.product(2 * scan.average())
     tensor([[[3., 6.]]])
     """
 
-    def __init__(self, x: Tensor, passes: Passes = DEFAULT, *, apart: bool = False) -> None:
+    def __init__(self, x: Tensor, passes: Passes = DEFAULT, *, apart: bool = False, beside: bool = False) -> None:
         self.x, self.apart = x, apart
+        # Made before all else: so autograd adds what its readers send back to the gradient of the product, and not the
+        # other way round. The sum lies in memory as the first of the two, and by that later layers round. And it is a
+        # tensor of its own: relevance propagation hooks what layers are given, and the network has more to do with x.
+        self.beside = x.view_as(x) if beside else x
         self.kernels = chosen(passes, x) if is_ours(x) else None
         self.made: Tensor | None = None
         self.learns = torch.is_grad_enabled()
