@@ -1,4 +1,4 @@
-"""A map that is made smaller on several ways at once, which are joined again: one step, wherever its parts stand."""
+"""A map in parts, made smaller on several ways at once, or given to a module that joins them: one step all the same."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from surgeon.trace.graph import Node, Value
 
 
+JOINS = ("cat", "concat", "add")
+
+
 def joined(steps: Sequence[Step], node: Node, maps: Maps) -> list[Step]:
     """The steps of one forward; those that `node` joins the results of as one, at the map where their ways part.
 
     In a block without a module of its own (Inception's reductions, written in one forward) the ways stride in
     their last layers, and what these take is within the block.
     """
-    if node.op not in ("cat", "concat", "add"):
+    if node.op not in JOINS:
         return [*steps]
     parts = [_last_step(value, steps, node) for value in node.inputs]
     together = {step for step in parts if step is not None}
@@ -31,6 +34,19 @@ def joined(steps: Sequence[Step], node: Node, maps: Maps) -> list[Step]:
     last = next(step for step in reversed(steps) if step in together)
     whole = Step("smaller", origin, last.node, node.graph)
     return [whole if step is last else step for step in steps if step is last or step not in together]
+
+
+def whole(node: Node, value: Value, maps: Maps) -> Value:
+    """The map that a module joins first of all that it is given; `value`, one of those, where it does not join them.
+
+    Blocks that add up on one way and append on another hand on two maps: either is half of the stage's.
+    """
+    size = maps.known(value).size
+    parts = {given for given in node.inputs if (found := maps[given]) is not None and found.size == size}
+    if node.child is None or len(parts) == 1:
+        return value
+    joins = (inner for inner in node.child.nodes if inner.op in JOINS and set(inner.inputs) == parts)
+    return next((made for join in joins for made in join.outputs), value)
 
 
 def _last_step(value: Value, steps: Sequence[Step], node: Node) -> Step | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from surgeon.anatomy.head import head
-from surgeon.anatomy.joins import joined
+from surgeon.anatomy.joins import joined, whole
 from surgeon.anatomy.nesting import is_in_a_branch
 from surgeon.anatomy.residual import SEVERAL, blocks
 from surgeon.anatomy.steps import Kind, Step
@@ -122,7 +122,7 @@ def _changes(graph: Graph, node: Node, value: Value, maps: Maps) -> list[Step]:
     if inner and not smaller and inner[-1].node and pools_by_pixel(inner[-1].node):
         # A head that pools a larger map than it was made for.
         return inner
-    return smaller if _holds_stages(node, value, smaller, maps) else [Step(kind, value, node, graph)]
+    return smaller if _holds_stages(node, value, smaller, maps) else [Step(kind, whole(node, value, maps), node, graph)]
 
 
 def _may_hold_a_decoder(graph: Graph, node: Node, maps: Maps) -> bool:

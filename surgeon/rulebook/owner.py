@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from surgeon.anatomy.calls import are_side_by_side, calls_of
+from surgeon.anatomy.joins import JOINS
 from surgeon.anatomy.trunk import entry
 from surgeon.errors import BadPlan, NoSite, Untraceable
 from surgeon.forward.arguments import where_given
@@ -49,7 +50,7 @@ def anchor(candidate: Candidate, rule: Rule, scene: Scene, rewrites: Rewrites) -
         return _at_input(candidate.value, rule.place, scene)
     name = rule.splice.removeprefix("after ")
     if name == "value":
-        return _at_output(candidate, rule.place, scene)
+        return _at_output(candidate, rule.place, scene, rewrites)
     return _inside(candidate, candidate.names[name], rule.place, scene, rewrites)
 
 
@@ -90,7 +91,7 @@ def _at_neighbour(candidate: Candidate, value: Value, place: str, scene: Scene) 
     return None
 
 
-def _at_output(candidate: Candidate, place: str, scene: Scene) -> Anchor:
+def _at_output(candidate: Candidate, place: str, scene: Scene, rewrites: Rewrites) -> Anchor:
     """The module that returns the value: a whole stage in a network of stages, else the block itself.
 
     A module that holds several ends of stages (`features`, `stages`) is often iterated by its parent,
@@ -99,10 +100,10 @@ def _at_output(candidate: Candidate, place: str, scene: Scene) -> Anchor:
     try:
         value, givers = _givers(candidate, scene)
     except NoSite:
-        taker = _only_taker(candidate.value, scene)
-        if taker is None:
+        beside = _at_taker(candidate.value, place, scene) or _at_join(candidate.value, place, scene, rewrites)
+        if beside is None:
             raise
-        return _anchor(scene, candidate.value, place, taker.path, where_given(taker, candidate.value))
+        return beside
     owner = givers[0] if len(_ends(scene) | {value}) > 1 else givers[-1]
     return _anchor(scene, value, place, owner.path, returned(owner, value))
 
@@ -119,12 +120,22 @@ def _givers(candidate: Candidate, scene: Scene) -> tuple[Value, list[Graph]]:
     return value, givers
 
 
-def _only_taker(value: Value, scene: Scene) -> Graph | None:
+def _at_taker(value: Value, place: str, scene: Scene) -> Anchor | None:
     """The layer that is given the value and nothing else, if nobody else is."""
     users = [node for node in value.users if not node.holds_steps]
-    if len(users) != 1 or users[0].graph.inputs != [value]:
+    if len(users) != 1 or users[0].graph.inputs != [value] or not _can_own(users[0].graph, scene):
         return None
-    return users[0].graph if _can_own(users[0].graph, scene) else None
+    return _anchor(scene, value, place, users[0].graph.path, where_given(users[0].graph, value))
+
+
+def _at_join(value: Value, place: str, scene: Scene, rewrites: Rewrites) -> Anchor | None:
+    """The module that joins the maps that it is given into the value, if its forward can be rewritten."""
+    graph = next((graph for graph in scene.graphs if value in graph.makers and graph.parent is not None), None)
+    if graph is None or graph.makers[value].op not in JOINS or not _can_own(graph, scene):
+        return None
+    forward = rewrites(graph)
+    named = isinstance(forward, Rewritable) and value in forward.names
+    return _anchor(scene, value, place, graph.path, forward.name_of(value)) if named else None
 
 
 def _ends(scene: Scene) -> set[Value]:

@@ -1,4 +1,4 @@
-"""Maps that are made smaller on several ways at once, in a forward that has no module for that: one step."""
+"""Maps in parts, made smaller on several ways at once or handed on as several: one step."""
 
 import pytest
 import torch
@@ -92,3 +92,40 @@ class Nameless(Reduction):
 def test_a_map_of_no_module_is_refused_and_no_other_one_taken():
     with pytest.raises(NoSite, match="the map of 8 channels that the model makes belongs to no module"):
         surgeon.plan(Nameless(), "se", where="bottleneck", example_inputs=IMAGE)
+
+
+class TwoWay(nn.Module):
+    """A block that adds on one way and appends on the other, and returns both."""
+
+    def __init__(self, channels, stride=1):
+        super().__init__()
+        self.project = toy.conv(channels, 16, stride) if stride > 1 or channels < 12 else None
+        self.conv = toy.conv(channels, 12, stride)
+
+    def forward(self, x):
+        joined = torch.cat(x, 1) if isinstance(x, tuple) else x
+        kept = x if self.project is None else self.project(joined).split((8, 8), 1)
+        more = self.conv(joined)
+        return kept[0] + more[:, :8], torch.cat([kept[1], more[:, 8:]], 1)
+
+
+class TwoWays(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.block = toy.conv(3, 8, 2), nn.Sequential(strangers.Block(), strangers.Block())
+        self.one, self.two, self.three = TwoWay(8), TwoWay(20), TwoWay(24, 2)
+        self.head = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x):
+        return self.head(torch.cat(self.three(self.two(self.one(self.block(self.stem(x))))), 1))
+
+
+def test_a_map_that_is_handed_on_in_parts_is_weighed_where_they_are_joined():
+    model = TwoWays().eval()
+    before = model(IMAGE)
+    sites = surgeon.plan(model, "se", where="bottleneck", example_inputs=IMAGE).sites
+    surgeon.inject(model, "se", where="bottleneck", example_inputs=IMAGE, init="paper")
+    assert [(site.module, site.after) for site in sites] == [("three", "cat")]
+    weighed = []
+    surgeon.attention_modules(model)["three.se"].register_forward_hook(lambda _, args, y: weighed.append(y))
+    assert not torch.equal(model(IMAGE), before) and [y.shape[1] for y in weighed] == [24]
