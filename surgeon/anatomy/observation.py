@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Pixels on a side of the last map: two windows of two pixels fit in.
 SMALL = 4
+# Pixels on a side of the images that most networks are made for.
+USUAL = 224
 
 
 class Observation:
@@ -74,10 +76,10 @@ class Observation:
     def larger(self) -> Scene | None:
         """The same on a larger image, if the last map is so small that windows of it may have one pixel; else None.
 
-        One pixel, or one window, can't be told from an axis that counts something else. None as well where nobody said
-        what to run on: the image is then as large as such networks take.
+        One pixel, or one window, can't be told from an axis that counts something else. None as well on an image as
+        large as such networks take: one whose last map has a single pixel there ends in one on purpose.
         """
-        if self.was_guessed:
+        if self.was_guessed or min(self.scene.maps.image.shape[-2:]) >= USUAL:
             return None
         ends = [self.scene.maps[step.value] for step in self.scene.steps[-1:]]
         if not any(found is not None and min(found.size) < SMALL for found in ends) or self._elsewhere is None:

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 import surgeon
 from surgeon.errors import SurgeonError
-from tests.shared import toy
+from tests.shared import strangers, toy
 
 pytestmark = pytest.mark.network
 
@@ -319,6 +319,15 @@ def test_an_image_of_a_single_window_hides_no_place():
     small = image((8, 8))
     before = model(small)
     assert torch.equal(surgeon.inject(model, "cbam", example_inputs=image((16, 32)))(small), before)
+
+
+@torch.no_grad()
+def test_a_network_that_ends_in_one_pixel_on_purpose_is_planned_at_the_size_that_it_was_made_for():
+    model = nn.Sequential(toy.conv(3, 4, 2), *(nn.Sequential(strangers.Block(4), toy.conv(4, 4, 2)) for _ in range(7)))
+    guessed, told = (surgeon.plan(model, "se", where="bottleneck", example_inputs=x) for x in (None, image((224, 224))))
+    assert len(guessed) > 3 and [*told] == [*guessed]
+    with pytest.raises(SurgeonError, match="plan with a larger image"):
+        surgeon.plan(model, "se", where="bottleneck", example_inputs=image((64, 64)))
 
 
 @torch.no_grad()
