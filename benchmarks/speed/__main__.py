@@ -31,7 +31,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 SETTINGS = {
     "MALLOC_MMAP_THRESHOLD_": str(2**32),
     "MALLOC_TRIM_THRESHOLD_": str(2**34),
-    "OMP_WAIT_POLICY": "PASSIVE",
     "OMP_NUM_THREADS": str(THREADS),
 }
 # Float32 in both orders at all stages; half precision at the first.
