@@ -9,7 +9,7 @@ import torch
 import surgeon
 from surgeon import errors
 from surgeon.attention import build
-from surgeon.attention.passes import factors, loops, scan
+from surgeon.attention.passes import compiled, factors, loops, scan
 from tests.shared import toy
 from tests.shared.pairs import pairs
 from tests.shared.steps import FORMS, SHAPES, ordered, outcome, plain, random, the_same
@@ -171,7 +171,16 @@ COMPILED = [(form, order) for form, order in itertools.product(["cbam", "se", "b
 @torch._dynamo.config.patch(error_on_recompile=True)
 def test_compiled_is_plain_for_all_sizes(form, order, monkeypatch):
     torch.manual_seed(1)
-    for shape in [(3, 16, 12, 10), (2, 8, 7, 9), (5, 24, 3, 4), (4, 4, 4, 4)]:
+    # The last three are reduced in parts: of 8 and of 16 positions, of 8, 16 and 32 channels.
+    for shape in [
+        (3, 16, 12, 10),
+        (2, 8, 7, 9),
+        (5, 24, 3, 4),
+        (4, 4, 4, 4),
+        (2, 32, 5, 8),
+        (3, 64, 16, 8),
+        (2, 256, 8, 8),
+    ]:
         gate, x, g = random(*FORMS[form], shape, torch.float32)
         x, g = ordered(x, order), ordered(g, order)
         gate.passes = "compiled"
@@ -316,6 +325,15 @@ def test_lengths_that_loops_are_compiled_with_fit_together():
         assert loops._lengths("x", dims)[2:] == loops._lengths("t", dims)[2:]
         assert loops._lengths("x", dims)[:2] == loops._lengths("s", dims)[:2]
     assert loops._lengths("x", 3) == (*loops._lengths("s", 2), loops._lengths("t", 2)[1])
+    for axis, every in compiled.PARTS.items():
+        assert not any(loops._lengths("x", 3)[axis] % parts for parts in every)
+
+
+def test_numbers_that_lie_far_apart_are_reduced_in_parts():
+    x = torch.randn(2, 256, 64)
+    last = x.mT.contiguous().mT
+    assert [compiled._parts(y, axis) for y in (x, last) for axis in (1, 2)] == [32, 1, 1, 16]
+    assert [compiled._parts(x[:, :count], 1) for count in (128, 96, 72, 32, 24, 255)] == [32, 16, 8, 8, 1, 1]
 
 
 @pytest.mark.parametrize("passes", ["eager", pytest.param("compiled", marks=[compiles, pytest.mark.export])])
