@@ -28,7 +28,7 @@ def trunk(graph: Graph, maps: Maps) -> list[Step]:
     found = steps(graph, maps)
     last = _last(graph, maps)
     ends = any(step.kind == "pool" for step in found)
-    if last is not None and not ends and not _is_joined_to_another(last, maps):
+    if last is not None and not ends and not _is_joined_to_another(last, maps) and not _is_left_behind(last, graph):
         found.append(Step("pool", last, None, graph))
     return found
 
@@ -44,6 +44,13 @@ def _is_joined_to_another(value: Value, maps: Maps) -> bool:
     """Whether the map goes into that of another image, where the network has several."""
     made = [made for node in value.users if not node.holds_steps for made in node.outputs]
     return bool(made) and not any(maps.is_of_image(value) for value in made)
+
+
+def _is_left_behind(value: Value, graph: Graph) -> bool:
+    """Whether a map is of the first layer, and several others see what is none: its tokens among others, say."""
+    layers = [node for inner in graph.walk() for node in inner.nodes if node.child is None and node.cost.kernels]
+    earlier = sum(any(made.order <= value.order for made in node.outputs) for node in layers)
+    return earlier <= 1 < len(layers) - earlier
 
 
 def up_to_head(found: list[Step], graph: Graph, maps: Maps) -> list[Step]:

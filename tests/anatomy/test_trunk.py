@@ -255,3 +255,20 @@ class Stack(nn.Module):
 def test_a_pyramid_that_is_made_of_one_size_is_a_decoder():
     found = scene(Stack(), torch.zeros(2, 3, 64, 64))
     assert [step.taker for step in found.steps if step.kind == "smaller"] == ["embed"]
+
+
+class Appended(nn.Module):
+    """Tokens of an image with others behind them, which are no map any more (YOLOS): what is left is the first layer's."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.more = nn.Conv2d(3, 8, 8, 8), nn.Parameter(torch.randn(1, 5, 8))
+        self.layers = nn.Sequential(nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 8), nn.GELU())
+
+    def forward(self, x):
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        return self.layers(torch.cat([tokens, self.more.expand(len(x), -1, -1)], 1))
+
+
+def test_a_map_that_is_left_behind_by_most_layers_is_not_the_last_of_the_network():
+    assert [kind for kind, *_ in spelled(Appended(), torch.zeros(2, 3, 64, 64))] == ["smaller"]
