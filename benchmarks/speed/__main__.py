@@ -6,7 +6,8 @@
     python -m benchmarks.speed --page                 # docs/performance.md from the table
 
 Nothing else may run meanwhile. Cases of a group take turns, in one process; ratios are made within it. The allocator is
-told to keep what it has, and threads to sleep while they wait: a copy of 25 MB costs 1 ms or 8 ms by that alone.
+told to keep what it has: a copy of 25 MB costs 1 ms or 8 ms by that alone. Threads wait for each other as they do for
+users, awake; beside other work that takes them milliseconds, and asleep they would be woken for 0.1 ms each time.
 Results go to benchmarks/speed.csv, a group at a time.
 """
 
