@@ -29,11 +29,7 @@ from benchmarks.sweep import rows
 
 TABLE = Path(__file__).parents[1] / "speed.csv"
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
-SETTINGS = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**32),
-    "MALLOC_TRIM_THRESHOLD_": str(2**34),
-    "OMP_NUM_THREADS": str(THREADS),
-}
+SETTINGS = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**34), "OMP_NUM_THREADS": str(THREADS)}
 # Float32 in both orders at all stages; half precision at the first.
 CPU = [Group((8, *stage), layout, "float32") for stage, layout in itertools.product(STAGES, FORMATS)]
 CPU += [Group((8, *STAGES[0]), layout, "bfloat16") for layout in FORMATS]
