@@ -22,8 +22,9 @@ in one process; times of one group are comparable, those of two groups are not.
   network stays eager: no graph breaks, no new compilation for other sizes, layers stay layers (hooks, LoRA, quantization).
   The first call takes a minute or so; on a CPU it needs a C++ compiler. On a GPU only maps under a megabyte are left to it.
 - `torch.compile(model)`: the whole network; there attention is plain operators, which the compiler fuses itself.
-- SE and ECA read the map once and cost accordingly; CBAM reads it three times, and its convolution over positions takes
-  as long as a copy on a map of 56 x 56 by itself.
+- SE and ECA read the map once and cost accordingly; CBAM reads it three times, and of what it takes for a training step on
+  a map of 56 x 56 the convolution over positions is about a copy. Whole, by `torch.compile`, timm's module is faster on a
+  CPU with channels last than surgeon's loops, which leave its layers to hooks and adapters.
 
 """
 
@@ -41,7 +42,9 @@ def _networks(rows: list[Row]) -> str:
         "## Whole networks\n",
         "Images of 224 pixels; attention at the end of every residual block. More time than without"
         " attention, and what more a training step keeps in memory for its way back. Rounds of a whole network differ by a"
-        " tenth and more where these were measured: smaller differences, and gains, are noise.\n",
+        " tenth and more where these were measured: smaller differences, and gains, are noise. On a CPU convnext_tiny,"
+        " efficientnet_b0 and the number of sites below are older than the others: threads slept between operators then,"
+        " and each operator took 0.1 ms more to wake them.\n",
         "| network | batch | layout | dtype | where | attention | inference | training step | kept |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
