@@ -43,7 +43,7 @@ def whole(node: Node, value: Value, maps: Maps) -> Value:
     """
     size = maps.known(value).size
     parts = {given for given in node.inputs if (found := maps[given]) is not None and found.size == size}
-    if node.child is None or len(parts) == 1:
+    if node.child is None or len(parts) < 2:
         return value
     joins = (inner for inner in node.child.nodes if inner.op in JOINS and set(inner.inputs) == parts)
     return next((made for join in joins for made in join.outputs), value)
