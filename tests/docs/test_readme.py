@@ -94,4 +94,18 @@ def test_every_package_is_shipped():
     listed = set(settings["options"]["packages"].split())
     folders = {str(path.parent.relative_to(ROOT)).replace("/", ".") for path in (ROOT / "surgeon").rglob("*.py")}
     assert listed == folders | {"surgeon.rules"}
+
+
+def test_every_other_file_is_shipped():
+    settings = ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    data = {
+        ROOT / package.replace(".", "/"): text.split(", ") for package, text in settings["options.package_data"].items()
+    }
+    shipped = {path for folder, patterns in data.items() for pattern in patterns for path in folder.glob(pattern)}
+    files = {path for path in (ROOT / "surgeon").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert files - shipped == set()
+
+
+def test_ci_can_be_run():
     assert shutil.which("bash") is None or (ROOT / ".ci" / "run").stat().st_mode & 0o100

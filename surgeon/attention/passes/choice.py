@@ -23,11 +23,10 @@ FUSED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def chosen(passes: Passes, x: Tensor) -> Kernels:
-    """What makes the passes over `x`. On a GPU Triton's kernels do, compiled or not: loops read a map more often."""
+    """What makes the passes over `x`. On a GPU Triton's kernels do, compiled or not; loops are for CPUs alone."""
     is_fit = x.device.type == DEVICE and x.dtype in FUSED and x.nbytes >= LEAST
     kernels: Kernels | None = _fused(x.device) if is_fit else None
-    # On meta there is nothing to be fast at.
-    return kernels or KERNELS["eager" if x.is_meta else passes]
+    return kernels or KERNELS[passes if x.device.type == "cpu" else "eager"]
 
 
 def kernels_of_small(x: Tensor) -> Any:

@@ -1,15 +1,13 @@
 """Each pass as a formula: what it computes, in operators that have gradients of their own.
 
-A compiler makes loops of these, and second derivatives are taken of them. A map is (N, C, L), its positions all in one
-axis; `s` are factors of its channels (N, C), `t` of its positions (N, L), None where there are none. Sums are in
-float32 or better.
-
-parts: how many neighbours along the axis that is reduced are reduced first; a divisor of its length.
+Second derivatives are taken of these, and whoever makes the passes is held against them. A map is (N, C, L), its
+positions all in one axis; `s` are factors of its channels (N, C), `t` of its positions (N, L), None where there are
+none. Sums are in float32 or better.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -23,43 +21,30 @@ Given = tuple[Tensor, Tensor | None]
 Combine = Literal["sum", "product", "max"]
 
 
-def pools(x: Tensor, parts: int = 1) -> tuple[Tensor, Tensor]:
+def pools(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and maximum of each channel: (N, C) each."""
     x = _wide(x)
-    return _in_parts(torch.sum, x, 2, parts) / x.shape[2], _in_parts(torch.amax, x, 2, parts)
+    return x.sum(2) / x.shape[2], x.amax(2)
 
 
-def squeeze(x: Tensor, s: Tensor | None, parts: int = 1) -> tuple[Tensor, Tensor]:
+def squeeze(x: Tensor, s: Tensor | None) -> tuple[Tensor, Tensor]:
     """Mean and maximum of `x * s` at each position: (N, L) each."""
     y = _times_channels(x, s)
-    return _in_parts(torch.sum, y, 1, parts) / y.shape[1], _in_parts(torch.amax, y, 1, parts)
+    return y.sum(1) / y.shape[1], y.amax(1)
 
 
-def first_positions(x: Tensor, peak: Tensor, parts: int = 1) -> Tensor:
+def first_positions(x: Tensor, peak: Tensor) -> Tensor:
     """Where each channel is first at its maximum `peak`: (N, C). The last place where it nowhere is, as with NaN."""
     count = x.shape[2]
     places = torch.arange(count, device=x.device, dtype=torch.int32)
-    return _in_parts(torch.amin, torch.where(_wide(x) == peak[:, :, None], places, count - 1), 2, parts)
+    return torch.where(_wide(x) == peak[:, :, None], places, count - 1).amin(2)
 
 
-def first_channels(x: Tensor, s: Tensor | None, most: Tensor, parts: int = 1) -> Tensor:
+def first_channels(x: Tensor, s: Tensor | None, most: Tensor) -> Tensor:
     """Which channel of `x * s` is the first at the maximum `most` of each position: (N, L)."""
     y, count = _times_channels(x, s), x.shape[1]
-    # Where channels lie side by side, numbers of the map's own kind are compared in half the time of whole numbers.
-    dtype = y.dtype if x.stride(1) == 1 else torch.int32
-    places = torch.arange(count, device=x.device, dtype=dtype)[:, None]
-    return _in_parts(torch.amin, torch.where(y == most[:, None], places, count - 1), 1, parts).to(torch.int32)
-
-
-def _in_parts(reduce: Callable[[Tensor, int], Tensor], x: Tensor, axis: int, parts: int) -> Tensor:
-    """`reduce(x, axis)`, of as many neighbours as `parts` first.
-
-    Numbers that lie far apart are then read from that many places side by side, along each of which a processor reads
-    ahead; one from each place in turn, and it waits for each.
-    """
-    if parts > 1:
-        x = reduce(x.unflatten(axis, (x.shape[axis] // parts, parts)), axis + 1)
-    return reduce(x, axis)
+    places = torch.arange(count, device=x.device, dtype=torch.int32)[:, None]
+    return torch.where(y == most[:, None], places, count - 1).amin(1)
 
 
 def product(x: Tensor, s: Tensor | None, t: Tensor | None = None) -> Tensor:
@@ -69,9 +54,9 @@ def product(x: Tensor, s: Tensor | None, t: Tensor | None = None) -> Tensor:
     return (y if t is None else y * t).to(x.dtype)
 
 
-def channel_sums(g: Tensor, x: Tensor, t: Tensor | None, parts: int = 1) -> Tensor:
+def channel_sums(g: Tensor, x: Tensor, t: Tensor | None) -> Tensor:
     """The sums of `g * x * t` over the positions: (N, C)."""
-    return _in_parts(torch.sum, _wide(g) * _times_positions(x, t), 2, parts)
+    return (_wide(g) * _times_positions(x, t)).sum(2)
 
 
 def position_sums(g: Tensor, x: Tensor, s: Tensor | None) -> Tensor:
@@ -79,19 +64,9 @@ def position_sums(g: Tensor, x: Tensor, s: Tensor | None) -> Tensor:
     return (_wide(g) * _times_channels(x, s)).sum(1)
 
 
-def weighted(
-    x: Tensor, weights: Tensor, more: Tensor | None = None, channels: Tensor | None = None, parts: int = 1
-) -> Tensor:
-    """The sums of `x * weights` over the positions, each of which has a weight: (N, C).
-
-    Args:
-        more: what is added to the weight of each position (N, L), for the one of `channels` (N, L) alone.
-    """
-    if more is None or channels is None:
-        return _in_parts(torch.sum, _times_positions(x, weights), 2, parts)
-    places = torch.arange(x.shape[1], device=x.device, dtype=channels.dtype)[:, None]
-    each = weights[:, None] + torch.where(channels[:, None] == places, more[:, None], 0.0)
-    return _in_parts(torch.sum, _wide(x) * each, 2, parts)
+def weighted(x: Tensor, weights: Tensor) -> Tensor:
+    """The sums of `x * weights` over the positions, each of which has a weight: (N, C)."""
+    return _times_positions(x, weights).sum(2)
 
 
 def spread(

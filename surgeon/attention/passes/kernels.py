@@ -1,4 +1,4 @@
-"""Who makes the passes over a map: torch's operators one by one, or loops compiled from the formulas."""
+"""Who makes the passes over a map: torch's operators one by one, loops compiled for a CPU, or kernels of a GPU."""
 
 from __future__ import annotations
 
