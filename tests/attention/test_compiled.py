@@ -76,13 +76,13 @@ def test_each_pass_is_its_formula(dtype, order, shape, seed, max_first, inside):
     near(pair, torch.stack((mean, most), 1), kind)
     assert torch.equal(positions, formulas.first_positions(x, most))
 
-    pair, channels, _ = compiled.squeeze(x, s[:, :, None], max_first, True)
+    pair, channels, _ = compiled.squeeze(x, s, max_first, True)
     mean, most = formulas.squeeze(x, s)
     near(pair, torch.stack((most, mean) if max_first else (mean, most), 1), kind)
     assert torch.equal(channels, formulas.first_channels(x, s, most))
 
     assert torch.equal(
-        compiled.product(x, s[:, :, None], t[:, None], None), formulas.product(x, s[:, :, None], t[:, None])
+        compiled.product(x, s, t, None), formulas.product(x, s[:, :, None], t[:, None])
     )
     of_channels, of_positions = compiled.sums(g, x, s, t, (True, True))
     near(of_channels, formulas.channel_sums(g, x, t), kind)
@@ -124,7 +124,7 @@ def test_infinity_and_nan_are_found(dtype, order):
     for axis, got in ((2, compiled.pools(x, False)[0]), (1, compiled.squeeze(x, None, False, False)[0])):
         torch.testing.assert_close(got[:, 1], x.amax(axis).to(got.dtype), equal_nan=True, rtol=0, atol=0)
         torch.testing.assert_close(got[:, 0], x.to(got.dtype).mean(axis), equal_nan=True)
-    assert compiled.product(x, torch.ones(2, 20, 1), None, None).isnan().sum() == 2
+    assert compiled.product(x, torch.ones(2, 20), None, None).isnan().sum() == 2
 
 
 @compiles
@@ -132,10 +132,10 @@ def test_infinity_and_nan_are_found(dtype, order):
 def test_factors_of_another_shape_or_dtype(order):
     """As a hook on a layer may make them."""
     x = kept(torch.randn(3, 20, 33), order)
-    s, t = torch.rand(1, 20, 1).double(), torch.rand(3, 1, 1).bfloat16()
-    want = x * s.float() * t.float()
+    s, t = torch.rand(1, 20).double(), torch.rand(3, 1).bfloat16()
+    want = x * s.float()[:, :, None] * t.float()[:, None]
     torch.testing.assert_close(compiled.product(x, s, t, None), want)
-    torch.testing.assert_close(compiled.squeeze(x, s, False, False)[0][:, 1], (x * s.float()).amax(1))
+    torch.testing.assert_close(compiled.squeeze(x, s, False, False)[0][:, 1], (x * s.float()[:, :, None]).amax(1))
 
 
 @compiles

@@ -11,10 +11,15 @@ DEVICES = ("cpu", "cuda", "mps", "xpu", "hpu", "mtia", "xla")
 # Asked once: some releases of torch.compile can't trace the question. Of other devices it is asked each time.
 AUTOCAST = {kind for kind in DEVICES if torch.amp.is_autocast_available(kind)}
 
+# Looked up, since each gate asks a dozen times.
+WIDE = {dtype: torch.float32 for dtype in (torch.float32, torch.float16, torch.bfloat16)} | {
+    torch.float64: torch.float64
+}
+
 
 def score_dtype(dtype: torch.dtype) -> torch.dtype:
     """The dtype that scores of a map of `dtype` are computed in: float32, or float64 for float64."""
-    return torch.promote_types(dtype, torch.float32)
+    return WIDE.get(dtype) or torch.promote_types(dtype, torch.float32)
 
 
 def mean(x: Tensor, dims: tuple[int, ...], keepdim: bool = False) -> Tensor:

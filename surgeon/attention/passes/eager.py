@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from surgeon.attention.passes import formulas
+from surgeon.attention.passes.axes import as_channels, as_positions
 from surgeon.attention.passes.dtypes import mean, no_autocast, score_dtype
 from surgeon.attention.passes.formulas import Combine
 from surgeon.attention.passes.kernels import Additions, Pair, ordered
@@ -29,7 +30,7 @@ def pools(x: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
 
 def squeeze(x: Tensor, s: Tensor | None, max_first: bool, learns: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Mean and maximum of `x * s` at each position, where it is, and `x * s` itself, for `product` to write into."""
-    y = x if s is None else x * s.to(x.dtype)
+    y = x if s is None else x * as_channels(s, x).to(x.dtype)
     flat = y.flatten(2)
     most, channels = first_maxima(flat, 1) if learns else (flat.amax(1), None)
     pair = (mean(flat, (1,)), most.to(score_dtype(x.dtype)))
@@ -39,10 +40,11 @@ def squeeze(x: Tensor, s: Tensor | None, max_first: bool, learns: bool) -> tuple
 def product(x: Tensor, s: Tensor | None, t: Tensor | None, made: Tensor | None) -> Tensor:
     """`x * s * t`; `made` is `x * s`, where it is at hand."""
     if made is None and s is not None:
-        made = x * s.to(x.dtype)
+        made = x * as_channels(s, x).to(x.dtype)
     if t is None:
         return x if made is None else made
-    return x * t.to(x.dtype) if made is None else made.mul_(t.to(x.dtype))
+    t = as_positions(t, x).to(x.dtype)
+    return x * t if made is None else made.mul_(t)
 
 
 def sums(g: Tensor, x: Tensor, s: Tensor | None, t: Tensor | None, of: tuple[bool, bool]) -> Pair:

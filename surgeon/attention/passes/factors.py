@@ -39,7 +39,8 @@ def _learns(*numbers: Tensor | None) -> bool:
 
 def plain(scores: Tensor, gamma: Tensor | None, gain: Tensor | None, slope: Tensor | None, parts: bool) -> Tensor:
     """By torch's own operators."""
-    scores = scores.to(score_dtype(scores.dtype))
+    dtype = score_dtype(scores.dtype)
+    scores = scores if scores.dtype == dtype else scores.to(dtype)
     scores = scores.sum(1) if parts else scores
     if gain is not None:
         return gain.to(scores.dtype) * torch.sigmoid(steep(torch.nan_to_num(scores), slope))

@@ -94,7 +94,7 @@ class Squeeze(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, s: Tensor | None, squeezed: Tensor, factors: Tensor, *rest: Any) -> Tensor:
         kernels, maxima, max_first, made = rest
-        pair, channels, product = kernels.squeeze(x, as_channels(s, x), max_first, True)
+        pair, channels, product = kernels.squeeze(x, s, max_first, True)
         made.append(product)
         maxima.channels, maxima.max_first = channels, max_first
         ctx.save_for_backward(x, s, channels)
@@ -129,7 +129,7 @@ class Product(torch.autograd.Function):
         ctx.save_for_backward(x, s, t)
         ctx.save_for_forward(x, s, t)
         ctx.kernels = kernels
-        return kernels.product(x, as_channels(s, x), as_positions(t, x), made)
+        return kernels.product(x, s, t, made)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:

@@ -76,7 +76,7 @@ class WayBack(Protocol):
 
 
 class Kernels(WayBack, Protocol):
-    """The way there as well; maps are (N, C, *spatial)."""
+    """The way there as well; maps are (N, C, *spatial), factors of channels (N, C), of positions (N, L)."""
 
     def pools(self, x: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
         """Mean and maximum of each channel (N, 2, C), and if it `learns`, the position of the first maximum (N, C)."""
@@ -88,4 +88,4 @@ class Kernels(WayBack, Protocol):
         (N, L); and `x * s` itself, if it was written down."""
 
     def product(self, x: Tensor, s: Tensor | None, t: Tensor | None, made: Tensor | None) -> Tensor:
-        """`x * s * t`, of factors with as many axes; `made` is `x * s`, and may be written into."""
+        """`x * s * t`; `made` is `x * s`, and may be written into."""

@@ -76,16 +76,17 @@ class Scan:
             pair = Squeeze.apply(self.x, s, *self._messages()[3:], self.kernels, self.maxima, max_first, made)
             (self.made,) = made
         else:
-            pair, _, self.made = self.kernels.squeeze(self.x, as_channels(s, self.x), max_first, False)
+            pair, _, self.made = self.kernels.squeeze(self.x, s, max_first, False)
         return pair.unflatten(2, self.x.shape[2:])
 
     def product(self, s: Tensor | None, t: Tensor | None = None) -> Tensor:
         """The map with its factors: those of the channels, which `squeeze` had as well, and those of the positions."""
-        if self.kernels is not None and self.learns:
-            flat = None if t is None else t.flatten(1)
+        if self.kernels is None:
+            return plain.product(self.x, as_channels(s, self.x), t, self.made)
+        flat = None if t is None else t.flatten(1)
+        if self.learns:
             return Product.apply(self.x, s, flat, *self._messages()[:3], self.kernels, [self.made])
-        kernels = plain if self.kernels is None else self.kernels
-        return kernels.product(self.x, as_channels(s, self.x), t, self.made)
+        return self.kernels.product(self.x, s, flat, self.made)
 
     def blend(self, a: Tensor, b: Tensor, how: Combine, offset: Tensor, factor: Tensor) -> Tensor:
         """The map times `offset + factor * sigmoid(a combined with b)`, of scores of the channels and of positions.

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from surgeon.attention.passes import eager
 from surgeon.attention.passes.compiled.grid import Grid
-from surgeon.attention.passes.compiled.maps import joined
 from surgeon.attention.passes.formulas import Combine
 
 # As the loops number them.
@@ -35,6 +34,6 @@ def blend_sums(
     of_rows, of_columns, of_acts = grid.new(grid.rows), grid.new(chunks, grid.columns), grid.new(chunks, 2)
     scores = grid.sides(grid.each(1, a), grid.each(2, b))
     grid.run("blend_sums", grid.alike(g), *scores, factor, HOW[how], of_rows, of_columns, of_acts)
-    of_a, of_b = grid.sides(of_rows, joined(of_columns))
+    of_a, of_b = grid.sides(of_rows, of_columns[:, 0])
     of_offset, of_factor = of_acts.sum((0, 1)).split(1) if acts else (None, None)
     return of_a, of_b, of_offset, of_factor

@@ -32,9 +32,13 @@ class Found(Structure):
 
 
 class By(Structure):
-    """What the gradient of a map gets by its channels, or by its positions."""
-
-    _fields_ = [("factor", c_void_p), ("mean", c_void_p), ("peak", c_void_p), ("place", c_void_p)]
+    _fields_ = [
+        ("factor", c_void_p),
+        ("mean", c_void_p),
+        ("peak", c_void_p),
+        ("place", c_void_p),
+        ("image", c_longlong),
+    ]
 
 
 class Grid:
@@ -93,9 +97,9 @@ class Grid:
         shape = (len(self.x), self.x.shape[axis])
         if values is None:
             return None if otherwise is None else self.x.new_full(shape, otherwise, dtype=self.kind)
-        values = values.flatten(1)
-        values = values if values.shape == shape else values.expand(shape)
-        return (values.to(self.kind) if values.is_floating_point() else values.to(torch.int32)).contiguous()
+        if values.shape != shape:
+            values = values.expand(shape)
+        return _dense(values if values.dtype == self.kind else values.to(self.kind))
 
     def chunks(self) -> int:
         """In how many parts sums over the rows come."""
@@ -110,6 +114,29 @@ class Grid:
         return getattr(library(self.x.dtype), name)
 
 
+def by(factor: Tensor | None, pair: Tensor | None, max_first: bool, place: Tensor | None) -> By:
+    """What a gradient gets by channels or by positions; nothing without a `pair`.
+
+    Args:
+        pair: the gradients of mean and maximum (N, 2, numbers), or of a mean alone (N, numbers).
+    """
+    if pair is None:
+        return By()
+    pair = _dense(pair)
+    place = None if place is None else _dense(place.to(torch.int32))
+    one, other = pair.data_ptr(), pair.data_ptr() + pair.shape[-1] * pair.itemsize
+    mean, peak = (other, one) if max_first else (one, other)
+    ends = (None if value is None else value.data_ptr() for value in (factor, place))
+    found = By(next(ends), mean, peak if pair.dim() == 3 else None, next(ends), pair.stride(0))
+    # As long as the loops read of them.
+    found.held = (factor, pair, place)
+    return found
+
+
+def _dense(x: Tensor) -> Tensor:
+    return x if x.is_contiguous() else x.contiguous()
+
+
 def _raw(value: Any) -> Any:
     """`value` as C has it."""
     if value is None:
@@ -117,7 +144,3 @@ def _raw(value: Any) -> Any:
     if isinstance(value, Tensor):
         return c_void_p(value.data_ptr())
     return value.map if isinstance(value, Grid) else value
-
-
-def by(*given: Tensor | None) -> By:
-    return By(*(None if value is None else value.data_ptr() for value in given))

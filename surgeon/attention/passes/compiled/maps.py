@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from surgeon.attention.passes import eager
 from surgeon.attention.passes.compiled.grid import Found, Grid, by
-from surgeon.attention.passes.kernels import Additions, Pair, ordered
+from surgeon.attention.passes.kernels import Additions, Pair
 
 
 def pools(x: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
@@ -32,9 +30,11 @@ def _reduced(
     """Mean and maximum of each row or of each column, and where it is."""
     count = grid.rows if along_rows else grid.columns
     pair = grid.new(2, count)
-    mean, most = ordered(pair, max_first)
     first = grid.x.new_empty((len(grid.x), count), dtype=torch.int32) if learns else None
-    found = Found(mean.data_ptr(), most.data_ptr(), None if first is None else first.data_ptr(), pair.stride(0))
+    one = pair.data_ptr()
+    other = one + count * pair.itemsize
+    mean, most = (other, one) if max_first else (one, other)
+    found = Found(mean, most, None if first is None else first.data_ptr(), 2 * count)
     grid.run("reduce_columns" if along_rows else "reduce_rows", factors, found)
     return pair, first
 
@@ -60,7 +60,7 @@ def sums(g: Tensor, x: Tensor, s: Tensor | None, t: Tensor | None, of: tuple[boo
     of_rows = grid.new(grid.rows) if wanted[0] else None
     of_columns = grid.new(grid.chunks(), grid.columns) if wanted[1] else None
     grid.run("sums", grid.alike(g), *factors, of_rows, of_columns)
-    return grid.sides(of_rows, joined(of_columns))
+    return grid.sides(of_rows, None if of_columns is None else of_columns[:, 0])
 
 
 def weighted(x: Tensor, squeezed: Tensor, max_first: bool, channels: Tensor) -> Tensor:
@@ -68,11 +68,14 @@ def weighted(x: Tensor, squeezed: Tensor, max_first: bool, channels: Tensor) -> 
     grid = Grid.of(x)
     if grid is None:
         return eager.weighted(x, squeezed, max_first, channels)
-    of_mean, of_max = ordered(squeezed, max_first)
-    found = grid.new(grid.rows) if grid.by_channel else grid.new(grid.chunks(), grid.columns)
-    given = (*(grid.each(2, given) for given in (of_mean / x.shape[1], of_max, channels)), found)
-    grid.run("weighted_channels" if grid.by_channel else "weighted_positions", *given)
-    return found if grid.by_channel else joined(found)
+    positions = by(None, squeezed, max_first, channels)
+    if grid.by_channel:
+        found = grid.new(grid.rows)
+        grid.run("weighted_channels", positions, found)
+        return found
+    found = grid.new(grid.chunks(), grid.columns)
+    grid.run("weighted_positions", positions, found)
+    return found[:, 0]
 
 
 def spread(g: Tensor, s: Tensor | None, t: Tensor | None, more: Additions) -> Tensor:
@@ -81,24 +84,21 @@ def spread(g: Tensor, s: Tensor | None, t: Tensor | None, more: Additions) -> Te
     grid = Grid.of(g if 1 in g.stride()[1:] else g.contiguous())
     if grid is None:
         return eager.spread(g, s, t, more)
-    of_average = None if more.of_average is None else more.of_average / g.shape[2]
-    of_mean = None if more.of_mean is None else more.of_mean / g.shape[1]
-    channels = [
-        grid.each(1, s, 1),
-        grid.each(1, of_average, 0),
-        grid.each(1, more.of_peak),
-        grid.each(1, more.positions),
-    ]
-    positions: list[Tensor | None] = [None] * 4
-    if t is not None or of_mean is not None:
-        channel = torch.zeros(g.shape[::2], dtype=torch.int32) if more.channels is None else more.channels
-        positions = [grid.each(2, t, 1), grid.each(2, of_mean, 0), grid.each(2, more.of_max, 0), grid.each(2, channel)]
+    read = more.averaged if more.pooled is None else more.pooled
+    channels = by(grid.each(1, s, 1), grid.each(1, None, 0) if read is None else read, False, more.positions)
+    positions = by(*_by_position(grid, t, more))
     y = grid.empty()
-    name = "spread_channels" if grid.by_channel else "spread_positions"
-    grid.run(name, by(*channels), by(*positions), more.inside, y)
+    grid.run("spread_channels" if grid.by_channel else "spread_positions", channels, positions, more.inside, y)
     return y.x
 
 
-def joined(parts: Any) -> Any:
-    """The sums of columns, of which each chunk of rows has a part."""
-    return None if parts is None else parts[:, 0] if parts.shape[1] == 1 else parts.sum(1)
+def _by_position(
+    grid: Grid, t: Tensor | None, more: Additions
+) -> tuple[Tensor | None, Tensor | None, bool, Tensor | None]:
+    """What the gradient gets by the positions: all of it, or nothing."""
+    if t is None and more.squeezed is None:
+        return None, None, False, None
+    if more.squeezed is None:
+        places = grid.x.new_zeros(grid.x.shape[::2], dtype=torch.int32)
+        return grid.each(2, t), grid.new(2, grid.x.shape[2]).zero_(), False, places
+    return grid.each(2, t, 1), more.squeezed, more.max_first, more.channels

@@ -22,9 +22,9 @@ def pools(x: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
 
 def squeeze(x: Tensor, s: Tensor | None, max_first: bool, learns: bool) -> tuple[Tensor, Tensor | None, None]:
     """Mean and maximum of `x * s` at each position, and where it is; the product itself is not written down."""
-    factors, turned = None if s is None else s.flatten(1), x.flatten(2).mT
+    turned = x.flatten(2).mT
     how = {"LAST_FIRST": True, "MAX_FIRST": max_first}
-    return *_pools("squeeze", turned, turned.shape[1], factors, learns, **how), None
+    return *_pools("squeeze", turned, turned.shape[1], s, learns, **how), None
 
 
 def _pools(
@@ -44,7 +44,7 @@ def product(x: Tensor, s: Tensor | None, t: Tensor | None, made: Tensor | None) 
     """`x * s * t`."""
     flat = x.flatten(2)
     y = torch.empty_like(flat)
-    s, t = (None if factors is None else dense(factors.flatten(1)) for factors in (s, t))
+    s, t = (None if factors is None else dense(factors) for factors in (s, t))
     tiled(maps.product, flat, (flat, s, t, y), (flat, y))
     # No view, which the network could not write into.
     return y.reshape(x.shape).data

@@ -110,4 +110,5 @@ void blend_sums(Shape shape, Map<const T> g, Map<const T> x, const Number<T>* ro
       acts[(n * chunks + chunk) * 2] = total<S>(of_offset);
       acts[(n * chunks + chunk) * 2 + 1] = total<S>(of_factor);
     }
+  join(shape, of_columns);
 }

@@ -57,3 +57,24 @@ inline Count chunks_of(Shape shape) {
 }
 
 inline Count start_of(Count part, Count parts, Count whole) { return part * whole / parts; }
+
+// The chunks of each image added up, in `parts` (images, chunks, columns) itself: in place of the first.
+template <class S>
+void join(Shape shape, S* parts) {
+  const Count chunks = chunks_of(shape);
+  for (Count n = 0; n < shape.images; n++)
+    for (Count chunk = 1; chunk < chunks; chunk++) {
+      S *sum = parts + n * chunks * shape.columns, *part = sum + chunk * shape.columns;
+      for (Count b = 0; b < shape.columns; b++) sum[b] += part[b];
+    }
+}
+
+// What a gradient gets by the channels of a map, or by its positions: the factors of the product (images, each); the
+// gradients of mean and maximum over the other axis, from one image to the next `image` numbers; and where the maximum
+// was first (images, each).
+template <class S>
+struct By {
+  const S *factor, *mean, *peak;
+  const int32_t* place;
+  Count image;
+};

@@ -34,28 +34,24 @@ void sums(Shape shape, Given g, Given x, const S* row_factors, const S* column_f
            : sums<T, false, true>)(shape, g, x, row_factors, column_factors, of_rows, of_columns, threads);
 }
 
-void weighted_channels(Shape shape, Given x, const S* weights, const S* more, const int32_t* channels, S* sum,
-                       int threads) {
-  weighted_channels<T>(shape, x, weights, more, channels, sum, threads);
+void weighted_channels(Shape shape, Given x, By<S> positions, S* sum, int threads) {
+  weighted_channels<T>(shape, x, positions, sum, threads);
 }
 
-void weighted_positions(Shape shape, Given x, const S* weights, const S* more, const int32_t* channels, S* sum,
-                        int threads) {
-  weighted_positions<T>(shape, x, weights, more, channels, sum, threads);
+void weighted_positions(Shape shape, Given x, By<S> positions, S* sum, int threads) {
+  weighted_positions<T>(shape, x, positions, sum, threads);
 }
 
-void spread_channels(Shape shape, Given g, Channels<S> by_channel, Positions<S> by_position, int inside, Map<T> y,
-                     int threads) {
-  (by_position.factor ? by_channel.peak ? spread_channels<T, true, true> : spread_channels<T, true, false>
-   : by_channel.peak  ? spread_channels<T, false, true>
-                      : spread_channels<T, false, false>)(shape, g, by_channel, by_position, inside, y, threads);
+void spread_channels(Shape shape, Given g, By<S> channels, By<S> positions, int inside, Map<T> y, int threads) {
+  (positions.factor ? channels.peak ? spread_channels<T, true, true> : spread_channels<T, true, false>
+   : channels.peak  ? spread_channels<T, false, true>
+                    : spread_channels<T, false, false>)(shape, g, channels, positions, inside, y, threads);
 }
 
-void spread_positions(Shape shape, Given g, Channels<S> by_channel, Positions<S> by_position, int inside, Map<T> y,
-                      int threads) {
-  (by_position.factor ? by_channel.peak ? spread_positions<T, true, true> : spread_positions<T, true, false>
-   : by_channel.peak  ? spread_positions<T, false, true>
-                      : spread_positions<T, false, false>)(shape, g, by_channel, by_position, inside, y, threads);
+void spread_positions(Shape shape, Given g, By<S> channels, By<S> positions, int inside, Map<T> y, int threads) {
+  (positions.factor ? channels.peak ? spread_positions<T, true, true> : spread_positions<T, true, false>
+   : channels.peak  ? spread_positions<T, false, true>
+                    : spread_positions<T, false, false>)(shape, g, channels, positions, inside, y, threads);
 }
 
 void blend(Shape shape, Given x, const S* rows, const S* columns, const S* offset, const S* factor, int how, Map<T> y,

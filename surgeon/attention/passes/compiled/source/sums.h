@@ -46,30 +46,32 @@ void sums(Shape shape, Map<const T> g, Map<const T> x, const Number<T>* row_fact
         }
       }
     }
+  if (COLUMNS) join(shape, of_columns);
 }
 
-// For each row, which is a channel, the sum of its positions, each times its weight (images, columns), and `more`
-// (images, columns) for the one channel that `channels` names.
+// For each row, which is a channel, the sum of what mean and maximum over the channels have of it: of each position its
+// number times the gradient of the mean, and times that of the maximum where this was first.
 template <class T>
-void weighted_channels(Shape shape, Map<const T> x, const Number<T>* weights, const Number<T>* more,
-                       const int32_t* channels, Number<T>* of_rows, int threads) {
+void weighted_channels(Shape shape, Map<const T> x, By<Number<T>> positions, Number<T>* of_rows, int threads) {
   typedef Number<T> S;
+  const S share = S(1) / shape.rows;
   const Count groups = parts_of(shape.rows, WIDTH<S>);
 #pragma omp parallel for collapse(2) num_threads(threads) schedule(static)
   for (Count n = 0; n < shape.images; n++)
     for (Count group = 0; group < groups; group++) {
-      const Count begin = group * WIDTH<S>, end = least(shape.rows, begin + WIDTH<S>), row = n * shape.columns;
+      const Count begin = group * WIDTH<S>, end = least(shape.rows, begin + WIDTH<S>);
+      const Count row = n * shape.columns, pairs = n * positions.image;
       Lanes<S> own[WIDTH<S>] = {};
       beside(begin, end, [&](Count a, auto beside) {
         constexpr int COUNT = decltype(beside)::value;
         const Rows<const T, COUNT> from(x, n, a);
         Lanes<S> mine[COUNT] = {};
         along<S>(shape.columns, [&](Count b, auto fresh) {
-          Lanes<S> each = fresh.of(load(weights + row + b));
-          Lanes<S> one = each + fresh.of(load(more + row + b));
-          Places<S> channel = places(channels + row + b, S());
+          const Lanes<S> each = fresh.of(load(positions.mean + pairs + b) * share);
+          const Lanes<S> one = each + fresh.of(load(positions.peak + pairs + b));
+          const Places<S> first = places(positions.place + row + b, S());
           for (int k = 0; k < COUNT; k++)
-            mine[k] += load(from[k] + b) * (channel == (Place<T>)(a + k) ? one : each);
+            mine[k] += load(from[k] + b) * (first == (Place<T>)(a + k) ? one : each);
         });
         for (int k = 0; k < COUNT; k++) own[a - begin + k] = mine[k];
       });
@@ -80,10 +82,10 @@ void weighted_channels(Shape shape, Map<const T> x, const Number<T>* weights, co
 
 // The same where each row is a position, in a part for each chunk of them: (images, chunks, columns).
 template <class T>
-void weighted_positions(Shape shape, Map<const T> x, const Number<T>* weights, const Number<T>* more,
-                        const int32_t* channels, Number<T>* of_columns, int threads) {
+void weighted_positions(Shape shape, Map<const T> x, By<Number<T>> positions, Number<T>* of_columns, int threads) {
   typedef Number<T> S;
   const Count chunks = chunks_of(shape);
+  const S share = S(1) / shape.columns;
 #pragma omp parallel for collapse(2) num_threads(threads) schedule(static)
   for (Count n = 0; n < shape.images; n++)
     for (Count chunk = 0; chunk < chunks; chunk++) {
@@ -93,15 +95,19 @@ void weighted_positions(Shape shape, Map<const T> x, const Number<T>* weights, c
       beside(begin, end, [&](Count a, auto beside) {
         constexpr int COUNT = decltype(beside)::value;
         const Rows<const T, COUNT> from(x, n, a);
+        const Count here = n * shape.rows + a, pair = n * positions.image + a;
         S weight[COUNT];
-        for (int k = 0; k < COUNT; k++) weight[k] = weights[n * shape.rows + a + k];
+        for (int k = 0; k < COUNT; k++) weight[k] = positions.mean[pair + k] * share;
         along<S>(shape.columns, [&](Count b, auto fresh) {
           Lanes<S> all = {};
           for (int k = 0; k < COUNT; k++) all += load(from[k] + b) * weight[k];
           store(sum + b, load(sum + b) + fresh.of(all));
         });
-        for (Count k = n * shape.rows + a; k < n * shape.rows + a + beside.value; k++)
-          sum[channels[k]] += number(x.at(n, k - n * shape.rows)[channels[k]]) * more[k];
+        for (int k = 0; k < COUNT; k++) {
+          const Count channel = positions.place[here + k];
+          sum[channel] += number(from[k][channel]) * positions.peak[pair + k];
+        }
       });
     }
+  join(shape, of_columns);
 }
