@@ -78,6 +78,9 @@ class WayBack(Protocol):
 class Kernels(WayBack, Protocol):
     """The way there as well; maps are (N, C, *spatial), factors of channels (N, C), of positions (N, L)."""
 
+    def average(self, x: Tensor) -> Tensor:
+        """The mean of each channel (N, C)."""
+
     def pools(self, x: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
         """Mean and maximum of each channel (N, 2, C), and if it `learns`, the position of the first maximum (N, C)."""
 

@@ -46,9 +46,9 @@ class Scan:
 
     def average(self) -> Tensor:
         """The mean of each channel."""
-        if self.kernels is None or not self.learns or self._sends:
+        if self.kernels is None or self._sends:
             return mean(self.x, tuple(range(2, self.x.dim())))
-        return self._started("average")
+        return self._started("average") if self.learns else self.kernels.average(self.x)
 
     def pools(self) -> Tensor:
         """The mean and the maximum of each channel (N, 2, C)."""

@@ -1,6 +1,6 @@
 """The passes on a CPU, as loops compiled for the one that is there: each reads a map once, and writes one at most."""
 
 from surgeon.attention.passes.compiled.blends import blend, blend_sums
-from surgeon.attention.passes.compiled.maps import pools, product, spread, squeeze, sums, weighted
+from surgeon.attention.passes.compiled.maps import average, pools, product, spread, squeeze, sums, weighted
 
-__all__ = ["pools", "squeeze", "product", "sums", "weighted", "spread", "blend", "blend_sums"]
+__all__ = ["average", "pools", "squeeze", "product", "sums", "weighted", "spread", "blend", "blend_sums"]

@@ -10,6 +10,12 @@ from surgeon.attention.passes.compiled.grid import Found, Grid, by
 from surgeon.attention.passes.kernels import Additions, Pair
 
 
+def average(x: Tensor) -> Tensor:
+    """The mean of each channel."""
+    grid = Grid.of(x)
+    return eager.average(x) if grid is None else _reduced(grid, grid.by_channel, None, False, False)[0][:, 0]
+
+
 def pools(x: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
     """Mean and maximum of each channel, and where it is, if that is asked for."""
     grid = Grid.of(x)

@@ -5,9 +5,10 @@ map, two of the gradient that comes, and one write of that which goes.
 """
 
 from surgeon.attention.passes.fused.blends import blend, blend_sums
-from surgeon.attention.passes.fused.maps import pools, product, spread, squeeze, sums, weighted
+from surgeon.attention.passes.fused.maps import average, pools, product, spread, squeeze, sums, weighted
 from surgeon.attention.passes.fused.numbers import factors, of_factors
 
 __all__ = [
-    "pools", "squeeze", "product", "sums", "weighted", "spread", "blend", "blend_sums", "factors", "of_factors",
+    "average", "pools", "squeeze", "product", "sums", "weighted", "spread", "blend", "blend_sums", "factors",
+    "of_factors",
 ]  # fmt: skip

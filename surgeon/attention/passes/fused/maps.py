@@ -7,11 +7,16 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from surgeon.attention.passes.dtypes import score_dtype
+from surgeon.attention.passes.dtypes import mean, score_dtype
 from surgeon.attention.passes.fused import launch
 from surgeon.attention.passes.fused.launch import Parts, dense, sides, tiled, whole, wide
 from surgeon.attention.passes.fused.tiles import maps
 from surgeon.attention.passes.kernels import Additions, Pair
+
+
+def average(x: Tensor) -> Tensor:
+    """The mean of each channel, as torch takes it: it reads the map once."""
+    return mean(x.flatten(2), (2,))
 
 
 def pools(x: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
