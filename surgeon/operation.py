@@ -133,7 +133,7 @@ def inject(
     """Put `attention` into `model`, in place, and return it: `plan` and `apply` in one call.
 
     Args:
-        compile: let the attention run as compiled loops; see `surgeon.compile`.
+        compile: let the attention run as loops compiled for the CPU; see `surgeon.compile`.
 
     >>> model = inject(torchvision.models.resnet50(weights="DEFAULT"), "cbam", where="bottleneck")
     """

@@ -43,9 +43,7 @@ def _networks(rows: list[Row]) -> str:
         "## Whole networks\n",
         "Images of 224 pixels; attention at the end of every residual block. More time than without"
         " attention, and what more a training step keeps in memory for its way back. Rounds of a whole network differ by a"
-        " tenth and more where these were measured: smaller differences, and gains, are noise. On a CPU convnext_tiny,"
-        " efficientnet_b0 and the number of sites below are older than the others: threads slept between operators then,"
-        " and each operator took 0.1 ms more to wake them.\n",
+        " tenth and more where these were measured: smaller differences, and gains, are noise.\n",
         "| network | batch | layout | dtype | where | attention | inference | training step | kept |",
         "|---|---|---|---|---|---|---|---|---|",
     ]

@@ -330,6 +330,8 @@ def test_where_nothing_can_be_kept_loops_are_compiled_for_this_process(elsewhere
 
 
 def test_the_compiler_that_the_environment_names_is_asked(monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", f"{shutil.which('env')} g++")
+    assert library.compiler() == [shutil.which("env"), "g++"]
     monkeypatch.setenv("CXX", str(tmp_path / "none"))
     with pytest.raises(FileNotFoundError, match="none not found"):
         library.compiler()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def compiled(dtype: torch.dtype) -> ctypes.CDLL:
     Raises:
         OSError, subprocess.CalledProcessError: they can't be.
     """
-    command = [compiler(), *flags(), f"-DKIND={KINDS[dtype]}"]
+    command = [*compiler(), *flags(), f"-DKIND={KINDS[dtype]}"]
     # What the compiler defines tells its version, and what the processor can do.
     defined = subprocess.run(
         [*command, "-dM", "-E", "-xc++", os.devnull], capture_output=True, text=True, check=True
@@ -76,13 +77,14 @@ def compiled(dtype: torch.dtype) -> ctypes.CDLL:
     return ctypes.CDLL(str(path))
 
 
-def compiler() -> str:
-    """The one that the environment names in CXX, or the first that there is."""
-    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        raise FileNotFoundError(f"{' and '.join(names)} not found")
-    return found
+def compiler() -> list[str]:
+    """The one that the environment names in CXX, with its arguments, or the first that there is."""
+    commands = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
+    for command in map(shlex.split, commands):
+        found = shutil.which(command[0])
+        if found is not None:
+            return [found, *command[1:]]
+    raise FileNotFoundError(f"{' and '.join(commands)} not found")
 
 
 def flags() -> list[str]:

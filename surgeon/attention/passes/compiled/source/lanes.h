@@ -140,7 +140,8 @@ template <class S, class All>
 inline All picked(All a, All b, Places<S> which) {
 #ifdef __clang__
   All all;
-  for (int lane = 0; lane < WIDTH<S>; lane++) all[lane] = which[lane] < WIDTH<S> ? a[which[lane]] : b[which[lane] - WIDTH<S>];
+  for (int lane = 0; lane < WIDTH<S>; lane++)
+    all[lane] = which[lane] < WIDTH<S> ? a[which[lane]] : b[which[lane] - WIDTH<S>];
   return all;
 #else
   return __builtin_shuffle(a, b, which);
