@@ -11,7 +11,7 @@ import torchvision
 from torch import Tensor, nn
 
 import surgeon
-from benchmarks.speed.rivals import Published, timms
+from benchmarks.speed.rivals import Floor, Published, timms
 from surgeon.attention import build
 
 # The maps at which the stages of a ResNet-50 end, for images of 224 pixels.
@@ -111,6 +111,7 @@ def module_cases(group: Group, wanted: Wanted) -> Iterator[Case]:
 # What is put into a network, and whether it is compiled then.
 ATTENTION: dict[str, tuple[Any, bool]] = {
     "plain": (None, False),
+    "CBAM, copies alone": (Floor, False),
     "CBAM, published": (Published, False),
     "CBAM, timm": (lambda channels: timms("cbam", channels), False),
     "CBAM, surgeon": ("cbam", False),

@@ -43,7 +43,9 @@ def _networks(rows: list[Row]) -> str:
         "## Whole networks\n",
         "Images of 224 pixels; attention at the end of every residual block. More time than without"
         " attention, and what more a training step keeps in memory for its way back. Rounds of a whole network differ by a"
-        " tenth and more where these were measured: smaller differences, and gains, are noise.\n",
+        " tenth and more where these were measured: smaller differences, and gains, are noise. Copies alone"
+        " are what CBAM reads and writes at least, and nothing else: two copies of each map, and two and a half more on the"
+        " way back.\n",
         "| network | batch | layout | dtype | where | attention | inference | training step | kept |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
