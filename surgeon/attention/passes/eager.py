@@ -25,25 +25,14 @@ COMBINE: dict[Combine, Any] = {"sum": torch.add, "product": torch.mul, "max": to
 
 def average(x: Tensor) -> Tensor:
     """The mean of each channel."""
-    flat = x.flatten(2)
-    if x.dtype.itemsize > 2 or x.device.type != "cpu":
-        return mean(flat, (2,))
-    # Twice as fast as a sum that makes each number wider as it comes.
-    return torch.cat([part.to(score_dtype(x.dtype)).mean(2) for part in _parts(flat)])
-
-
-def _parts(x: Tensor) -> tuple[Tensor, ...]:
-    """`x` (N, ...), on a CPU a few images at a time."""
-    if x.device.type != "cpu":
-        return (x,)
-    return x.split(max(1, NUMBERS * len(x) // x.numel()))
+    return mean(x.flatten(2), (2,))
 
 
 def pools(x: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
     """Mean and maximum of each channel, and where it is, if that is asked for."""
     flat = x.flatten(2)
     most, positions = first_maxima(flat, 2) if learns else (flat.amax(2), None)
-    return torch.stack((average(flat), most.to(score_dtype(x.dtype))), 1), positions
+    return torch.stack((average(x), most.to(score_dtype(x.dtype))), 1), positions
 
 
 def squeeze(x: Tensor, s: Tensor | None, max_first: bool, learns: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -78,6 +67,13 @@ def _sums(of: tuple[bool, bool], g: Tensor, x: Any, s: Any, t: Any) -> tuple[Any
     channels = (both.sum(2) if t is None else _weighted(both, t)) if of[0] else None
     positions = (both.sum(1) if s is None else _weighted(both.mT, s)) if of[1] else None
     return channels, positions
+
+
+def _parts(x: Tensor) -> tuple[Tensor, ...]:
+    """`x` (N, ...), on a CPU a few images at a time."""
+    if x.device.type != "cpu":
+        return (x,)
+    return x.split(max(1, NUMBERS * len(x) // x.numel()))
 
 
 def _times(g: Tensor, x: Tensor) -> Tensor:

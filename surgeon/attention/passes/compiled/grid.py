@@ -12,8 +12,8 @@ from typing_extensions import Self
 from surgeon.attention.passes.compiled.library import KINDS, library
 from surgeon.attention.passes.dtypes import score_dtype
 
-# How many bytes a row has at least in numbers that are computed with: all lanes of a processor. Torch's operators do
-# shorter ones.
+# How many bytes a row has at least in numbers that are computed with: those of the longest register. Torch's operators
+# do shorter ones.
 LANES = 64
 # Smaller maps are done before another thread has been told what to do.
 ALONE = 2**15

@@ -12,8 +12,13 @@ from surgeon.attention.passes.kernels import Additions, Pair
 
 def average(x: Tensor) -> Tensor:
     """The mean of each channel."""
-    grid = Grid.of(x)
+    grid = Grid.of(x) if _is_half(x) else None
     return eager.average(x) if grid is None else _reduced(grid, grid.by_channel, None, False, False)[0][:, 0]
+
+
+def _is_half(x: Tensor) -> bool:
+    """Whether its numbers have to be made wider, for which torch takes several times as long; else one pass is one."""
+    return x.dtype.itemsize == 2
 
 
 def pools(x: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
@@ -47,8 +52,11 @@ def _reduced(
 
 def product(x: Tensor, s: Tensor | None, t: Tensor | None, made: Tensor | None) -> Tensor:
     """`x * s * t`."""
-    grid = Grid.of(x)
-    if grid is None or made is not None or s is None and t is None:
+    factors = [one for one in (s, t) if one is not None]
+    # One factor, and a product that was begun, torch multiplies by in one pass as well.
+    is_ours = len(factors) == 2 or len(factors) == 1 and _is_half(x)
+    grid = Grid.of(x) if is_ours and made is None else None
+    if grid is None:
         return eager.product(x, s, t, made)
     y = grid.empty()
     grid.run("product", *grid.sides(grid.each(1, s), grid.each(2, t)), grid.by_channel, y)

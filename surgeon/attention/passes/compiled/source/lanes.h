@@ -3,6 +3,15 @@
 #include <cstdint>
 #include <cstring>
 
+// As many bytes as a register has.
+#if defined(__AVX512F__)
+#define BYTES 64
+#elif defined(__AVX2__)
+#define BYTES 32
+#else
+#define BYTES 16
+#endif
+
 typedef long long Count;
 
 // As bfloat16 lies in memory: the upper half of a float.
@@ -28,9 +37,9 @@ using Place = typename Kind<T>::Place;
 
 template <class S>
 struct Side {
-  static constexpr int WIDTH = 64 / sizeof(S);
-  typedef S Lanes __attribute__((vector_size(64)));
-  typedef typename Kind<S>::Place Places __attribute__((vector_size(64)));
+  static constexpr int WIDTH = BYTES / sizeof(S);
+  typedef S Lanes __attribute__((vector_size(BYTES)));
+  typedef typename Kind<S>::Place Places __attribute__((vector_size(BYTES)));
 };
 template <class S>
 using Lanes = typename Side<S>::Lanes;
@@ -40,9 +49,9 @@ using Places = typename Side<S>::Places;
 template <class S>
 constexpr int WIDTH = Side<S>::WIDTH;
 
-typedef uint16_t Halves __attribute__((vector_size(32)));
-typedef uint32_t Words __attribute__((vector_size(64)));
-typedef int32_t Shorts __attribute__((vector_size(32)));
+typedef uint16_t Halves __attribute__((vector_size(BYTES / 2)));
+typedef uint32_t Words __attribute__((vector_size(BYTES)));
+typedef int32_t Shorts __attribute__((vector_size(BYTES / 2)));
 
 template <class To, class From>
 inline To as(const From& from) {
@@ -85,7 +94,7 @@ typedef _Float16 Half;
 typedef __fp16 Half;
 #endif
 #if defined(__FLT16_MANT_DIG__) || defined(__clang__)
-typedef Half Sixteen __attribute__((vector_size(32)));
+typedef Half Sixteen __attribute__((vector_size(BYTES / 2)));
 inline Lanes<float> load(const Half* at) {
   Sixteen x;
   memcpy(&x, at, sizeof(x));
