@@ -81,9 +81,7 @@ def test_each_pass_is_its_formula(dtype, order, shape, seed, max_first, inside):
     near(pair, torch.stack((most, mean) if max_first else (mean, most), 1), kind)
     assert torch.equal(channels, formulas.first_channels(x, s, most))
 
-    assert torch.equal(
-        compiled.product(x, s, t, None), formulas.product(x, s[:, :, None], t[:, None])
-    )
+    assert torch.equal(compiled.product(x, s, t, None), formulas.product(x, s[:, :, None], t[:, None]))
     of_channels, of_positions = compiled.sums(g, x, s, t, (True, True))
     near(of_channels, formulas.channel_sums(g, x, t), kind)
     near(of_positions, formulas.position_sums(g, x, s), kind)
