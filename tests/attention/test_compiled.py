@@ -114,6 +114,20 @@ def test_a_blend_is_its_formula(shape, dtype, order, how):
 
 
 @compiles
+@pytest.mark.parametrize("dtype", COMPUTED, ids=str)
+def test_scores_far_from_0_give_what_the_sigmoid_of_torch_gives(dtype):
+    """Exactly 0 as well: by that a ReLU behind the gate hands a gradient on or not."""
+    a = torch.tensor(
+        [[-1e4, -745, -709.79, -709.77, -709.5, -700, -104, -88.73, -88.71, -88.5, -80, 0, 80, 90, 800, 1e4]],
+        dtype=dtype,
+    )
+    x, b, offset, factor = torch.ones(1, 16, 16, dtype=dtype), a.new_zeros(1, 16), a.new_zeros(1), a.new_ones(1)
+    got, want = compiled.blend(x, a, b, offset, factor, "sum")[0, :, 0], torch.sigmoid(a[0])
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=torch.finfo(dtype).tiny)
+    assert torch.equal(got == 0, want == 0)
+
+
+@compiles
 @pytest.mark.parametrize("order", ["first", "last"])
 @pytest.mark.parametrize("dtype", KINDS, ids=str)
 def test_infinity_and_nan_are_found(dtype, order):

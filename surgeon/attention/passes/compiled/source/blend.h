@@ -7,33 +7,36 @@ enum Combine { SUM, PRODUCT, MAX };
 
 template <class S>
 struct Exponential;
-// terms: of the series of e^x, enough for |x| up to half of ln 2. limit: up to which 1 / (1 + e^x) is a normal number.
-// upper, lower: the two parts of ln 2. magic: added and taken away again, it leaves a whole number.
+// terms: of the series of e^x, enough for |x| up to half of ln 2. most: up to where e^-x is a normal number. least: where
+// e^-x is infinite, and the sigmoid 0, as torch has it. upper, lower: the two parts of ln 2. magic: added and taken away
+// again, it leaves a whole number.
 template <>
 struct Exponential<float> {
   static constexpr int terms = 7, mantissa = 23, bias = 127;
-  static constexpr float limit = 87, upper = 0.693359375f, lower = -2.12194440e-4f, magic = 12582912;
+  static constexpr float most = 87, least = -88.8f, upper = 0.693359375f, lower = -2.12194440e-4f,
+                         magic = 12582912;
 };
 template <>
 struct Exponential<double> {
   static constexpr int terms = 13, mantissa = 52, bias = 1023;
-  static constexpr double limit = 708, upper = 6.93145751953125e-1, lower = 1.42860682030941723212e-6,
-                          magic = 6755399441055744.0;
+  static constexpr double most = 708, least = -709.9, upper = 6.93145751953125e-1,
+                          lower = 1.42860682030941723212e-6, magic = 6755399441055744.0;
 };
 
 // 1 / (1 + e^-x); exactly a half at 0, and NaN where x is.
 template <class S>
 inline Lanes<S> sigmoid(Lanes<S> x) {
   typedef Exponential<S> E;
-  x = x > E::limit ? Lanes<S>{} + E::limit : x;
-  x = x < -E::limit ? Lanes<S>{} - E::limit : x;
+  x = x > E::most ? Lanes<S>{} + E::most : x;
+  x = x < E::least ? Lanes<S>{} + E::least : x;
   const Lanes<S> whole = (-x * S(1.44269504088896340736) + E::magic) - E::magic;
   const Lanes<S> rest = (-x - whole * E::upper) - whole * E::lower;
   Lanes<S> power = Lanes<S>{} + 1;
 #pragma GCC unroll 16
   for (int term = E::terms; term > 0; term--) power = power * (rest * (S(1) / term)) + 1;
-  const Places<S> exponent = (__builtin_convertvector(whole, Places<S>) + E::bias) << E::mantissa;
-  return 1 / (1 + power * as<Lanes<S>>(exponent));
+  // Half of it first, which is a number where all of it may be infinite.
+  const Places<S> exponent = (__builtin_convertvector(whole, Places<S>) + (E::bias - 1)) << E::mantissa;
+  return 1 / (1 + power * as<Lanes<S>>(exponent) * 2);
 }
 
 template <Combine HOW, class S>
