@@ -25,11 +25,11 @@ in one process; times of one group are comparable, those of two groups are not.
   `XDG_CACHE_HOME`).
 - `torch.compile(model)`: the whole network; there attention is plain operators, which the compiler fuses itself.
 - SE and ECA read the map once and cost accordingly; CBAM reads it three times. What it takes a network beyond copies of its
-  maps is small layers, called as layers are: the convolution over positions, an MLP, a norm, each with caches that the
-  network's own convolutions have emptied.
+  maps is small layers, called as layers are: the convolution over positions, an MLP, a norm. Within a network each of them
+  takes two to three times as long as in a loop of its own.
 
-A copy of 25 MB takes 0.6 or 1.3 ms on one machine, by how much of a shared cache is free; where it takes less, more copies
-are the same time.
+Times in copies are to be compared within a group alone: on one machine a copy of 25 MB took 1.3 ms and, an hour later, 0.6,
+and all else less than that faster.
 
 """
 

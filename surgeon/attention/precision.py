@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from surgeon.attention.passes.capture import is_captured, is_transformed
-from surgeon.attention.passes.dtypes import no_autocast, score_dtype
+from surgeon.attention.passes.dtypes import cast, no_autocast, score_dtype
 from surgeon.errors import FrozenAtZero, NoDirection
 from surgeon.outside.torch import is_functorch_wrapped_tensor, parameter_table
 
@@ -37,7 +37,7 @@ def called(layer: nn.Module, x: Tensor, *, widen: bool = True) -> Tensor:
     dtype = dtype_of(layer, x)
     with no_autocast(x):
         y: Tensor = layer(_fit(x, dtype))
-    y = y if _stays(y, x) and not widen else _as(y, score_dtype(x.dtype))
+    y = y if _stays(y, x) and not widen else cast(y, score_dtype(x.dtype))
     if x.requires_grad and not is_captured():
         _tell_if_without_direction(layer, x, y)
     # Two infinities of a layer that computes in float16 would meet as NaN.
@@ -157,11 +157,6 @@ def _fit(x: Tensor, dtype: torch.dtype) -> Tensor:
     if torch.promote_types(x.dtype, dtype) == dtype:
         return x.to(dtype)
     return _within(x.to(score_dtype(x.dtype)), dtype).to(dtype)
-
-
-def _as(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """`x` in `dtype`, and itself without an operator where it has that."""
-    return x if x.dtype == dtype else x.to(dtype)
 
 
 def _within(x: Tensor, dtype: torch.dtype) -> Tensor:

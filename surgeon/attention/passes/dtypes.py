@@ -22,6 +22,11 @@ def score_dtype(dtype: torch.dtype) -> torch.dtype:
     return WIDE.get(dtype) or torch.promote_types(dtype, torch.float32)
 
 
+def cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """`x` in `dtype`, and itself without an operator where it has that."""
+    return x if x.dtype == dtype else x.to(dtype)
+
+
 def mean(x: Tensor, dims: tuple[int, ...], keepdim: bool = False) -> Tensor:
     """The mean over `dims`, in float32 or better."""
     dtype = score_dtype(x.dtype)

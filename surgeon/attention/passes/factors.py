@@ -14,7 +14,7 @@ from torch import Tensor
 
 from surgeon.attention.passes.capture import is_differentiated, is_ours
 from surgeon.attention.passes.choice import kernels_of_small
-from surgeon.attention.passes.dtypes import score_dtype
+from surgeon.attention.passes.dtypes import cast, score_dtype
 
 
 def factors(
@@ -39,8 +39,7 @@ def _learns(*numbers: Tensor | None) -> bool:
 
 def plain(scores: Tensor, gamma: Tensor | None, gain: Tensor | None, slope: Tensor | None, parts: bool) -> Tensor:
     """By torch's own operators."""
-    dtype = score_dtype(scores.dtype)
-    scores = scores if scores.dtype == dtype else scores.to(dtype)
+    scores = cast(scores, score_dtype(scores.dtype))
     scores = scores.sum(1) if parts else scores
     if gain is not None:
         return gain.to(scores.dtype) * torch.sigmoid(steep(torch.nan_to_num(scores), slope))

@@ -14,7 +14,7 @@ HOW: dict[Combine, int] = {"sum": 0, "product": 1, "max": 2}
 
 def blend(x: Tensor, a: Tensor, b: Tensor, offset: Tensor, factor: Tensor, how: Combine) -> Tensor:
     """`x * (offset + factor * sigmoid(a combined with b))`."""
-    grid = Grid.of(x if 1 in x.stride()[1:] else x.contiguous())
+    grid = Grid.of_any(x)
     if grid is None:
         return eager.blend(x, a, b, offset, factor, how)
     y = grid.empty()

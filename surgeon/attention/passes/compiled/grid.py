@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from surgeon.attention.passes.compiled.library import KINDS, library
-from surgeon.attention.passes.dtypes import score_dtype
+from surgeon.attention.passes.dtypes import cast, score_dtype
 
 # How many bytes a row has at least in numbers that are computed with: those of the longest register. Torch's operators
 # do shorter ones.
@@ -32,6 +32,7 @@ class Found(Structure):
 
 
 class By(Structure):
+    held: Any = None  # The tensors that it points into.
     _fields_ = [
         ("factor", c_void_p),
         ("mean", c_void_p),
@@ -68,6 +69,11 @@ class Grid:
             return None
         return None if library(x.dtype) is None else cls(x, by_channel)
 
+    @classmethod
+    def of_any(cls, x: Tensor) -> Self | None:
+        """The same; that of a copy where `x` lies in no order, as one number said again for many does."""
+        return cls.of(x if 1 in x.stride()[1:] else x.contiguous())
+
     def alike(self, x: Tensor) -> Self:
         """That of `x`, which has this one's shape; a copy in the same order, if it lies otherwise."""
         axis = 2 if self.by_channel else 1
@@ -99,7 +105,7 @@ class Grid:
             return None if otherwise is None else self.x.new_full(shape, otherwise, dtype=self.kind)
         if values.shape != shape:
             values = values.expand(shape)
-        return _dense(values if values.dtype == self.kind else values.to(self.kind))
+        return _dense(cast(values, self.kind))
 
     def chunks(self) -> int:
         """In how many parts sums over the rows come."""
@@ -128,7 +134,6 @@ def by(factor: Tensor | None, pair: Tensor | None, max_first: bool, place: Tenso
     mean, peak = (other, one) if max_first else (one, other)
     ends = (None if value is None else value.data_ptr() for value in (factor, place))
     found = By(next(ends), mean, peak if pair.dim() == 3 else None, next(ends), pair.stride(0))
-    # As long as the loops read of them.
     found.held = (factor, pair, place)
     return found
 

@@ -94,8 +94,7 @@ def weighted(x: Tensor, squeezed: Tensor, max_first: bool, channels: Tensor) -> 
 
 def spread(g: Tensor, s: Tensor | None, t: Tensor | None, more: Additions) -> Tensor:
     """The gradient of the map."""
-    # One number said again, as in the gradient of a mean, lies in no order.
-    grid = Grid.of(g if 1 in g.stride()[1:] else g.contiguous())
+    grid = Grid.of_any(g)
     if grid is None:
         return eager.spread(g, s, t, more)
     read = more.averaged if more.pooled is None else more.pooled
