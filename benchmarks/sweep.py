@@ -4,6 +4,8 @@ import argparse
 import csv
 import multiprocessing
 import warnings
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
@@ -36,26 +38,38 @@ def rows(path):
 def sweep(names, measured, columns, path, jobs, each=A_PROCESS):
     """Append `measured(name)`, a list of rows, to the table at `path`, for each name that is not in it yet.
 
-    A process measures `each` of them before it is replaced.
+    A process measures about `each` of them before it is replaced.
     """
     done = {row["network"] for row in rows(path)}
     left = [name for name in names if name not in done]
     print(f"{len(names)} networks, {len(names) - len(left)} of them done before.")
     # A run killed at once leaves an empty file.
     new = not path.exists() or not path.stat().st_size
-    pool = multiprocessing.get_context("spawn").Pool(jobs, maxtasksperchild=each)
     bars = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with path.open("a", newline="", encoding="utf-8") as file, pool, Progress(*bars) as bar:
+    with path.open("a", newline="", encoding="utf-8") as file, Progress(*bars) as bar:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         if new:
             writer.writeheader()
-        task = bar.add_task(path.stem, total=len(left))
-        for found in pool.imap_unordered(partial(_quietly, measured), left):
+        for found in bar.track(
+            _measured(partial(_quietly, measured), left, jobs, each), len(left), description=path.stem
+        ):
             # All rows of a network at once: half a network would look like a whole one to the next run.
             writer.writerows(found)
             file.flush()
-            bar.advance(task)
     write(path, columns, sorted(rows(path), key=lambda row: row["network"]))
+
+
+def _measured(measured, names, jobs, each):
+    """What is found for each of the names, in the order in which they are done."""
+    context = multiprocessing.get_context("spawn")
+    for first in range(0, len(names), jobs * each):
+        with ProcessPoolExecutor(jobs, context) as pool:
+            waiting = [pool.submit(measured, name) for name in names[first : first + jobs * each]]
+            try:
+                yield from (done.result() for done in as_completed(waiting))
+            except BrokenProcessPool as error:
+                # Often for want of memory.
+                raise SystemExit("A process was killed. The same command goes on where it was.") from error
 
 
 def write(path, columns, found):

@@ -1,5 +1,8 @@
 """The results on every network: the page says what the table says, and the table says nothing bad."""
 
+import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,19 @@ def test_a_table_goes_on_where_it_was_killed(before, tmp_path):
     path.write_text(before)
     sweep(["b", "aa"], a_row, ["network", "sites"], path, jobs=1)
     assert path.read_text() == "network,sites\naa,2\nb,1\n"
+
+
+def killed(name):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are killed otherwise there")
+def test_a_process_that_is_killed_ends_the_run_and_not_what_it_found(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("network,sites\nb,1\n")
+    with pytest.raises(SystemExit, match="goes on where it was"):
+        sweep(["b", "aa"], killed, ["network", "sites"], path, jobs=1)
+    assert path.read_text() == "network,sites\nb,1\n"
 
 
 def test_both_tables_count_the_same_residual_branches():
