@@ -36,10 +36,13 @@ class Needs(NamedTuple):
     shared: int
 
 
+def compiled(launch: Launch, target: str) -> Any:
+    options = {"num_warps": launch.warps}
+    return triton.compile(_source(launch), target=GPUTarget("cuda", TARGETS[target], 32), options=options)
+
+
 def needs(launch: Launch, target: str) -> Needs:
-    made = triton.compile(
-        _source(launch), target=GPUTarget("cuda", TARGETS[target], 32), options={"num_warps": launch.warps}
-    )
+    made = compiled(launch, target)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(made.asm["cubin"])
         file.flush()

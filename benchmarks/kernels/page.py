@@ -20,6 +20,10 @@ missing, or is not able to run, torch's own operators do. `pools`, `squeeze` and
 and CBAM in a ConvNeXt, in float32, bfloat16 and float16.
 """
 
+SINCE = """Not timed since: maps whose lines are no multiple of 16 numbers (14 x 14 in NCHW, 24 channels with channels last) are read
+several numbers at once, and tiles of `weighted`, and of small maps in NCHW, are others, which read less beside the map.
+"""
+
 HOST = """**Networks.** The least that CBAM can take is what its passes read and write: two copies of the map of each block on the way
 there, four and a half with the way back. In a ResNet-50 with batches of 128 that is 1.4 ms for inference and 3.2 ms for a
 training step, 17 % and 11 % of what the network takes alone, by the copies above. As one CUDA graph, where starting an
@@ -36,7 +40,7 @@ the GPU busy.
 
 
 def section(counted: list[Row], timed: list[Row]) -> str:
-    return "\n".join([HEAD, *_timed(timed), HOST, *_counted(counted)]) + "\n"
+    return "\n".join([HEAD, *_timed(timed), SINCE, HOST, *_counted(counted)]) + "\n"
 
 
 def _timed(rows: list[Row]) -> list[str]:

@@ -21,20 +21,46 @@ from benchmarks.kernels.launches import launch, passes
 made = passes((2, 64, 14, 14), torch.channels_last, torch.bfloat16)
 print(json.dumps({name: [needs(launch(one.run), target) for target in TARGETS] for name, one in made.items()}))
 """
-
-
-@pytest.mark.skipif(
+# How often each reads a single number of two bytes.
+SINGLES = """
+import json, sys, torch
+from benchmarks.kernels.ahead import compiled
+from benchmarks.kernels.launches import launch, passes
+shape, layout = json.loads(sys.argv[1]), getattr(torch, sys.argv[2])
+made = passes(shape, layout, torch.bfloat16)
+print(json.dumps({name: compiled(launch(one.run), "sm_90").asm["ptx"].count("ld.global.b16") for name, one in made.items()}))
+"""
+ahead = pytest.mark.skipif(
     Version(triton.__version__) < Version("3.6"), reason="older releases are told otherwise what to compile"
 )
-def test_all_compile_for_an_a100_and_an_h100_and_spill_nothing():
+
+
+def told(program, *given):
     env = os.environ | {"TRITON_INTERPRET": "0"}
-    done = subprocess.run([sys.executable, "-c", COMPILE], env=env, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program, *given], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+@ahead
+def test_all_compile_for_an_a100_and_an_h100_and_spill_nothing():
+    found = told(COMPILE)
     assert set(found) == set(passes((1, 8, 4, 4), torch.channels_last, torch.float32))
     for name, those in found.items():
         for registers, spilled, shared in those:
             assert 16 <= registers <= 255 and spilled == 0 and shared <= 48 * 1024, name
+
+
+@ahead
+@pytest.mark.parametrize(
+    "shape, layout",
+    [((2, 64, 14, 14), "contiguous_format"), ((2, 24, 14, 14), "channels_last")],
+    ids=["rows", "columns"],
+)
+def test_lengths_that_are_no_multiple_of_16_are_read_several_numbers_at_once(shape, layout):
+    assert not any(told(SINGLES, json.dumps(shape), layout).values())
+    # The check would see single numbers: of 49 nothing is a multiple.
+    assert any(told(SINGLES, json.dumps((2, 64, 7, 7)), "contiguous_format").values())
 
 
 @pytest.mark.skipif(

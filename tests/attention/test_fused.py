@@ -193,3 +193,18 @@ def test_a_map_in_the_order_of_its_own_keeps_its_numbers(monkeypatch):
     gate, x, g = on_device("cbam", (2, 16, 6, 5), torch.float64)
     x = x.transpose(2, 3).contiguous().transpose(2, 3)
     the_same(outcome(gate, x, g), plain(gate, x, g, monkeypatch))
+
+
+def test_multiples_are_of_all_lengths_that_numbers_are_reached_by():
+    from surgeon.attention.passes.fused.launch import multiples
+
+    x = torch.empty(2, 24, 14 * 14)
+    last = x.mT.contiguous().mT
+    assert multiples(x) == (1, 4)
+    assert multiples(last) == (8, 1)
+    assert multiples(x, last) == (1, 1)
+    assert multiples(torch.empty(2, 24, 7 * 7)) == (1, 1)
+    # Every other image, a part of the positions, every other position.
+    assert multiples(torch.empty(4, 24, 16, 16)[::2].flatten(2)) == (1, 16)
+    assert multiples(x[:, :, :194]) == (1, 2)
+    assert multiples(x[:, :, ::2]) == (1, 1)

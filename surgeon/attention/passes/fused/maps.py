@@ -9,7 +9,7 @@ from torch import Tensor
 
 from surgeon.attention.passes.dtypes import mean, score_dtype
 from surgeon.attention.passes.fused import launch
-from surgeon.attention.passes.fused.launch import Parts, dense, sides, tiled, whole, wide
+from surgeon.attention.passes.fused.launch import Parts, dense, multiples, sides, tiled, whole, wide
 from surgeon.attention.passes.fused.tiles import maps
 from surgeon.attention.passes.kernels import Additions, Pair
 
@@ -40,8 +40,10 @@ def _pools(
     pairs = x.new_empty((images, 2, kept), dtype=score_dtype(x.dtype))
     places = x.new_empty((images, kept), dtype=torch.int32) if learns else None
     keep, step, warps = sides(name, x, positions)
+    of_kept, of_count = multiples(x)
+    constants = {**how, "WIDE": wide(x), "KEEP": keep, "STEP": step, "OF_KEPT": of_kept, "OF_COUNT": of_count}
     given = (x, dense(factors), pairs, places, kept, count, *x.stride())
-    launch.start(maps.pools, images * ceil(kept / keep), warps, *given, **how, WIDE=wide(x), KEEP=keep, STEP=step)
+    launch.start(maps.pools, images * ceil(kept / keep), warps, *given, **constants)
     return pairs, places
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from surgeon.attention.passes.fused.tiles.common import at, tile
+from surgeon.attention.passes.fused.tiles.common import at, multiple, tile
 
 
 @triton.jit
@@ -13,14 +13,16 @@ def blend(
     x, a, b, offset, factor, y,
     channels, positions, x_image, x_channel, x_position, y_image, y_channel, y_position,
     HOW: tl.constexpr, WIDE: tl.constexpr, CHANNELS: tl.constexpr, POSITIONS: tl.constexpr,
+    OF_C: tl.constexpr, OF_P: tl.constexpr,
 ):  # fmt: skip
     """`y = x * (offset + factor * sigmoid(a combined with b))`."""
+    channels, positions = multiple(channels, OF_C), multiple(positions, OF_P)
     image, c, p, inside = tile(channels, positions, CHANNELS, POSITIONS)
     one = tl.load(a + image * channels + c, c < channels, 0)[:, None]
     other = tl.load(b + image * positions + p, p < positions, 0)[None, :]
     scale = tl.load(offset) + tl.load(factor) * tl.sigmoid(_combined(one, other, HOW))
-    value = tl.load(at(x, image, c, p, x_image, x_channel, x_position), inside).to(WIDE) * scale
-    tl.store(at(y, image, c, p, y_image, y_channel, y_position), value.to(y.dtype.element_ty), inside)
+    value = tl.load(at(x, image, c, p, x_image, x_channel, x_position, OF_C, OF_P), inside).to(WIDE) * scale
+    tl.store(at(y, image, c, p, y_image, y_channel, y_position, OF_C, OF_P), value.to(y.dtype.element_ty), inside)
 
 
 @triton.jit
@@ -29,11 +31,13 @@ def blend_sums(
     channels, positions, chunk,
     g_image, g_channel, g_position, x_image, x_channel, x_position,
     HOW: tl.constexpr, WIDE: tl.constexpr, CHANNELS: tl.constexpr, POSITIONS: tl.constexpr,
+    OF_C: tl.constexpr, OF_P: tl.constexpr,
 ):  # fmt: skip
     """What the scores get from each chunk of positions and each block of channels, and what each program has for acts.
 
     As if `factor` were 1. The acts are the sums of `g * x`, and of that times the sigmoid.
     """
+    channels, positions = multiple(channels, OF_C), multiple(positions, OF_P)
     chunks, blocks = tl.cdiv(positions, chunk), tl.cdiv(channels, CHANNELS)
     part = tl.program_id(0) % chunks
     block = tl.program_id(0) // chunks % blocks
@@ -49,8 +53,8 @@ def blend_sums(
         p = first + tl.arange(0, POSITIONS)
         inside = (c < channels)[:, None] & (p < last)[None, :]
         other = tl.load(b + image * positions + p, p < last, 0)[None, :]
-        both = tl.load(at(x, image, c, p, x_image, x_channel, x_position), inside, 0).to(WIDE)
-        both *= tl.load(at(g, image, c, p, g_image, g_channel, g_position), inside, 0).to(WIDE)
+        both = tl.load(at(x, image, c, p, x_image, x_channel, x_position, OF_C, OF_P), inside, 0).to(WIDE)
+        both *= tl.load(at(g, image, c, p, g_image, g_channel, g_position, OF_C, OF_P), inside, 0).to(WIDE)
         scale = tl.sigmoid(_combined(one, other, HOW))
         if of_acts is not None:
             offset += tl.sum(both, 0)

@@ -17,6 +17,13 @@ def tile(channels, positions, CHANNELS: tl.constexpr, POSITIONS: tl.constexpr):
 
 
 @triton.jit
-def at(x, image, c, p, x_image, x_channel, x_position):
+def at(x, image, c, p, x_image, x_channel, x_position, OF_C: tl.constexpr, OF_P: tl.constexpr):
     """Where the numbers of a tile lie in the map `x`."""
-    return x + image * x_image + (c.to(tl.int64) * x_channel)[:, None] + (p.to(tl.int64) * x_position)[None, :]
+    down, across = c.to(tl.int64) * multiple(x_channel, OF_P), p.to(tl.int64) * multiple(x_position, OF_C)
+    return x + image * multiple(x_image, OF_C * OF_P) + down[:, None] + across[None, :]
+
+
+@triton.jit
+def multiple(length, OF: tl.constexpr):
+    """`length`, which is a multiple of `OF`: written so, the compiler knows it, and reads as many numbers at once."""
+    return length // OF * OF

@@ -5,15 +5,18 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from surgeon.attention.passes.fused.tiles.common import at, tile
+from surgeon.attention.passes.fused.tiles.common import at, multiple, tile
 
 
 @triton.jit
 def pools(
     x, factors, pairs, places, kept, count, x_image, x_kept, x_count,
     LAST_FIRST: tl.constexpr, MAX_FIRST: tl.constexpr, WIDE: tl.constexpr, KEEP: tl.constexpr, STEP: tl.constexpr,
+    OF_KEPT: tl.constexpr, OF_COUNT: tl.constexpr,
 ):  # fmt: skip
     """Mean and maximum of `x * factors` along one axis, and the place of the first maximum."""
+    kept, count = multiple(kept, OF_KEPT), multiple(count, OF_COUNT)
+    x_kept, x_count = multiple(x_kept, OF_COUNT), multiple(x_count, OF_KEPT)
     blocks = tl.cdiv(kept, KEEP)
     image = (tl.program_id(0) // blocks).to(tl.int64)
     if LAST_FIRST:
@@ -23,7 +26,7 @@ def pools(
     total = tl.zeros([KEEP, STEP], WIDE)
     most = tl.full([KEEP, STEP], float("-inf"), WIDE)
     place = tl.zeros([KEEP, STEP], tl.int32)
-    start = x + image * x_image + (keep.to(tl.int64) * x_kept)[:, None]
+    start = x + image * multiple(x_image, OF_KEPT * OF_COUNT) + (keep.to(tl.int64) * x_kept)[:, None]
     for first in range(0, count, STEP):
         step = first + tl.arange(0, STEP)
         inside = (keep < kept)[:, None] & (step < count)[None, :]
@@ -52,15 +55,17 @@ def product(
     x, s, t, y,
     channels, positions, x_image, x_channel, x_position, y_image, y_channel, y_position,
     WIDE: tl.constexpr, CHANNELS: tl.constexpr, POSITIONS: tl.constexpr,
+    OF_C: tl.constexpr, OF_P: tl.constexpr,
 ):  # fmt: skip
     """`y = x * s * t`."""
+    channels, positions = multiple(channels, OF_C), multiple(positions, OF_P)
     image, c, p, inside = tile(channels, positions, CHANNELS, POSITIONS)
-    value = tl.load(at(x, image, c, p, x_image, x_channel, x_position), inside).to(WIDE)
+    value = tl.load(at(x, image, c, p, x_image, x_channel, x_position, OF_C, OF_P), inside).to(WIDE)
     if s is not None:
         value *= tl.load(s + image * channels + c, c < channels, 0)[:, None]
     if t is not None:
         value *= tl.load(t + image * positions + p, p < positions, 0)[None, :]
-    tl.store(at(y, image, c, p, y_image, y_channel, y_position), value.to(y.dtype.element_ty), inside)
+    tl.store(at(y, image, c, p, y_image, y_channel, y_position, OF_C, OF_P), value.to(y.dtype.element_ty), inside)
 
 
 @triton.jit
@@ -69,11 +74,13 @@ def sums(
     channels, positions, chunk,
     g_image, g_channel, g_position, x_image, x_channel, x_position,
     MAX_FIRST: tl.constexpr, WIDE: tl.constexpr, CHANNELS: tl.constexpr, POSITIONS: tl.constexpr,
+    OF_C: tl.constexpr, OF_P: tl.constexpr,
 ):  # fmt: skip
     """The sums of `g * x * t` over each chunk of positions, and of `g * x * s` over each block of channels.
 
     Or, in place of `t`, what the gradients of mean and maximum over the channels, `squeezed`, give to a channel.
     """
+    channels, positions = multiple(channels, OF_C), multiple(positions, OF_P)
     chunks, blocks = tl.cdiv(positions, chunk), tl.cdiv(channels, CHANNELS)
     part = tl.program_id(0) % chunks
     block = tl.program_id(0) // chunks % blocks
@@ -86,9 +93,9 @@ def sums(
     for first in range(part * chunk, last, POSITIONS):
         p = first + tl.arange(0, POSITIONS)
         inside = (c < channels)[:, None] & (p < last)[None, :]
-        value = tl.load(at(x, image, c, p, x_image, x_channel, x_position), inside, 0).to(WIDE)
+        value = tl.load(at(x, image, c, p, x_image, x_channel, x_position, OF_C, OF_P), inside, 0).to(WIDE)
         if g is not None:
-            value *= tl.load(at(g, image, c, p, g_image, g_channel, g_position), inside, 0).to(WIDE)
+            value *= tl.load(at(g, image, c, p, g_image, g_channel, g_position, OF_C, OF_P), inside, 0).to(WIDE)
         if of_positions is not None:
             along = tl.sum(value if s is None else value * factor, 0)
             tl.store(of_positions + (image * blocks + block) * positions + p, along, p < last)
@@ -107,11 +114,13 @@ def spread(
     g, s, t, squeezed, squeezed_at, pooled, pooled_at, averaged, y,
     channels, positions, g_image, g_channel, g_position, y_image, y_channel, y_position,
     INSIDE: tl.constexpr, MAX_FIRST: tl.constexpr, WIDE: tl.constexpr, CHANNELS: tl.constexpr, POSITIONS: tl.constexpr,
+    OF_C: tl.constexpr, OF_P: tl.constexpr,
 ):  # fmt: skip
     """The gradient of the map."""
+    channels, positions = multiple(channels, OF_C), multiple(positions, OF_P)
     image, c, p, inside = tile(channels, positions, CHANNELS, POSITIONS)
     is_c, is_p = c < channels, p < positions
-    value = tl.load(at(g, image, c, p, g_image, g_channel, g_position), inside).to(WIDE)
+    value = tl.load(at(g, image, c, p, g_image, g_channel, g_position, OF_C, OF_P), inside).to(WIDE)
     if t is not None:
         value *= tl.load(t + image * positions + p, is_p, 0)[None, :]
     if squeezed is not None:
@@ -130,7 +139,7 @@ def spread(
         of_peak = tl.load(pooled + (2 * image + 1) * channels + c, is_c, 0)[:, None]
         value += tl.load(pooled + 2 * image * channels + c, is_c, 0)[:, None] / positions
         value += tl.where(p[None, :] == place, of_peak, 0)
-    tl.store(at(y, image, c, p, y_image, y_channel, y_position), value.to(y.dtype.element_ty), inside)
+    tl.store(at(y, image, c, p, y_image, y_channel, y_position, OF_C, OF_P), value.to(y.dtype.element_ty), inside)
 
 
 @triton.jit
