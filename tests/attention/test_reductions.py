@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from surgeon.attention import build
+from surgeon.attention.passes import eager
 from surgeon.attention.passes.plain import mean_and_max
 
 
@@ -49,6 +50,18 @@ def test_half_precision_is_reduced_in_float32(dtype):
     assert mean.dtype == most.dtype == torch.float32 and mean.item() == most.item() == 7
     (mean + most).sum().backward()
     assert x.grad.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last], ids=["first", "last"])
+def test_means_of_channels_in_half_precision_are_those_of_float32(dtype, order):
+    torch.manual_seed(0)
+    x = (1000 + torch.randn(2, 5, 60, 70)).to(dtype).contiguous(memory_format=order)
+    torch.testing.assert_close(eager.average(x), x.float().mean((2, 3)), rtol=1e-6, atol=0)
+    x[0, 0, 3, 4], x[0, 1, 3, 4], x[1, :2, 3, 4] = torch.inf, torch.nan, -torch.inf
+    found = eager.average(x)
+    torch.testing.assert_close(found, x.float().mean((2, 3)), rtol=1e-6, atol=0, equal_nan=True)
+    assert found.isfinite().sum() == 6
 
 
 @pytest.mark.parametrize("name", ["cbam", "bam", "timm:coord"])

@@ -25,7 +25,17 @@ COMBINE: dict[Combine, Any] = {"sum": torch.add, "product": torch.mul, "max": to
 
 def average(x: Tensor) -> Tensor:
     """The mean of each channel."""
-    return mean(x.flatten(2), (2,))
+    return _average(x.flatten(2))
+
+
+def _average(x: Tensor) -> Tensor:
+    """The mean of each channel of a map (N, C, L)."""
+    if x.dtype.itemsize != 2 or x.device.type != "cpu" or not x.is_contiguous():
+        return mean(x, (2,))
+    # Into float32 a CPU adds numbers of two bytes one by one, and takes a batch norm's statistics by vectors of them.
+    rows = x.view(1, -1, x.shape[2])
+    unused = x.new_zeros(rows.shape[1], dtype=torch.float32)
+    return torch.batch_norm_update_stats(rows, unused, unused, 0)[0].view(x.shape[:2])
 
 
 def pools(x: Tensor, learns: bool) -> tuple[Tensor, Tensor | None]:
@@ -63,6 +73,9 @@ def sums(g: Tensor, x: Tensor, s: Tensor | None, t: Tensor | None, of: tuple[boo
 
 
 def _sums(of: tuple[bool, bool], g: Tensor, x: Any, s: Any, t: Any) -> tuple[Any, Any]:
+    if g.dtype == torch.bfloat16 and t is None and not of[1]:
+        # It has the range of float32: rounded products, as autograd makes them, are summed without more rounding.
+        return _average(g * x).mul_(g.shape[2]), None
     both = _times(g, x)
     channels = (both.sum(2) if t is None else _weighted(both, t)) if of[0] else None
     positions = (both.sum(1) if s is None else _weighted(both.mT, s)) if of[1] else None
