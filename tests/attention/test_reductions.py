@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from surgeon.attention import build
 from surgeon.attention.passes import eager
+from surgeon.attention.passes.maxima import first_maxima
 from surgeon.attention.passes.plain import mean_and_max
 
 
@@ -62,6 +63,20 @@ def test_means_of_channels_in_half_precision_are_those_of_float32(dtype, order):
     found = eager.average(x)
     torch.testing.assert_close(found, x.float().mean((2, 3)), rtol=1e-6, atol=0, equal_nan=True)
     assert found.isfinite().sum() == 6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("shape", [(2, 3, 784), (2, 784, 3), (1, 400, 96), (2, 4, 400), (3, 7, 49), (2, 5, 1)], ids=str)
+@pytest.mark.parametrize("order", ["first", "last", "sliced"])
+def test_maxima_and_their_places_are_those_of_torch(dtype, shape, order):
+    torch.manual_seed(0)
+    # Few different numbers: many places are at the maximum, and the first of them counts.
+    x = torch.randint(-3, 3, shape).to(dtype)
+    x[0, 0], x[0, :, 0] = torch.nan, -torch.inf
+    x = {"first": x, "last": x.mT.contiguous().mT, "sliced": torch.cat([x, x], 2)[..., : shape[2]]}[order]
+    for dim in (1, 2):
+        for found, want in zip(first_maxima(x, dim), x.max(dim), strict=True):
+            torch.testing.assert_close(found, want, rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", ["cbam", "bam", "timm:coord"])
