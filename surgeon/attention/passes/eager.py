@@ -122,16 +122,24 @@ def spread(g: Tensor, s: Tensor | None, t: Tensor | None, more: Additions) -> Te
 def _times_plus(x: Tensor, factor: Tensor | None, term: Tensor | None, y: Tensor) -> None:
     """`y = x * factor + term` in the precision of the map, of what there is of them."""
     factor, term = (None if one is None else one.to(x.dtype) for one in (factor, term))
-    if factor is not None and term is not None and x.dtype.itemsize > 2:
+    if factor is not None and term is not None and _is_one_pass(x, factor):
         torch.addcmul(term, x, factor, out=y)
         return
-    # In half precision two passes take a fifth of the time of that one on a CPU.
     if factor is not None:
         x = torch.mul(x, factor, out=y)
     if term is not None:
         x = torch.add(x, term, out=y)
     if x is not y:
         y.copy_(x)
+
+
+def _is_one_pass(x: Tensor, factor: Tensor) -> bool:
+    """Whether a product and a sum at once take less time than two passes.
+
+    In half precision they take a CPU five times as long, and twice where both stay the same along what lies in line.
+    """
+    in_line = min((1, 2), key=x.stride)
+    return x.dtype.itemsize > 2 and factor.shape[in_line] == x.shape[in_line]
 
 
 def blend(x: Tensor, a: Tensor, b: Tensor, offset: Tensor, factor: Tensor, how: Combine) -> Tensor:
