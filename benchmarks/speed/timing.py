@@ -1,7 +1,11 @@
-"""Times and peaks of memory, in rounds: all cases of a group in turn, so that what disturbs one disturbs them all."""
+"""Times and peaks of memory, in rounds: all cases of a group in turn, so that what disturbs one disturbs them all.
+
+Each round has an order of its own: what a case leaves in caches and in the allocator costs the next one up to a quarter.
+"""
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median, quantiles
@@ -25,9 +29,11 @@ def timed(cases: Sequence[Case], rounds: int, group: Group) -> dict[str, tuple[T
     clock = _milliseconds if group.device == "cpu" else _on_the_gpu
     prepared = {case.name: [_prepared(run, group) for run in (case.forward, case.step)] for case in cases}
     found: dict[str, tuple[list[float], list[float]]] = {case.name: ([], []) for case in cases}
+    order, names = random.Random(0), list(prepared)
     for number in range(rounds + 2):
-        for name, runs in prepared.items():
-            for times, run in zip(found[name], runs):
+        order.shuffle(names)
+        for name in names:
+            for times, run in zip(found[name], prepared[name]):
                 took = clock(run)
                 # In the first two rounds loops are compiled and memory is asked for.
                 if number > 1:
