@@ -33,6 +33,13 @@ def trunk(graph: Graph, maps: Maps) -> list[Step]:
     return found
 
 
+def why_endless(graph: Graph, maps: Maps) -> str:
+    """Why no step ends the trunk of a network, in words after `because`."""
+    if _last(graph, maps) is None:
+        return "nothing that it makes is a map of the image"
+    return "most of its layers come after its last map, and what they are given is no map of the image"
+
+
 def _last(graph: Graph, maps: Maps) -> Value | None:
     """The last map in a graph; where its modules return none, the last one inside them."""
     last = _latest((value for node in graph.nodes for value in node.outputs), maps)

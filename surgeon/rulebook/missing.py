@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from surgeon.anatomy.residual import why_not_residual
+from surgeon.anatomy.trunk import why_endless
 from surgeon.rulebook import match
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ def why(general: Rule | None, special: Sequence[Rule], scene: Scene) -> str:
         return _adds(rule.find, words["from"], scene)
     if "gate" in words:
         return f"none of its {len(scene.graphs)} graphs multiplies the map it is given by scores made of that map"
+    if words.get("into") == "pool":
+        ends = any(step.kind == "pool" for step in scene.steps)
+        return "" if ends else why_endless(scene.graph, scene.maps)
     return _shrinks(scene) if words.get("into") == "smaller" else ""
 
 
