@@ -110,8 +110,11 @@ def test_the_tiles_of_large_maps_too(least, order, monkeypatch):
         for name, by_size in launch.TILES.items()
     }
     monkeypatch.setattr(launch, "TILES", tiles)
+    launch._sides.cache_clear()
     gate, x, g = on_device("cbam", (2, 72, 13, 21), torch.float32, order)
     the_same(outcome(gate, x, g), plain(gate, x, g, monkeypatch), rtol=2e-4, atol=2e-4)
+    assert launch._sides.cache_info().misses
+    launch._sides.cache_clear()
 
 
 # Triton's interpreter cuts the bits off that bfloat16 has no room for.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import lru_cache
 from math import ceil, gcd
 from typing import Any, NamedTuple
 
@@ -117,9 +118,13 @@ def whole(parts: Any) -> Any:
 
 def sides(name: str, x: Tensor, positions: int) -> tuple[int, int, int]:
     """The sides of a tile of `x` (N, rows, columns), a map of so many positions: down and across; and its warps."""
-    rows, columns = x.shape[1:]
+    return _sides(name, *x.shape[1:], *x.stride()[1:], positions)
+
+
+@lru_cache(1024)
+def _sides(name: str, rows: int, columns: int, row: int, column: int, positions: int) -> tuple[int, int, int]:
     of_columns, of_rows = next(tiles for least, tiles in TILES[name].items() if positions >= least)
-    if columns == 1 or (rows > 1 and x.stride(1) < x.stride(2)):
+    if columns == 1 or (rows > 1 and row < column):
         down = min(_power(rows), of_columns.line)
         return down, min(_power(columns), of_columns.numbers // down), of_columns.warps
     across = min(_power(columns), of_rows.line)
@@ -134,11 +139,16 @@ def _power(length: int) -> int:
 def multiples(*maps: Tensor) -> tuple[int, int]:
     """What the numbers of rows and of columns of all maps (N, rows, columns) are multiples of, 16 at most: of those
     that lie side by side, if so do the lengths from one line to the next."""
-    for axis, other in ((2, 1), (1, 2)):
-        if all(map_.stride(axis) == 1 for map_ in maps):
-            lengths = (length for map_ in maps for length in (map_.shape[axis], map_.stride(other), map_.stride(0)))
-            of = gcd(16, *lengths)
-            return (1, of) if axis == 2 else (of, 1)
+    return _multiples(maps[0].shape, *(map_.stride() for map_ in maps))
+
+
+@lru_cache(1024)
+def _multiples(shape: tuple[int, ...], *strides: tuple[int, ...]) -> tuple[int, int]:
+    images, rows, columns = zip(*strides)
+    if {*columns} == {1}:
+        return 1, gcd(16, shape[2], *rows, *images)
+    if {*rows} == {1}:
+        return gcd(16, shape[1], *columns, *images), 1
     return 1, 1
 
 
