@@ -63,13 +63,16 @@ def _measured(measured, names, jobs, each):
     """What is found for each of the names, in the order in which they are done."""
     context = multiprocessing.get_context("spawn")
     for first in range(0, len(names), jobs * each):
-        with ProcessPoolExecutor(jobs, context) as pool:
+        pool = ProcessPoolExecutor(jobs, context)
+        try:
             waiting = [pool.submit(measured, name) for name in names[first : first + jobs * each]]
-            try:
-                yield from (done.result() for done in as_completed(waiting))
-            except BrokenProcessPool as error:
-                # Often for want of memory.
-                raise SystemExit("A process was killed. The same command goes on where it was.") from error
+            yield from (done.result() for done in as_completed(waiting))
+        except BrokenProcessPool as error:
+            # Often for want of memory.
+            raise SystemExit("A process was killed. The same command goes on where it was.") from error
+        finally:
+            # Whoever stops the run need not wait for those that have not begun.
+            pool.shutdown(cancel_futures=True)
 
 
 def write(path, columns, found):

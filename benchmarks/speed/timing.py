@@ -1,7 +1,6 @@
 """Times and peaks of memory, in rounds: all cases of a group in turn, so that what disturbs one disturbs them all.
 
-Each round has an order of its own: what a case leaves in caches and in the allocator costs the next one up to a quarter.
-And what slows a whole round down is taken out of its times.
+Each round has an order of its own: what a case leaves in caches and in the allocator meets another one each time.
 """
 
 from __future__ import annotations
@@ -39,20 +38,7 @@ def timed(cases: Sequence[Case], rounds: int, group: Group) -> dict[str, tuple[T
                 # In the first two rounds loops are compiled and memory is asked for.
                 if number > 1:
                     times.append(took)
-    forward, step = (levelled({name: both[way] for name, both in found.items()}) for way in range(2))
-    return {name: (_times(forward[name]), _times(step[name])) for name in found}
-
-
-def levelled(rounds: dict[str, list[float]]) -> dict[str, list[float]]:
-    """The same times, of each case a list, as if no round had been slower than the others for all of them.
-
-    A machine that others share takes a quarter longer for a minute; a round takes part of one.
-    """
-    middles = {name: median(times) for name, times in rounds.items()}
-    levels = [
-        median(took / middles[name] for name, took in zip(rounds, each)) for each in zip(*rounds.values(), strict=True)
-    ]
-    return {name: [took / level for took, level in zip(times, levels)] for name, times in rounds.items()}
+    return {name: (_times(forward), _times(step)) for name, (forward, step) in found.items()}
 
 
 def _prepared(run: Callable[[], Any], group: Group) -> Callable[[], Any]:

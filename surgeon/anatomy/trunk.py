@@ -26,24 +26,17 @@ if TYPE_CHECKING:
 def trunk(graph: Graph, maps: Maps) -> list[Step]:
     """The steps of a whole network up to its smallest map; ended by its last map where nothing pools that."""
     found = steps(graph, maps)
-    last = _last(graph, maps)
+    last = last_map(graph, maps)
     ends = any(step.kind == "pool" for step in found)
     if last is not None and not ends and not _is_joined_to_another(last, maps) and not _is_left_behind(last, graph):
         found.append(Step("pool", last, None, graph))
     return found
 
 
-def why_endless(graph: Graph, maps: Maps) -> str:
-    """Why no step ends the trunk of a network, in words after `because`."""
-    if _last(graph, maps) is None:
-        return "nothing that it makes is a map of the image"
-    return "most of its layers come after its last map, and what they are given is no map of the image"
-
-
-def _last(graph: Graph, maps: Maps) -> Value | None:
+def last_map(graph: Graph, maps: Maps) -> Value | None:
     """The last map in a graph; where its modules return none, the last one inside them."""
     last = _latest((value for node in graph.nodes for value in node.outputs), maps)
-    inner = (_last(child, maps) for child in reversed(graph.children))
+    inner = (last_map(child, maps) for child in reversed(graph.children))
     return last or next((found for found in inner if found is not None), None)
 
 

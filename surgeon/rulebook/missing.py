@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from surgeon.anatomy.residual import why_not_residual
-from surgeon.anatomy.trunk import why_endless
+from surgeon.anatomy.trunk import last_map
 from surgeon.rulebook import match
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ def why(general: Rule | None, special: Sequence[Rule], scene: Scene) -> str:
     if "gate" in words:
         return f"none of its {len(scene.graphs)} graphs multiplies the map it is given by scores made of that map"
     if words.get("into") == "pool":
-        ends = any(step.kind == "pool" for step in scene.steps)
-        return "" if ends else why_endless(scene.graph, scene.maps)
+        return _ends(scene)
     return _shrinks(scene) if words.get("into") == "smaller" else ""
 
 
@@ -46,6 +45,14 @@ def _adds(find: Find, operands: Mapping[str, Operand], scene: Scene) -> str:
     (reason, count), *_ = reasons.most_common(1)
     sums = f"{len(adds)} sum{'s' * (len(adds) != 1)}"
     return f"it has {sums}, none of a branch and its shortcut ({count} of {len(adds)}: {reason})"
+
+
+def _ends(scene: Scene) -> str:
+    if any(step.kind == "pool" for step in scene.steps):
+        return ""
+    if last_map(scene.graph, scene.maps) is None:
+        return "nothing that it makes is a map of the image"
+    return "most of its layers come after its last map, and what they are given is no map of the image"
 
 
 def _shrinks(scene: Scene) -> str:

@@ -9,7 +9,7 @@ from benchmarks.speed.__main__ import PAGE, TABLE, page_of  # noqa: E402
 from benchmarks.speed.cases import Case, Group  # noqa: E402
 from benchmarks.speed.measure import COLUMNS, measure  # noqa: E402
 from benchmarks.speed.rivals import Published  # noqa: E402
-from benchmarks.speed.timing import kept, levelled  # noqa: E402
+from benchmarks.speed.timing import kept  # noqa: E402
 from benchmarks.sweep import rows  # noqa: E402
 from surgeon.attention import build  # noqa: E402
 
@@ -25,14 +25,6 @@ def test_a_group_is_measured_and_takes_the_place_of_an_older_one(tmp_path):
         measure(path, Group((2, 3), "NCHW", "float32"), cases, 3)
     found = rows(path)
     assert [row["case"] for row in found] == ["a", "b"] and [*found[0]] == COLUMNS
-
-
-def test_a_slow_round_slows_no_case_down():
-    assert levelled({"a": [1.0, 2.0, 1.5], "b": [3.0, 6.0, 3.0], "c": [5.0, 10.0, 5.0]}) == {
-        "a": [1.0, 1.0, 1.5],
-        "b": [3.0, 3.0, 3.0],
-        "c": [5.0, 5.0, 5.0],
-    }
 
 
 def step(module, x):

@@ -12,7 +12,7 @@ from torch import Tensor
 from surgeon.attention.passes.dtypes import score_dtype
 from surgeon.attention.passes.kernels import Additions
 
-# Fewer bytes side by side are no work for vectors, as measured on CPUs whose vectors have 32 and 64.
+# Fewer bytes side by side are no work for vectors, as measured with vectors of 32 and of 64 bytes.
 BYTES = 384
 # Of fewer blocks to search the one alone saves nothing.
 BLOCKS = 4
@@ -21,7 +21,7 @@ BLOCKS = 4
 def first_maxima(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """The maxima of the map `x` (N, C, L) along `dim`, and the first place of each.
 
-    `x.max(dim)` looks at one number after the other, which takes a CPU up to five times as long as this: maxima of
+    `x.max(dim)` looks at one number after the other, which takes a CPU up to eight times as long as this: maxima of
     blocks alone are found many at a time; then only the block that has the maximum is searched.
     """
     length, lines = x.shape[dim], x.movedim(dim, 2)
